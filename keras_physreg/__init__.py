@@ -1,0 +1,1 @@
+"""Known physics as named, weighted, scheduled, diagnosed and tunable loss terms of a Keras model."""
