@@ -100,6 +100,8 @@ class _Gathering:
     def add(
         self, numbers: np.ndarray, loss: Any, rows: Any, trusted: Any, finite: Any, moments: Any
     ) -> None:
+        if rows is not None and len(rows) != len(numbers):
+            rows = None  # Physics whose output has other rows than the batch.
         if rows is not None and trusted is not None:
             rows = rows[trusted]
             # A label-free term weighs no rows, but where a label is not to be trusted it has no
@@ -130,9 +132,11 @@ class _Gathering:
         )
 
     def _note_bad(self, numbers: np.ndarray, finite: np.ndarray, trusted: Any) -> None:
-        if trusted is not None and len(trusted) == len(finite):
+        if len(finite) != len(numbers):
+            return
+        if trusted is not None:
             finite = finite | ~trusted[:, None]
-        if len(finite) != len(numbers) or finite.all():
+        if finite.all():
             return
         rows, components = np.nonzero(~finite)
         bad = numbers[np.unique(rows)]
