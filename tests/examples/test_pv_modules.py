@@ -1,10 +1,9 @@
 import keras
 import numpy as np
+import pv_modules as pv
 import pvlib
 import pytest
 from keras import ops
-
-import pv_modules as pv
 
 
 @pytest.fixture(scope="module")
@@ -163,5 +162,5 @@ def test_more_labels_keep_the_first_ones(modules):
 
 
 def test_split_of_more_rows_than_there_are(modules):
-    with pytest.raises(ValueError, match="Only 4138 rows are left.*unlabelled=4100"):
+    with pytest.raises(ValueError, match=r"Only 4138 rows are left.*unlabelled=4100"):
         pv.split(*modules, labelled=100, unlabelled=4100)
