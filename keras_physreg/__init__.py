@@ -1,4 +1,4 @@
-"""Known physics as named, weighted, scheduled, diagnosed and tunable loss terms of a Keras model."""
+"""Known physics as named, weighted, scheduled and diagnosed loss terms of a Keras model."""
 
 from keras_physreg.diagnosis import Diagnosis as Diagnosis
 from keras_physreg.diagnosis import Finding as Finding
