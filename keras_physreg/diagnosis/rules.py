@@ -36,14 +36,14 @@ def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
     why = row.connection.reason
     if why:
         where, cure = f" ({why.rstrip('.')})", "Write that operation with `keras.ops` ones."
-    elif row.connection.at_prediction:
-        where = ": it reaches the prediction that the physics takes, and stops before the variables"
+    elif row.connection.cut_before:
+        where = ": the prediction that the physics takes is itself cut off from them"
         cure = (
-            "Look between the prediction and the network's variables: a `stop_gradient`, frozen "
-            "layers (`trainable = False`), or a prediction that is a constant."
+            "Look between the network and the physics: a `stop_gradient`, frozen layers "
+            "(`trainable = False`), or a prediction that is a constant."
         )
     else:
-        where = ": none reaches the prediction that the physics takes"
+        where = ": the physics does not pass it on to the prediction"
         cure = (
             "Compute the output from the `prediction` argument with `keras.ops`: no NumPy, no "
             "prediction made outside and captured, no integer cast, no `stop_gradient`."

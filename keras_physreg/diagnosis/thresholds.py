@@ -35,7 +35,6 @@ class Thresholds:
         ValueError: If a threshold is not finite, negative (but the cosine), or contradicts another.
 
     Example:
-
     >>> import keras_physreg as kp
     >>> kp.Thresholds(dominates_ratio=100.0).dominates_ratio
     100.0
