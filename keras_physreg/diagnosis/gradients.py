@@ -247,7 +247,7 @@ def gradients(
     >>> model = kp.regularize(encoder, lambda z, x: x - 3 * z, {"triple": 0.1})
     >>> model.compile("sgd", "mse")
     >>> found = gradients(model, keras.ops.ones((4, 1)), 2 * keras.ops.ones((4, 1)))
-    >>> found.cosine("data", "triple"), round(found.norm("triple") / found.norm("data"), 5)
+    >>> round(found.cosine("data", "triple"), 5), round(found.norm("triple") / found.norm("data"), 5)
     (1.0, 2.0)
     """
     meter = GradientMeter(model, training)
