@@ -33,7 +33,7 @@ class Schedule:
 
     def __call__(self, time: Any) -> Any:
         """Returns the weight at `time`."""
-        if isinstance(time, numbers.Real):
+        if isinstance(time, numbers.Real) and not isinstance(time, bool):
             return float(self.at(np.asarray(time, "float64")))
         if isinstance(time, (*ARRAYS, list, tuple)):
             return self.at(np.asarray(time, "float64"))
