@@ -1,0 +1,106 @@
+"""The unweighted loss of one term: its output against its reference, as a mean over the batch."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_physreg import references
+from keras_physreg.terms import PhysicsTerm
+
+
+def term_reference(term: PhysicsTerm, output: Any, roots: dict[str, Any]) -> Any:
+    """Returns what the output is compared with, of the output's shape and dtype.
+
+    Args:
+        term: The term.
+        output: The physics output, of shape `(batch, ...)`.
+        roots: The structures that `term.reference` may point into: `"input"`, `"target"`,
+            `"prediction"`.
+
+    Returns:
+        A tensor; zeros for a residual.
+
+    Raises:
+        ValueError: If the reference is not there, or has another shape than the output.
+    """
+    if term.reference is None:
+        return ops.zeros_like(output)
+    reference = references.resolve(term.name, term.reference, roots)
+    reference = ops.cast(ops.convert_to_tensor(reference), output.dtype)
+    if term.components is not None:
+        reference = references.take(term.name, reference, term.components)
+    _check_same_shape(term, output, reference)
+    # Sizes unknown while tracing are compared when the program runs: a reshape cannot broadcast.
+    return ops.reshape(reference, ops.shape(output))
+
+
+def term_loss(
+    term: PhysicsTerm, output: Any, reference: Any, sample_weight: Any | None = None
+) -> Any:
+    """Returns the scalar loss of a term: the mean over rows, each with its weight.
+
+    As in Keras' `"sum_over_batch_size"`, the sum of the weighted rows is divided by their number;
+    a `keras.losses.Loss` of reduction `"mean_with_sample_weight"` divides by the sum of weights.
+
+    Args:
+        term: The term.
+        output: Tensor of shape `(batch, ...)`.
+        reference: Tensor of the same shape.
+        sample_weight: Row weights of shape `(batch,)` or `(batch, 1)`, or `None`.
+
+    Returns:
+        A scalar tensor.
+    """
+    loss = keras.losses.get(term.loss)
+    compare = loss.call if isinstance(loss, keras.losses.Loss) else loss
+    values = ops.convert_to_tensor(compare(_with_last_axis(reference), _with_last_axis(output)))
+    if sample_weight is None:
+        return ops.mean(values)
+    if not len(values.shape):
+        raise ValueError(
+            f"The loss of physics term '{term.name}' returns one number for the whole batch, so "
+            "that `sample_weight` and `class_weight` cannot weigh its rows. Return one value a row."
+        )
+    weights = _align(ops.cast(sample_weight, values.dtype), len(values.shape))
+    weighted = values * weights
+    if getattr(loss, "reduction", None) == "mean_with_sample_weight":
+        return ops.divide_no_nan(ops.sum(weighted), ops.sum(ops.broadcast_to(weights, values.shape)))
+    return ops.mean(weighted)
+
+
+def _check_same_shape(term: PhysicsTerm, output: Any, reference: Any) -> None:
+    got, wanted = tuple(output.shape), tuple(reference.shape)
+    if len(got) == len(wanted) and all(map(_same_size, got, wanted)):
+        return
+    cure = "Return one value for each of the reference's, or select `components` of it."
+    if sorted(got, key=str) == sorted(wanted, key=str) or abs(len(got) - len(wanted)) == 1:
+        cure = (
+            "They would broadcast against each other. Reshape one of them: "
+            "`keras.ops.expand_dims(..., -1)` or `keras.ops.squeeze(..., -1)`."
+        )
+    of = f" at components {list(term.components)}" if term.components else ""
+    raise ValueError(
+        f"The physics output of term '{term.name}' has shape {got}, but its reference "
+        f"'{term.reference}'{of} has shape {wanted}. {cure}"
+    )
+
+
+def _same_size(a: int | None, b: int | None) -> bool:
+    # A size of 1 beside an unknown one is the batch reduced by the physics: it would broadcast.
+    return a == b or (a is None and b != 1) or (b is None and a != 1)
+
+
+def _with_last_axis(tensor: Any) -> Any:
+    """Gives `(batch,)` a last axis, over which losses take their mean; a scalar gets two."""
+    if not len(tensor.shape):
+        return ops.reshape(tensor, (1, 1))
+    return ops.expand_dims(tensor, -1) if len(tensor.shape) == 1 else tensor
+
+
+def _align(weights: Any, rank: int) -> Any:
+    if len(weights.shape) == rank + 1 and weights.shape[-1] == 1:
+        weights = ops.squeeze(weights, -1)
+    for _ in range(rank - len(weights.shape)):
+        weights = ops.expand_dims(weights, -1)
+    return weights

@@ -1,0 +1,122 @@
+"""Finds the physics terms of any Keras model; reads and sets their weights by name."""
+
+import difflib
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_physreg.layers import PhysicsRegularization, physics_layers
+from keras_physreg.terms import check_unique, check_weight
+
+__all__ = ["find_terms", "get_term_weights", "physics_layers", "set_term_weights"]
+
+
+def find_terms(model: keras.Model) -> dict[str, PhysicsRegularization]:
+    """Returns the terms of a model: the layer that holds each, by term name.
+
+    Args:
+        model: Any Keras model: functional, sequential or subclassed, however nested.
+
+    Returns:
+        A dict from term name to `PhysicsRegularization`, in the model's order; empty where the
+        model has no physics.
+
+    Raises:
+        ValueError: If two layers of the model have a term of the same name.
+    """
+    layers = physics_layers(model)
+    names = [name for layer in layers for name in layer.term_names]
+    check_unique(names, f"model '{model.name}'")
+    return {name: layer for layer in layers for name in layer.term_names}
+
+
+def weight_variable(model: keras.Model, name: str) -> keras.Variable:
+    """Returns the variable that holds a term's weight.
+
+    Args:
+        model: Any Keras model with physics terms.
+        name: Name of a term.
+
+    Returns:
+        A float32 scalar variable.
+
+    Raises:
+        ValueError: If the model has no such term; the message lists those it has.
+    """
+    terms = find_terms(model)
+    check_known(model, name, list(terms))
+    return terms[name].weight_variable(name)
+
+
+def get_term_weights(model: keras.Model) -> dict[str, float]:
+    """Reads the weights of all physics terms of a model.
+
+    Args:
+        model: Any Keras model, however nested.
+
+    Returns:
+        A dict from term name to weight; empty where the model has no physics.
+
+    Example:
+
+    >>> import keras, keras_physreg as kp
+    >>> z = keras.Input((2,))
+    >>> x = keras.layers.Dense(2)(z)
+    >>> balance = kp.PhysicsRegularization(lambda z, x: x - z, {"balance": 0.5})
+    >>> model = kp.PhysicsModel(z, balance(z, x))
+    >>> kp.get_term_weights(model)
+    {'balance': 0.5}
+    """
+    return {
+        # The shortest decimal of the float32 value: 1e-10, not 1.00000001335e-10.
+        name: float(str(ops.convert_to_numpy(layer.weight_variable(name))))
+        for name, layer in find_terms(model).items()
+    }
+
+
+def set_term_weights(model: keras.Model, weights: dict[str, float]) -> None:
+    """Sets the weights of physics terms; a compiled model follows at its next step.
+
+    Args:
+        model: Any Keras model, however nested.
+        weights: Dict from term name to a finite weight >= 0. Terms left out keep theirs.
+
+    Raises:
+        TypeError: If a weight is no number.
+        ValueError: If a name is unknown or a weight negative or not finite; then none is set.
+
+    Example:
+
+    >>> import keras, keras_physreg as kp
+    >>> z = keras.Input((2,))
+    >>> x = keras.layers.Dense(2)(z)
+    >>> balance = kp.PhysicsRegularization(lambda z, x: x - z, {"balance": 0.5})
+    >>> model = kp.PhysicsModel(z, balance(z, x))
+    >>> kp.set_term_weights(model, {"balance": 0.0})
+    >>> kp.get_term_weights(model)
+    {'balance': 0.0}
+    """
+    terms = find_terms(model)
+    checked: dict[str, Any] = {}
+    for name, weight in weights.items():
+        check_known(model, name, list(terms))
+        checked[name] = check_weight(name, weight)
+    for name, weight in checked.items():
+        terms[name].weight_variable(name).assign(weight)
+
+
+def check_known(model: keras.Model, name: Any, known: list[str]) -> None:
+    """Raises if a name is not among a model's terms, with the nearest that is."""
+    if name in known:
+        return
+    if not known:
+        raise ValueError(
+            f"Model '{model.name}' has no physics terms, so none is named {name!r}. Call a "
+            "`keras_physreg.PhysicsRegularization` layer in it, or use `keras_physreg.regularize`."
+        )
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f" Is '{near[0]}' meant?" if near else ""
+    raise ValueError(
+        f"Model '{model.name}' has no physics term named {name!r}. Its terms: {known}.{hint}"
+    )

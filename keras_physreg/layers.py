@@ -1,0 +1,278 @@
+"""PhysicsRegularization: the layer that turns physics into named, weighted loss terms."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_physreg import registration
+from keras_physreg.comparison import term_loss, term_reference
+from keras_physreg.physics import call_physics, compute_in_float32
+from keras_physreg.references import root
+from keras_physreg.shielding import shield
+from keras_physreg.steps import Evaluation, TermValue, current_step
+from keras_physreg.terms import PhysicsTerm, check_weight, standardize_terms
+
+# Keras has no public walk through layers nested in layers, but lists all their variables:
+# the weight variables lead back to their layers.
+_layer_of_weight: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+
+
+@keras.saving.register_keras_serializable(package="keras_physreg")
+class PhysicsRegularization(keras.layers.Layer):
+    """Layer that passes the prediction on, and adds what the physics says of it to the loss.
+
+    Each term's unweighted loss is logged as `<term>_loss` (and `val_<term>_loss`). In a
+    `PhysicsModel` terms may compare with the label; in a plain `keras.Model` give the label as
+    `targets`, a second `Input`.
+
+    Args:
+        physics: Function `(inputs, prediction) -> outputs`, differentiable, or a
+            `keras.layers.Layer` called so, whose own trainable weights (unknown physical
+            constants) train with the model. It returns a dict by term name, a tuple in the terms'
+            order, or one tensor for one term. It gets its tensors in float32 at least; a physics
+            layer, and the layers in it, are set to compute in float32 where their dtype policy
+            would have them compute in 16 bits. To be saved, a function must be registered with
+            `keras.saving.register_keras_serializable`.
+        terms: List of `PhysicsTerm`, or a dict `{name: weight}` of residuals.
+        **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: What the physics takes first: tensor or structure of shape `(batch, ...)`.
+        prediction: Tensor or structure of shape `(batch, ...)`; returned as it is.
+        targets: The label, for terms with `reference="target"` in a plain `keras.Model`.
+
+    Raises:
+        TypeError: If `physics` is not callable, or `terms` are no terms.
+        ValueError: If two terms share a name.
+
+    Example:
+
+    >>> import keras, keras_physreg as kp
+    >>> def mass_balance(flows_in, flows_out):
+    ...     return keras.ops.sum(flows_in, -1) - keras.ops.sum(flows_out, -1)
+    >>> flows_in = keras.Input((3,))
+    >>> flows_out = keras.layers.Dense(2)(flows_in)
+    >>> flows_out = kp.PhysicsRegularization(mass_balance, {"mass": 0.1})(flows_in, flows_out)
+    >>> model = keras.Model(flows_in, flows_out)
+    >>> model.compile("sgd", "mse")
+    >>> history = model.fit(keras.ops.ones((4, 3)), keras.ops.ones((4, 2)), verbose=0)
+    >>> sorted(history.history)
+    ['loss', 'mass_loss']
+    """
+
+    def __init__(
+        self,
+        physics: Callable | keras.layers.Layer,
+        terms: Sequence[PhysicsTerm] | dict[str, float],
+        **kwargs: Any,
+    ) -> None:
+        # Without autocast the prediction leaves as it came, whatever the dtype policy.
+        super().__init__(autocast=False, **kwargs)
+        if not callable(physics):
+            raise TypeError(
+                "`physics` must be a function `(inputs, prediction) -> outputs` or a Keras layer. "
+                f"Received: physics={physics!r} (of type {type(physics)})"
+            )
+        self.supports_masking = True
+        self.physics = physics
+        self.terms = standardize_terms(terms)
+        if isinstance(physics, keras.layers.Layer):
+            compute_in_float32(physics)
+        self._weights_by_term = {term.name: self._add_term_weight(term) for term in self.terms}
+        self._trackers = {t.name: keras.metrics.Mean(name=f"{t.name}_loss") for t in self.terms}
+
+    @property
+    def term_names(self) -> list[str]:
+        """The names of the terms, in their order."""
+        return [term.name for term in self.terms]
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether any term compares with the label."""
+        return any(root(term.reference) == "target" for term in self.terms)
+
+    def weight_variable(self, name: str) -> keras.Variable:
+        """Returns the float32 variable that holds a term's weight."""
+        return self._weights_by_term[name]
+
+    def build(self, inputs_shape: Any, prediction_shape: Any, targets_shape: Any = None) -> None:
+        """Builds the physics where it is a layer, so that its weights show before training."""
+        del targets_shape
+        if isinstance(self.physics, keras.layers.Layer) and not self.physics.built:
+            try:
+                self.physics(_symbolic(inputs_shape), _symbolic(prediction_shape))
+            except Exception:
+                # Physics that runs on real tensors only is built by its first call.
+                return
+
+    def compute_output_spec(self, inputs: Any, prediction: Any, targets: Any = None) -> Any:
+        """Returns the prediction's spec; the physics does not run on symbolic inputs."""
+        del inputs, targets
+        return keras.tree.map_structure(
+            lambda t: keras.KerasTensor(t.shape, dtype=t.dtype), prediction
+        )
+
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+        """Returns `None`: the prediction keeps the mask that it carries."""
+
+    def call(
+        self, inputs: Any, prediction: Any, targets: Any = None, training: bool | None = None
+    ) -> Any:
+        """Computes the physics and returns the prediction unchanged."""
+        step = current_step()
+        if step is not None and step.mode == "skip":
+            return prediction
+        evaluation = self.evaluate_physics(inputs, prediction, targets)
+        if step is not None and step.mode == "labelled":
+            step.evaluations.append(evaluation)
+        else:
+            self._add_losses(evaluation, skip_unlabelled=step is not None and not training)
+        return prediction
+
+    def evaluate_physics(self, inputs: Any, prediction: Any, targets: Any = None) -> Evaluation:
+        """Calls the physics.
+
+        Args:
+            inputs: As in the layer's call.
+            prediction: As in the layer's call.
+            targets: As in the layer's call.
+
+        Returns:
+            The outputs by term name, with what they were computed from.
+        """
+        active = sum(self._weights_by_term.values()) > 0
+        outputs = call_physics(
+            self.physics, inputs, prediction, self.term_names, self.name, active
+        )
+        return Evaluation(self, outputs, inputs, prediction, targets)
+
+    def compare(
+        self,
+        evaluation: Evaluation,
+        labels: Any = None,
+        sample_weight: Any = None,
+        skip_unlabelled: bool = False,
+    ) -> list[TermValue]:
+        """Computes the loss of each term, without adding it anywhere.
+
+        Args:
+            evaluation: What `evaluate_physics` returned.
+            labels: The label, for terms that compare with it, where the layer got no `targets`.
+            sample_weight: Weights of the rows, of shape `(batch,)`: trust in their labels. They
+                weigh the terms that compare with the label, and no others.
+            skip_unlabelled: Whether to leave out terms that need a label where there is none.
+
+        Returns:
+            One `TermValue` a term.
+        """
+        targets = labels if evaluation.targets is None else evaluation.targets
+        roots = {"prediction": evaluation.prediction, "input": evaluation.inputs, "target": targets}
+        values = []
+        for term in self.terms:
+            if root(term.reference) == "target" and targets is None:
+                if skip_unlabelled:
+                    continue
+                raise ValueError(self._message_no_label(term))
+            values.append(self._compare_term(term, evaluation.outputs[term.name], roots, sample_weight))
+        return values
+
+    def track(self, values: Sequence[TermValue], batch_size: Any) -> None:
+        """Updates the logged term losses, each batch by its number of rows."""
+        for value in values:
+            self._trackers[value.name].update_state(value.loss, sample_weight=batch_size)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the configuration; raises if the physics could not be loaded again."""
+        what = f"the physics of layer '{self.name}'"
+        return {
+            **super().get_config(),
+            "physics": registration.serialize(self.physics, what),
+            "terms": [keras.saving.serialize_keras_object(term) for term in self.terms],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "PhysicsRegularization":
+        """Rebuilds the layer from its configuration."""
+        config = dict(config)
+        physics = keras.saving.deserialize_keras_object(config.pop("physics"))
+        terms = [keras.saving.deserialize_keras_object(term) for term in config.pop("terms")]
+        return cls(physics, terms, **config)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Stores the weights by term name, so that the order of the terms may change."""
+        for name, variable in self._weights_by_term.items():
+            store[f"{name}_weight"] = ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the weights by term name."""
+        wanted = {f"{name}_weight" for name in self._weights_by_term}
+        if wanted != set(store.keys()):
+            raise ValueError(
+                f"The file holds other terms than physics layer '{self.name}'. "
+                f"Expected: {sorted(wanted)}. Found: {sorted(store.keys())}."
+            )
+        for name, variable in self._weights_by_term.items():
+            variable.assign(store[f"{name}_weight"])
+
+    def _add_term_weight(self, term: PhysicsTerm) -> keras.Variable:
+        variable = self.add_weight(
+            name=f"{term.name}_weight",
+            shape=(),
+            initializer=keras.initializers.Constant(check_weight(term.name, term.weight)),
+            dtype="float32",
+            trainable=False,
+            autocast=False,
+        )
+        _layer_of_weight[id(variable)] = self
+        return variable
+
+    def _add_losses(self, evaluation: Evaluation, skip_unlabelled: bool) -> None:
+        values = self.compare(evaluation, skip_unlabelled=skip_unlabelled)
+        self.track(values, batch_size(evaluation.prediction))
+        for value in values:
+            # Keras sums the losses of a model, which it cannot where their dtypes differ.
+            self.add_loss(ops.cast(value.weighted, keras.config.floatx()))
+
+    def _compare_term(
+        self, term: PhysicsTerm, output: Any, roots: dict[str, Any], sample_weight: Any
+    ) -> TermValue:
+        weight = ops.cast(self._weights_by_term[term.name], output.dtype)
+        active = weight > 0
+        reference = term_reference(term, output, roots)
+        if root(term.reference) != "target":
+            sample_weight = None
+            reference = shield(reference, active)
+        loss = term_loss(term, shield(output, active), reference, sample_weight)
+        weighted = ops.where(active, weight * loss, ops.zeros_like(loss))
+        return TermValue(term.name, loss, weighted)
+
+    def _message_no_label(self, term: PhysicsTerm) -> str:
+        return (
+            f"Physics term '{term.name}' of layer '{self.name}' compares with the label "
+            f"(reference='{term.reference}'), but none is there. Use `keras_physreg.PhysicsModel` "
+            "and fit it with labels (`fit(x, y)`); or, in a plain `keras.Model`, make the label a "
+            "second `keras.Input` and give it to the layer as `targets`."
+        )
+
+
+def batch_size(structure: Any) -> Any:
+    """Returns the number of rows of a tensor or structure."""
+    return ops.shape(keras.tree.flatten(structure)[0])[0]
+
+
+def physics_layers(model: keras.Model) -> list[PhysicsRegularization]:
+    """Returns the physics layers of a model, however deep they are nested, in the model's order."""
+    layers = (_layer_of_weight.get(id(variable)) for variable in model.variables)
+    unique = {id(layer): layer for layer in layers if layer is not None}
+    return list(unique.values())
+
+
+def _symbolic(shapes: Any) -> Any:
+    if isinstance(shapes, dict):
+        return {key: _symbolic(shape) for key, shape in shapes.items()}
+    if all(size is None or isinstance(size, int) for size in shapes):
+        return keras.KerasTensor(shapes)
+    return type(shapes)(_symbolic(shape) for shape in shapes)

@@ -1,0 +1,232 @@
+"""PhysicsModel: a Keras model that hands the labels to the physics and logs both losses."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_physreg.distribution import replica_count
+from keras_physreg.functional import Functional
+from keras_physreg.layers import PhysicsRegularization, batch_size, physics_layers
+from keras_physreg.steps import Step, TermValue, current_step, open_step
+from keras_physreg.surgery import regularize, strip_physics
+from keras_physreg.terms import check_unique
+
+__all__ = ["FunctionalPhysicsModel", "PhysicsModel", "regularize", "strip_physics"]
+
+
+@keras.saving.register_keras_serializable(package="keras_physreg")
+class PhysicsModel(keras.Model):
+    """Keras model whose physics terms may compare with the labels.
+
+    Built as `PhysicsModel(inputs, outputs)`, or by subclassing with the physics layer called
+    inside `call`. Beside `loss` and each `<term>_loss` it logs `data_loss`, the compiled loss
+    alone, and `physics_loss`, the weighted sum of the term losses: exactly, whatever their ratio.
+
+    A row's `sample_weight` (and `class_weight`) is trust in its label: it weighs the data loss and
+    the terms that compare with the label, and leaves the label-free terms alone. The physics is
+    not computed in `predict` and `export`. With every weight 0 the model trains bit for bit as it
+    would without physics, even where the physics is not finite. A single term at weight 0 beside
+    others adds nothing to loss or gradient, with one exception: a non-finite derivative inside
+    physics that the terms share; and physics that differentiates the prediction by the input is
+    shielded only where it is finite. `compile(loss=None)` trains on the physics alone.
+
+    Args:
+        inputs: `keras.Input`, or a list or dict of them.
+        outputs: Tensor, or a list or dict of them, computed from the inputs.
+        name: Name of the model.
+
+    Raises:
+        ValueError: If two terms of the model share a name.
+
+    Example:
+
+    >>> import keras, keras_physreg as kp
+    >>> def inverse(z, x_pred):
+    ...     return {"x": z / 2, "z": 2 * x_pred}
+    >>> z = keras.Input((1,))
+    >>> x_pred = keras.layers.Dense(1)(z)
+    >>> terms = [kp.PhysicsTerm("x", "target"), kp.PhysicsTerm("z", "input", weight=0.1)]
+    >>> model = kp.PhysicsModel(z, kp.PhysicsRegularization(inverse, terms)(z, x_pred))
+    >>> model.compile("sgd", "mse")
+    >>> history = model.fit(keras.ops.ones((4, 1)), keras.ops.ones((4, 1)), verbose=0)
+    >>> sorted(history.history)
+    ['data_loss', 'loss', 'physics_loss', 'x_loss', 'z_loss']
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "PhysicsModel":
+        """Returns a functional model where inputs and outputs are given, as `keras.Model` does."""
+        if cls is PhysicsModel and _is_functional(args, kwargs):
+            cls = FunctionalPhysicsModel
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if _is_functional(args, kwargs) and not isinstance(self, FunctionalPhysicsModel):
+            _make_functional(type(self))
+            FunctionalPhysicsModel.__init__(self, *args, **kwargs)
+        else:
+            super().__init__(*args, **kwargs)
+            self._data_loss_tracker = keras.metrics.Mean(name="data_loss")
+            self._physics_loss_tracker = keras.metrics.Mean(name="physics_loss")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Opens the labelled step around a subclass' own `train_step` and `test_step`, too."""
+        super().__init_subclass__(**kwargs)
+        for name in ("train_step", "test_step"):
+            if name in vars(cls):
+                setattr(cls, name, _in_step(vars(cls)[name], "labelled"))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the model; outside of its steps, terms that need the label are left out."""
+        step = current_step()
+        if step is None:
+            with open_step(self, "direct"):
+                return super().__call__(*args, **kwargs)
+        if step.model is self:
+            step.evaluations.clear()  # As Keras clears `losses`: the last call counts.
+        return super().__call__(*args, **kwargs)
+
+    def train_step(self, *args: Any, **kwargs: Any) -> Any:
+        """One step of training, with the physics; see `keras.Model`."""
+        with open_step(self, "labelled"):
+            return super().train_step(*args, **kwargs)
+
+    def test_step(self, *args: Any, **kwargs: Any) -> Any:
+        """One step of evaluation, with the physics; see `keras.Model`."""
+        with open_step(self, "labelled"):
+            return super().test_step(*args, **kwargs)
+
+    def predict_step(self, *args: Any, **kwargs: Any) -> Any:
+        """One step of prediction, without the physics; see `keras.Model`."""
+        with open_step(self, "skip"):
+            return super().predict_step(*args, **kwargs)
+
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        """Exports the model for serving, without the physics; see `keras.Model`."""
+        with open_step(self, "skip"):
+            return super().export(*args, **kwargs)
+
+    @property
+    def losses(self) -> list[Any]:
+        """List of scalar losses added by layers; in a step, the physics is not among them."""
+        step = current_step()
+        hidden = step is not None and step.model is self and step.hides_losses
+        return [] if hidden else super().losses
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Computes the data loss, then the physics with the labels at hand; returns their sum."""
+        step = current_step()
+        if step is None or step.model is not self or step.mode != "labelled":
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        losses = self._data_and_layer_losses(step, x, y, y_pred, sample_weight, training)
+        values = self._compare_terms(step, y, sample_weight)
+        step.terms = {value.name: value for value in values}
+        physics = sum((value.weighted for value in values), start=ops.zeros(()))
+        self._track_losses(step.data_loss, physics, batch_size(x))
+        total = ops.sum(losses) if len(losses) > 1 else losses[0] if losses else None
+        physics = physics / replica_count()
+        return physics if total is None else total + ops.cast(physics, total.dtype)
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Returns the logs; raises where two of them would share a name."""
+        check_log_names(self)
+        logs = super().get_metrics_result()
+        if self.loss is None:
+            logs.pop("data_loss", None)
+        return logs
+
+    def _data_and_layer_losses(
+        self, step: Step, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool
+    ) -> list[Any]:
+        """Returns the data loss and the losses that layers added, scaled as Keras scales them."""
+        losses = [ops.sum(loss) / replica_count() for loss in self.losses]
+        if self.loss is None:
+            return losses
+        step.hides_losses = True
+        try:
+            step.data_loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        finally:
+            step.hides_losses = False
+        return [step.data_loss, *losses]
+
+    def _compare_terms(self, step: Step, y: Any, sample_weight: Any) -> list[TermValue]:
+        values: list[TermValue] = []
+        for evaluation in step.evaluations:
+            layer: PhysicsRegularization = evaluation.layer
+            found = layer.compare(evaluation, y, sample_weight)
+            check_unique([value.name for value in [*values, *found]], f"a call of '{self.name}'")
+            layer.track(found, batch_size(evaluation.prediction))
+            values += found
+        return values
+
+    def _track_losses(self, data_loss: Any, physics_loss: Any, rows: Any) -> None:
+        if data_loss is not None:
+            unscaled = data_loss * replica_count()
+            self._data_loss_tracker.update_state(unscaled, sample_weight=rows)
+        self._physics_loss_tracker.update_state(physics_loss, sample_weight=rows)
+
+
+# `keras.Model` makes a subclass functional by changing the bases of all its ancestors: a later
+# subclass of `PhysicsModel` with a `call` of its own would then break. So the functional kind is a
+# class of its own.
+@keras.saving.register_keras_serializable(package="keras_physreg")
+class FunctionalPhysicsModel(PhysicsModel, Functional):
+    """What `PhysicsModel(inputs, outputs)` builds; see there."""
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(inputs, outputs, name=name or _next_name(), **kwargs)
+        names = [name for layer in physics_layers(self) for name in layer.term_names]
+        check_unique(names, f"model '{self.name}'")
+
+
+def check_log_names(model: keras.Model) -> None:
+    """Raises if a term's log has the name of another: one would overwrite the other in silence."""
+    names: list[str] = []
+    for metric in model.metrics:
+        result = metric.result()
+        names += list(result) if isinstance(result, dict) else [metric.name]
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise ValueError(
+            f"Model '{model.name}' would log two values of one name: {duplicates}. A physics term "
+            "logs '<term>_loss'; rename the term, the compiled metric or the output layer."
+        )
+
+
+def _is_functional(args: tuple, kwargs: dict[str, Any]) -> bool:
+    return len(args) >= 2 or (len(args) == 1 and "outputs" in kwargs) or "inputs" in kwargs
+
+
+def _make_functional(cls: type) -> None:
+    """Puts the functional kind in the place of `PhysicsModel` among the bases of a user's class."""
+    if not issubclass(cls, FunctionalPhysicsModel):
+        for base in cls.__bases__:
+            if base is not PhysicsModel and issubclass(base, PhysicsModel):
+                _make_functional(base)
+        cls.__bases__ = tuple(
+            FunctionalPhysicsModel if base is PhysicsModel else base for base in cls.__bases__
+        )
+
+
+def _in_step(step_method: Callable, mode: Any) -> Callable:
+    def wrapped(self: PhysicsModel, *args: Any, **kwargs: Any) -> Any:
+        step = current_step()
+        if step is not None and step.model is self:
+            return step_method(self, *args, **kwargs)
+        with open_step(self, mode):
+            return step_method(self, *args, **kwargs)
+
+    return wrapped
+
+
+def _next_name() -> str:
+    number = keras.backend.get_uid("physics_model")
+    return "physics_model" if number == 1 else f"physics_model_{number - 1}"

@@ -1,0 +1,171 @@
+"""Calls the user's physics: at full precision, shielded, its outputs named and checked."""
+
+import difflib
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_physreg.registration import display_name
+from keras_physreg.shielding import physics_running, shield
+
+
+def at_full_precision(structure: Any) -> Any:
+    """Casts the floating tensors of a structure to one dtype, of float32 at least.
+
+    A tensor that has the dtype already is returned itself: physics that differentiates the
+    prediction by the input needs the very tensor that the prediction was computed from.
+    """
+    floats = [dtype for dtype in map(_dtype, keras.tree.flatten(structure)) if _is_float(dtype)]
+    wanted = keras.backend.result_type("float32", *floats)
+
+    def cast(value: Any) -> Any:
+        if value is None or not _is_float(_dtype(value)) or _dtype(value) == wanted:
+            return value
+        return ops.cast(value, wanted)
+
+    return keras.tree.map_structure(cast, structure)
+
+
+def call_physics(
+    physics: Any, inputs: Any, prediction: Any, names: Sequence[str], layer: str, active: Any
+) -> dict[str, Any]:
+    """Calls the physics and returns its outputs by term name.
+
+    Args:
+        physics: Function or Keras layer `(inputs, prediction) -> outputs`.
+        inputs: Tensor or structure, as the user gave it to the layer.
+        prediction: Tensor or structure.
+        names: The terms' names, in their order.
+        layer: Name of the physics layer, for messages.
+        active: Scalar boolean tensor: whether any weight is above 0.
+
+    Returns:
+        A dict of floating tensors.
+    """
+    inputs, prediction = at_full_precision((inputs, prediction))
+    prediction = keras.tree.map_structure(lambda t: shield(t, active), prediction)
+    try:
+        with physics_running():
+            outputs = _run(physics, inputs, prediction, active)
+    except Exception as error:
+        raise _explained(error, physics, layer) from error
+    where = f"The physics `{display_name(physics)}` of layer '{layer}'"
+    named = _by_name(outputs, names, where)
+    return {name: _checked(named[name], name, where) for name in names}
+
+
+def compute_in_float32(layer: keras.Layer) -> None:
+    """Sets a physics layer, and the layers in it, to compute in float32 where it would in 16 bits."""
+    for part in _with_sublayers(layer):
+        if part.compute_dtype in ("float16", "bfloat16"):
+            part.dtype_policy = "float32"
+
+
+def _with_sublayers(layer: keras.Layer) -> list[keras.Layer]:
+    found = [layer]
+    for part in found:
+        for value in keras.tree.flatten(list(vars(part).values())):
+            if isinstance(value, keras.Layer) and not any(value is known for known in found):
+                found.append(value)
+    return found
+
+
+def _run(physics: Any, inputs: Any, prediction: Any, active: Any) -> Any:
+    if not isinstance(physics, keras.Layer) or not physics.built:
+        return physics(inputs, prediction)
+    return _run_layer(physics, inputs, prediction, active)
+
+
+def _run_layer(layer: keras.Layer, inputs: Any, prediction: Any, active: Any) -> Any:
+    """Calls a physics layer with its trainable variables shielded, and keeps its state updates."""
+    values = [(v, ops.convert_to_tensor(v)) for v in layer.variables]
+    values = [(v, shield(value, active) if v.trainable else value) for v, value in values]
+    with keras.StatelessScope(values, initialize_variables=False) as scope:
+        outputs = layer(inputs, prediction)
+    for variable, value in values:
+        updated = scope.get_current_value(variable)
+        if not variable.trainable and updated is not value:
+            variable.assign(updated)
+    return outputs
+
+
+def _by_name(outputs: Any, names: Sequence[str], where: str) -> dict[str, Any]:
+    if outputs is None:
+        raise TypeError(f"{where} returned None: does it lack a `return`? Expected: {list(names)}.")
+    if isinstance(outputs, dict):
+        _check_names(list(outputs), names, where)
+        return outputs
+    if not isinstance(outputs, (tuple, list)):
+        outputs = (outputs,)
+    if len(outputs) != len(names):
+        raise ValueError(
+            f"{where} returned {len(outputs)} output(s) for {len(names)} term(s) {list(names)}. "
+            "Return one for each, in their order, or a dict by term name."
+        )
+    return dict(zip(names, outputs, strict=True))
+
+
+def _check_names(got: list[Any], names: Sequence[str], where: str) -> None:
+    missing = [name for name in names if name not in got]
+    unknown = [name for name in got if name not in names]
+    if missing or unknown:
+        near = [m for u in unknown for m in difflib.get_close_matches(str(u), missing)]
+        raise ValueError(
+            f"{where} returned a dict whose names are not those of the terms. "
+            + (f"Missing: {missing}. " if missing else "")
+            + (f"Without a term: {unknown}. " if unknown else "")
+            + (f"Is {near} meant? " if near else "")
+            + f"Received: {got}; terms: {list(names)}."
+        )
+
+
+def _checked(output: Any, name: str, where: str) -> Any:
+    if isinstance(output, keras.Variable):
+        output = ops.convert_to_tensor(output)
+    if not ops.is_tensor(output):
+        raise TypeError(
+            f"{where} returned no tensor for term '{name}', but {output!r} (of type "
+            f"{type(output)}). A NumPy array or Python number carries no gradient: compute it from "
+            "the prediction with `keras.ops`."
+        )
+    if not _is_float(_dtype(output)):
+        raise TypeError(
+            f"{where} returned a tensor of dtype {_dtype(output)} for term '{name}'. Integers and "
+            "booleans carry no gradient: return a floating tensor, without a cast or comparison."
+        )
+    return at_full_precision(output)
+
+
+def _explained(error: Exception, physics: Any, layer: str) -> Exception:
+    """Returns an error of the same type that also names the layer and says what NumPy did."""
+    name = display_name(physics)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    message = (
+        f"The physics `{name}` of layer '{layer}' raised {type(error).__name__} at line "
+        f"{last.lineno} of {last.filename} (in `{last.name}`): {error}"
+    )
+    kind: type[Exception] = type(error)
+    if "numpy" in str(error).lower():
+        kind = TypeError
+        message += (
+            f"\n\n`{name}` calls NumPy, or `.numpy()`, on a symbolic tensor: while Keras traces "
+            "the training step there are no numbers yet, and through NumPy no gradient could flow "
+            "back. Write it with `keras.ops` (`np.exp` becomes `keras.ops.exp`)."
+        )
+    try:
+        explained = kind(message)
+    except TypeError:  # Errors of other signatures, such as those of TensorFlow.
+        explained = RuntimeError(message)
+    # Keras drops the cause of errors raised in a layer; the traceback survives.
+    return explained.with_traceback(error.__traceback__)
+
+
+def _dtype(value: Any) -> str:
+    return "none" if value is None else keras.backend.standardize_dtype(value.dtype)
+
+
+def _is_float(dtype: str) -> bool:
+    return dtype != "none" and keras.backend.is_float_dtype(dtype)

@@ -1,0 +1,82 @@
+"""Finds what a term's output is compared with: dotted paths into input, label and prediction."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+ROOTS = ("input", "target", "prediction")
+
+
+def root(path: str | None) -> str | None:
+    """Returns the first part of a reference path: `"input"` of `"input.pressure"`."""
+    return None if path is None else path.split(".")[0]
+
+
+def check_path(term_name: str, path: Any) -> None:
+    """Raises if a term's reference does not begin with one of the known roots."""
+    if path is None:
+        return
+    if not isinstance(path, str) or root(path) not in ROOTS or "" in path.split("."):
+        raise ValueError(
+            f"`reference` of physics term '{term_name}' must be None (a residual), 'input', "
+            "'target', 'prediction', or a dotted path into one of them, such as "
+            f"'input.pressure'. Received: reference={path!r}"
+        )
+
+
+def resolve(term_name: str, path: str, roots: dict[str, Any]) -> Any:
+    """Walks a dotted path into the structure of its root and returns the tensor there."""
+    first, *keys = path.split(".")
+    value = _unpack_single(roots[first]) if not keys else roots[first]
+    for depth, key in enumerate(keys, start=1):
+        value = _step_into(value, key, term_name, path, ".".join([first, *keys[: depth - 1]]))
+    value = _unpack_single(value)
+    if isinstance(value, (dict, list, tuple)):
+        raise ValueError(
+            f"The reference '{path}' of physics term '{term_name}' is no tensor but a structure. "
+            f"Give the path to one of its parts: {_known_paths(path, value)}."
+        )
+    return value
+
+
+def take(term_name: str, tensor: Any, components: Sequence[int]) -> Any:
+    """Takes the components of a term's reference on its last axis."""
+    size = tensor.shape[-1] if len(tensor.shape) else None
+    if size is None or not all(-size <= index < size for index in components):
+        raise ValueError(
+            f"`components` of physics term '{term_name}' must index the last axis of its "
+            f"reference. Received: components={list(components)} for a reference of shape "
+            f"{tuple(tensor.shape)}."
+        )
+    if len(tensor.shape) < 2:
+        raise ValueError(
+            f"`components` of physics term '{term_name}' would index the batch axis: its "
+            f"reference has shape {tuple(tensor.shape)}. Leave `components` out."
+        )
+    return keras.ops.take(tensor, [index % size for index in components], axis=-1)
+
+
+def _unpack_single(value: Any) -> Any:
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        return value[0]
+    return value
+
+
+def _step_into(value: Any, key: str, term_name: str, path: str, reached: str) -> Any:
+    if isinstance(value, dict) and key in value:
+        return value[key]
+    if isinstance(value, (list, tuple)) and key.isdigit() and int(key) < len(value):
+        return value[int(key)]
+    raise ValueError(
+        f"The reference '{path}' of physics term '{term_name}' is not there: "
+        f"'{reached}' has {_known_paths(reached, value)}."
+    )
+
+
+def _known_paths(prefix: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return str([f"{prefix}.{key}" for key in value])
+    if isinstance(value, (list, tuple)):
+        return str([f"{prefix}.{index}" for index in range(len(value))])
+    return f"no parts (it is a {type(value).__name__})"

@@ -1,0 +1,162 @@
+"""Adds physics to an existing functional model, and takes it out again for serving."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from keras_physreg.functional import Functional
+from keras_physreg.layers import PhysicsRegularization, physics_layers
+from keras_physreg.terms import PhysicsTerm
+
+
+def regularize(
+    model: keras.Model,
+    physics: Callable | keras.layers.Layer,
+    terms: Sequence[PhysicsTerm] | dict[str, float],
+    name: str | None = None,
+) -> keras.Model:
+    """Turns an existing model into a `PhysicsModel` that shares its layers and weights.
+
+    Args:
+        model: Functional or built sequential model from measurements to quantities.
+        physics: Function or layer `(inputs, prediction) -> outputs`; `inputs` has the structure of
+            `model.input`, `prediction` that of `model.output`.
+        terms: List of `PhysicsTerm`, or a dict `{name: weight}` of residuals.
+        name: Name of the new model.
+
+    Returns:
+        A `PhysicsModel`, not compiled.
+
+    Raises:
+        TypeError: If `model` is no Keras model.
+        ValueError: If `model` is subclassed, or sequential and not built.
+
+    Example:
+
+    >>> import keras, keras_physreg as kp
+    >>> encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    >>> model = kp.regularize(encoder, lambda z, x: x - z, {"identity": 0.1})
+    >>> model.layers[1] is encoder.layers[0]
+    True
+    """
+    from keras_physreg.models import PhysicsModel
+
+    _check_functional(model, "`regularize`", "call a `PhysicsRegularization` layer in its `call`")
+    layer = PhysicsRegularization(physics, terms)
+    return PhysicsModel(model.input, layer(model.input, model.output), name=name)
+
+
+def strip_physics(model: keras.Model) -> keras.Model:
+    """Returns a plain model for serving: the same layers and predictions, without the physics.
+
+    Inputs that only the physics needed, such as a label Input, are gone.
+
+    Args:
+        model: Functional or sequential model, with physics at any depth of nested ones.
+
+    Returns:
+        A plain `keras.Model`, not compiled, that shares all other layers with `model`.
+
+    Raises:
+        TypeError: If `model` is no Keras model.
+        ValueError: If `model`, or a nested one with physics, is subclassed.
+
+    Example:
+
+    >>> import keras, keras_physreg as kp
+    >>> encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    >>> model = kp.regularize(encoder, lambda z, x: x - z, {"identity": 0.1})
+    >>> [type(layer).__name__ for layer in kp.strip_physics(model).layers]
+    ['InputLayer', 'Dense']
+    """
+    _check_functional(
+        model, "`strip_physics`", "serve it as it is: `predict` and `export` skip the physics"
+    )
+    return _strip(model)[0]
+
+
+def _strip(model: keras.Model) -> tuple[keras.Model, list[Any]]:
+    """Returns the model without physics, and the keys of the inputs that it still needs."""
+    keys_of: dict[int, list[Any]] = {}
+
+    def keep_or_strip(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, PhysicsRegularization) or not physics_layers(layer):
+            return layer
+        stripped, keys_of_inputs = _strip(_checked_nested(layer))
+        keys_of[id(stripped)] = keys_of_inputs
+        return stripped
+
+    def call_without_physics(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(layer, PhysicsRegularization):
+            return args[1] if len(args) > 1 else kwargs["prediction"]
+        if id(layer) in keys_of:
+            args = (_select(args[0], keys_of[id(layer)]), *args[1:])
+        return layer(*args, **kwargs)
+
+    # A view of the model that is not compiled: the clone of a compiled one compiles itself again.
+    view = keras.Model(model.input, model.output, name=model.name)
+    clone = keras.models.clone_model(
+        view, clone_function=keep_or_strip, call_function=call_without_physics
+    )
+    keys = _needed_inputs(clone)
+    return keras.Model(_select(clone.input, keys), clone.output, name=model.name), keys
+
+
+def _keys(structure: Any) -> list[Any]:
+    if isinstance(structure, dict):
+        return list(structure)
+    return list(range(len(structure))) if isinstance(structure, (list, tuple)) else [None]
+
+
+def _select(structure: Any, keys: list[Any]) -> Any:
+    """Returns the inputs of these keys; the input itself where a list has only one left."""
+    if keys == [None]:
+        return structure
+    if isinstance(structure, dict):
+        return {key: structure[key] for key in keys}
+    return structure[keys[0]] if len(keys) == 1 else [structure[key] for key in keys]
+
+
+def _needed_inputs(model: keras.Model) -> list[Any]:
+    """Returns the keys of the inputs without which the outputs cannot be computed."""
+    keys = _keys(model.input)
+    return [key for key in keys if not _connected(model, [k for k in keys if k != key])]
+
+
+def _connected(model: keras.Model, keys: list[Any]) -> bool:
+    if not keys:
+        return False
+    try:
+        keras.Model(_select(model.input, keys), model.output)
+    except ValueError:  # Keras' word for a graph that the inputs do not reach.
+        return False
+    return True
+
+
+def _check_functional(model: Any, function: str, cure: str) -> None:
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"{function} takes a Keras model. Received: model={model!r} (of type {type(model)})"
+        )
+    if isinstance(model, keras.Sequential) and not model.built:
+        raise ValueError(
+            f"The sequential model '{model.name}' is not built: begin it with a `keras.Input`, or "
+            f"call its `build`, before {function}."
+        )
+    if not isinstance(model, (Functional, keras.Sequential)):
+        raise ValueError(
+            f"Model '{model.name}' is subclassed (of type {type(model).__name__}): what its `call` "
+            f"does cannot be changed from outside, so {function} works on functional and "
+            f"sequential models only. Instead, {cure}."
+        )
+
+
+def _checked_nested(layer: keras.layers.Layer) -> keras.Model:
+    if not isinstance(layer, Functional):
+        raise ValueError(
+            f"Layer '{layer.name}' (of type {type(layer).__name__}) holds physics inside its "
+            "`call`, from where `strip_physics` cannot take it. Call the physics layer in the "
+            "functional model around it."
+        )
+    return layer
