@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from .schedules import checks
-from .schedules.values import as_schedule, weight_at
+from keras_physreg.schedules import checks
+from keras_physreg.schedules.values import as_schedule, weight_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,8 @@ from keras.saving import (
     serialize_keras_object,
 )
 
-from . import checks
-from .schedule import Schedule, namespace, shift
+from keras_physreg.schedules import checks
+from keras_physreg.schedules.schedule import Schedule, namespace, shift
 
 
 @register_keras_serializable(package="keras_physreg")

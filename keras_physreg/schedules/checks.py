@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-SMALLEST, LARGEST = float(np.finfo("float32").tiny), float(np.finfo("float32").max)
+from keras_physreg.terms import LARGEST_WEIGHT, SMALLEST_WEIGHT
 
 
 def received(name: str, value: Any) -> str:
@@ -25,12 +25,12 @@ def number(owner: str, name: str, value: Any) -> float:
 
 
 def weight(owner: str, name: str, value: Any) -> float:
-    """A number that a weight can take: 0, or positive within the range of float32."""
+    """A number that a term's weight can take."""
     result = number(owner, name, value)
-    if result != 0 and not SMALLEST <= result <= LARGEST:
+    if result != 0 and not SMALLEST_WEIGHT <= result <= LARGEST_WEIGHT:
         raise ValueError(
-            f"{owner}: `{name}` must be 0 or lie between {SMALLEST:.1e} and {LARGEST:.1e} "
-            f"(weights are float32, and never negative). {received(name, value)}"
+            f"{owner}: `{name}` must be 0 (off), or above 0 and within float32: "
+            f"{SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g}. {received(name, value)}"
         )
     return result
 

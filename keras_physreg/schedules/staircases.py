@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from keras.saving import register_keras_serializable
 
-from . import checks
-from .schedule import Schedule, as_float, namespace, shift
+from keras_physreg.schedules import checks
+from keras_physreg.schedules.schedule import Schedule, as_float, namespace, shift
 
 
 @register_keras_serializable(package="keras_physreg")

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from . import checks
-from .staircases import Staircase
+from keras_physreg.schedules import checks
+from keras_physreg.schedules.staircases import Staircase
+from keras_physreg.terms import LARGEST_WEIGHT, SMALLEST_WEIGHT
 
 
 def as_schedule(name: str, value: Any) -> Callable[[Any], Any]:
@@ -48,14 +49,14 @@ def weight_at(name: str, schedule: Callable[[Any], Any], time: int) -> float:
         time: The time, in epochs or steps.
 
     Returns:
-        The weight: at least 0 and finite.
+        The weight: finite and at least 0; what is closer to 0 than a weight can be becomes 0.
 
     Raises:
         TypeError: If the schedule returned something that is no number.
         ValueError: If it returned a vector, NaN, infinity or a negative number.
     """
     weight = schedule(time)
-    source = f"The schedule of term '{name}' must return one number >= 0."
+    source = f"The schedule of term '{name}' must return one number, 0 or above."
     told = f"At time {time} it returned {weight!r} (of type {type(weight)})"
     try:
         value = np.asarray(ops.convert_to_numpy(weight))
@@ -65,6 +66,6 @@ def weight_at(name: str, schedule: Callable[[Any], Any], time: int) -> float:
         raise TypeError(f"{source} {told}")
     if value.shape:
         raise ValueError(f"{source} {told}, of shape {value.shape}")
-    if not 0 <= float(value) <= checks.LARGEST:
+    if not 0 <= float(value) <= LARGEST_WEIGHT:
         raise ValueError(f"{source} {told}")
-    return float(value)
+    return float(value) if value >= SMALLEST_WEIGHT else 0.0

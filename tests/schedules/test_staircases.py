@@ -45,7 +45,7 @@ def test_the_last_stair_is_exactly_the_end():
         (Staircase, ([1, "2"], 1), TypeError, r"`values\[1\]` must be a number.*'2'"),
         (Staircase, ([[1, 2]], 1), TypeError, r"`values\[0\]` must be a number"),
         (Staircase, (np.ones((2, 2)), 1), TypeError, r"`values\[0\]` must be a number"),
-        (Staircase, ([1, -1], 1), ValueError, r"`values\[1\]` must be 0 or lie.*-1"),
+        (Staircase, ([1, -1], 1), ValueError, r"`values\[1\]` must be 0 \(off\), or.*-1"),
         (Staircase, ([float("nan")], 1), ValueError, r"`values\[0\]` must be finite"),
         (Staircase, ([1], 0), ValueError, "`every` must be at least 1"),
         (Staircase, ([1], None), TypeError, "`every` must be a number"),

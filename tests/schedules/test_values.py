@@ -74,6 +74,11 @@ def test_what_cannot_be_a_weight(weight, error, message):
         weight_at("x", lambda time: weight, 7)
 
 
+def test_what_is_too_small_for_a_weight_is_off():
+    assert weight_at("x", lambda time: 1e-37, 0) == 1e-37
+    assert weight_at("x", lambda time: 1e-38, 0) == 0.0
+
+
 def test_an_error_inside_a_schedule_stays_visible():
     with pytest.raises(ZeroDivisionError):
         weight_at("x", lambda time: 1 / time, 0)
