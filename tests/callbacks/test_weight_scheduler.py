@@ -289,3 +289,14 @@ def test_where_weights_may_move():
     assert kp.WeightScheduler({"x": RAMP}, unit="step").moves_between(50, 60)
     assert not kp.WeightScheduler({"x": RAMP}, unit="step").moves_between(60, 60)
     assert weight_at("x", RAMP, 4) == 1.0
+
+
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+def test_what_others_set_holds_until_the_next_epoch(unit):
+    class Meddle(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kp.set_term_weights(self.model, {"x": 9.0})
+
+    watch = Watch()
+    fit(physics_model(), Meddle(), watch, kp.WeightScheduler({"x": [0.5]}, unit=unit), epochs=3)
+    assert {seen["x"] for seen in watch.seen} == {0.5}
