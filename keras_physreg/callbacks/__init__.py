@@ -4,3 +4,4 @@ from keras_physreg.callbacks.gradient_monitor import GradientMonitor as Gradient
 from keras_physreg.callbacks.terminate_on_non_finite import (
     TerminateOnNonFinite as TerminateOnNonFinite,
 )
+from keras_physreg.callbacks.weight_scheduler import WeightScheduler as WeightScheduler
