@@ -101,7 +101,6 @@ class GradientMeter:
         self._traced: list[Any] = []
         self._add = self._compiled(self._add_batch)
         self._at_once = self._compiled(self._multiply_batch)
-        self._multiply = self._compiled(self._inner_products)
         self.reset()
 
     def reset(self) -> None:
@@ -123,7 +122,7 @@ class GradientMeter:
 
     def result(self) -> Gradients:
         """Returns the gradients of the mean over all rows so far."""
-        return self._gradients(self._multiply(self._sums) / float(self._rows) ** 2)
+        return self._gradients(self._inner_products(self._sums) / float(self._rows) ** 2)
 
     def measure(self, batch: Batch) -> Gradients:
         """Returns the gradients over one batch: in one program, and faster for it."""

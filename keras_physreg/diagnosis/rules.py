@@ -18,16 +18,15 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     if row.here is None:
         return
     non_finite = [*_non_finite(row)]
-    yield from non_finite
-    if row.trainable:
-        unconnected = [*_disconnected(row), *_zero_gradient(row, limits)]
-        yield from unconnected
-        if not unconnected:
-            yield from _partly_connected(row)
-            if not non_finite:
-                yield from _floor(row, limits)
-                yield from _size(row, limits)
-    yield from _biased(row, limits)
+    unconnected = [*_disconnected(row), *_zero_gradient(row, limits)] if row.trainable else []
+    yield from (*non_finite, *unconnected)
+    if row.trainable and not unconnected:
+        yield from _partly_connected(row)
+        if not non_finite:
+            yield from _floor(row, limits)
+            yield from _size(row, limits)
+    if not (unconnected and row.loss == row.floor):  # Then the output ignores the labels, too.
+        yield from _biased(row, limits)
 
 
 def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
@@ -141,7 +140,7 @@ def _floor(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
             "at-floor",
             "info",
             row.term,
-            f"'{row.term}' stands at its floor: {_said(places)}.",
+            f"'{row.term}' has reached its floor: {_said(places)}.",
             "Do not raise the weight for it: this is the value at the true labels, and more "
             "weight only pulls away from them; better physics or labels would lower the floor."
             f"{unseen if len(places) == 1 else ''}",
@@ -180,8 +179,8 @@ def _memorised(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterat
             row.term,
             f"'{row.term}' has nothing left to gain on the given rows, and much on others: "
             f"{_said(places)}.",
-            "The model has memorised the labelled rows: apply label-free terms to inputs without "
-            "labels, or get more labelled rows; more weight on these rows does little.",
+            "The model has memorised the labelled rows: before giving the term more weight on them, "
+            "apply label-free terms to inputs without labels, or get more labelled rows.",
         )
 
 
@@ -192,7 +191,9 @@ def _biased(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     biased = [
         k
         for k, (bias, count) in enumerate(zip(row.biases, seen.count, strict=True))
-        if abs(bias) >= limits.bias_ratio and abs(bias) * math.sqrt(count) >= limits.bias_z
+        if abs(bias) >= limits.bias_ratio
+        and abs(bias) * math.sqrt(count) >= limits.bias_z
+        and seen.mean[k] ** 2 + seen.sd[k] ** 2 > limits.floor_tolerance
     ]
     if biased:
         biased.sort(key=lambda k: -abs(row.biases[k]))

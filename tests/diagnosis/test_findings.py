@@ -252,6 +252,30 @@ def test_biased(offset, count, raised):
         assert "over 400 values" in finding.message
 
 
+def test_a_residual_that_ignores_the_labels_says_nothing_of_them():
+    z, x = data()
+    report = kp.diagnose(
+        linear_model(lambda z, x: ops.convert_to_tensor(OUTSIDE) + 5, {"t": 1.0}),
+        z,
+        x,
+        batch_size=70,
+    )
+    assert codes(report) == ["disconnected"]
+    stopped = linear_model(lambda z, x: ops.stop_gradient(x) + 5, {"t": 1.0})
+    assert codes(kp.diagnose(stopped, z, x)) == ["disconnected", "biased"]
+
+
+def test_a_component_without_residual_is_not_biased():
+    def physics(z, x):
+        return ops.stack([x[:, 0] - z[:, 0], 1e-4 + 0 * x[:, 1]], axis=-1)
+
+    z, x = rows(offset=0.05)
+    report = kp.diagnose(linear_model(physics, {"t": 1.0}), z, x)
+    (finding,) = (f for f in report.findings if f.code == "biased")
+    assert "in component 0" in finding.message
+    assert "in component 1" not in finding.message
+
+
 def test_a_constant_residual_is_biased():
     z, x = rows(noise=0.0, offset=0.5)
     report = kp.diagnose(shifted(0.3), z, x)
