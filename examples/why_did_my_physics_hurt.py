@@ -181,26 +181,33 @@ def draw(ladder, modules, path):
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     positions = np.arange(len(ladder))
     for key, label, shift, colour in (
-        ("mean", "residual of the physics at the labels", -0.25, "0.55"),
-        ("without", "error of the prediction, without physics", 0.0, "C0"),
-        ("with", "error of the prediction, with physics", 0.25, "C3"),
+        ("mean", "DNI cos z + DHI of the labels, less GHI: the bias of the physics", -0.25, "0.55"),
+        ("without", "the same sum of the predictions, less that of the labels", 0.0, "C0"),
+        ("with", "... with the physics at weight 100", 0.25, "C3"),
     ):
         values = [row[key] for _, row in ladder.values()]
         left.bar(positions + shift, values, width=0.25, color=colour, label=label)
-    left.set_xticks(positions, [f"{n}\n{row['relative']:.1%}" for n, (_, row) in ladder.items()])
-    left.set_ylabel("mean of DNI cos z + DHI - reference (W/m$^2$)")
-    left.set_xlabel("file, and rms residual at the labels over mean GHI")
+    names = [
+        f"{name}\n{row['relative']:.1%}".replace(" ", "\n") for name, (_, row) in ladder.items()
+    ]
+    left.set_xticks(positions, names)
+    left.set_ylabel("mean over rows (W/m$^2$)")
+    left.set_xlabel("file, and rms residual at its labels over mean GHI")
     left.axhline(0.0, color="black", linewidth=0.8)
     left.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
-    names = [f"{row.term}, {where}" for row in modules.terms for where in ("train", "held out")]
+    places = [f"{row.term}, {where}" for row in modules.terms for where in ("train", "held out")]
     losses = [v for row in modules.terms for v in (row.loss, row.val_loss)]
     floors = [v for row in modules.terms for v in (row.floor, row.val_floor)]
-    heights = np.arange(len(names))
+    heights = np.arange(len(places))
     right.hlines(heights, floors, losses, color="C0", linewidth=1)
     right.plot(losses, heights, "o", color="C0", label="term loss")
     right.plot(floors, heights, "|", color="black", markersize=16, label="its floor at the labels")
-    right.set(xscale="log", xlabel="term loss (1)", ylim=(len(names) - 0.5, -0.5))
-    right.set_yticks(heights, names)
+    right.set(
+        xscale="log",
+        xlabel="loss of the PV terms (standardised units)",
+        ylim=(len(places) - 0.5, -0.5),
+    )
+    right.set_yticks(heights, places)
     right.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

@@ -179,8 +179,8 @@ def _memorised(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterat
             row.term,
             f"'{row.term}' has nothing left to gain on the given rows, and much on others: "
             f"{_said(places)}.",
-            "The model has memorised the labelled rows: before giving the term more weight on them, "
-            "apply label-free terms to inputs without labels, or get more labelled rows.",
+            "The model has memorised the labelled rows: before giving the term more weight on "
+            "them, apply label-free terms to inputs without labels, or get more labelled rows.",
         )
 
 
