@@ -224,6 +224,18 @@ def test_without_labels_target_terms_have_no_numbers():
     assert "No data loss" in str(report)
 
 
+def test_a_model_that_is_not_compiled_has_no_data_loss():
+    z, x = data()
+    inputs = keras.Input((3,))
+    layer = kp.PhysicsRegularization(both, TERMS)
+    for cls in (kp.PhysicsModel, keras.Model):
+        model = cls(inputs, layer(inputs, keras.layers.Dense(2)(inputs)))
+        report = kp.diagnose(model, z, x)
+        assert (report.data_loss, report["label"].grad_cosine) == (None, None)
+        assert report["label"].floor > 0
+        assert report["label"].grad_norm > 0
+
+
 def test_labels_without_their_last_axis():
     z, x = data(outputs=1)
     model = linear_model(lambda z, x: x - z[:, :1], {"one": 1.0}, outputs=1)
