@@ -206,8 +206,11 @@ class PhysicsModel(keras.Model):
 class FunctionalPhysicsModel(PhysicsModel, Functional):
     """What `PhysicsModel(inputs, outputs)` builds; see there."""
 
-    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
-        super().__init__(inputs, outputs, name=name or _next_name(), **kwargs)
+    # Keras takes a class for functional, and saves and clones it as such, by this signature.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if len(args) < 3 and kwargs.get("name") is None:
+            kwargs["name"] = _next_name()
+        super().__init__(*args, **kwargs)
         names = [name for layer in physics_layers(self) for name in layer.term_names]
         check_unique(names, f"model '{self.name}'")
 
