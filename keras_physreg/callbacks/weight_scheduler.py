@@ -40,8 +40,8 @@ class WeightScheduler(keras.callbacks.Callback):
         schedules: Dict from term names to schedules: schedules of this package, Keras
             `LearningRateSchedule`s, any callable `time -> weight`, or lists or 1-D arrays with one
             weight per epoch (or step), the last of which stays.
-        unit: `"epoch"` or `"step"`: what the schedules count. Moving a weight at every step costs
-            some 0.1 ms; `steps_per_execution` makes that rarer.
+        unit: `"epoch"` or `"step"`: what the schedules count. Moving weights at every step costs
+            some tenths of a millisecond each time; `steps_per_execution` makes that rarer.
         verbose: 0: quiet, 1: print the weights at the beginning of each epoch.
 
     Raises:
