@@ -24,8 +24,8 @@ class WeightScheduler(keras.callbacks.Callback):
     again at its own first epoch, and validation runs at the weights of its epoch. With
     `unit="step"` the time is `optimizer.iterations`: it goes on over a second `fit` of the same
     compiled model, and with `steps_per_execution=n` a weight holds for the n steps of an
-    execution. Either way a run that `keras.callbacks.BackupAndRestore` resumes goes on as if it
-    had never stopped.
+    execution. Either way a run that `keras.callbacks.BackupAndRestore` resumes at the end of an
+    epoch, its default, goes on as if it had never stopped.
 
     The weights join the logs at the end of an epoch; with `unit="step"` it is the weight of the
     epoch's last step. Callbacks that come before this one in the list of a plain `keras.Model`,
@@ -40,8 +40,8 @@ class WeightScheduler(keras.callbacks.Callback):
         schedules: Dict from term names to schedules: schedules of this package, Keras
             `LearningRateSchedule`s, any callable `time -> weight`, or lists or 1-D arrays with one
             weight per epoch (or step), the last of which stays.
-        unit: `"epoch"` or `"step"`: what the schedules count. Moving a weight at every step costs
-            some 0.1 ms; `steps_per_execution` makes that rarer.
+        unit: `"epoch"` or `"step"`: what the schedules count. Moving weights at every step costs
+            some tenths of a millisecond each time; `steps_per_execution` makes that rarer.
         verbose: 0: quiet, 1: print the weights at the beginning of each epoch.
 
     Raises:
