@@ -1,0 +1,58 @@
+"""Which trainable variables a term's gradient should reach, and which it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+
+from keras_physreg.diagnosis.gradients import Gradients
+from keras_physreg.layers import PhysicsRegularization
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where the gradient of one term arrives.
+
+    Args:
+        arrives: Whether it reaches the network, not the physics' own constants alone.
+        cut_before: Whether the prediction that the physics takes has no gradient either.
+        missing: Paths of variables that feed the prediction in the physics and are not reached.
+        reason: Why there is no gradient, in TensorFlow's words, where it gave any.
+    """
+
+    arrives: bool
+    cut_before: bool
+    missing: tuple[str, ...]
+    reason: str | None
+
+
+def connection(
+    model: keras.Model, layer: PhysicsRegularization, name: str, gradients: Gradients
+) -> Connection:
+    """Says where the gradient of one term arrives."""
+    constants = _ids(layer.physics) if isinstance(layer.physics, keras.Layer) else set()
+    connected = zip(model.trainable_variables, gradients.connected[name], strict=True)
+    # By identity: two variables may share a path.
+    reached = {id(variable) for variable, is_reached in connected if is_reached}
+    network = _ids(model) - constants or constants
+    missing = (_feeding(model, layer) & network) - reached
+    return Connection(
+        arrives=bool(reached & network),
+        cut_before=name in gradients.cut_before,
+        missing=tuple(v.path for v in model.trainable_variables if id(v) in missing),
+        reason=gradients.reasons.get(name),
+    )
+
+
+def _feeding(model: keras.Model, layer: PhysicsRegularization) -> set[int]:
+    """Returns the variables that a functional graph has on its way to the physics layer."""
+    try:
+        # Named, so that no counter of automatic names moves on.
+        return _ids(keras.Model(model.input, layer.output, name="feeding"))
+    except (AttributeError, ValueError):  # Subclassed, or the layer is called more than once.
+        return set()
+
+
+def _ids(layer: keras.Layer) -> set[int]:
+    return {id(variable) for variable in layer.trainable_variables}

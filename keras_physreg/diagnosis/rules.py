@@ -1,0 +1,182 @@
+"""The rules: which numbers of a term are worth a finding, in which words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from keras_physreg.diagnosis.finding import Finding
+from keras_physreg.diagnosis.floor_rules import floor_findings
+from keras_physreg.diagnosis.statistics import Summary
+from keras_physreg.diagnosis.term import TermDiagnosis
+from keras_physreg.diagnosis.thresholds import Thresholds
+
+
+def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
+    """Yields what there is to say of one term."""
+    if row.here is None:
+        return
+    non_finite = [*_non_finite(row)]
+    unconnected = [*_disconnected(row), *_zero_gradient(row, limits)] if row.trainable else []
+    yield from (*non_finite, *unconnected)
+    if row.trainable and not unconnected:
+        yield from _partly_connected(row)
+        if not non_finite:
+            yield from floor_findings(row, limits)
+            yield from _size(row, limits)
+    if not (unconnected and row.loss == row.floor):  # Then the output ignores the labels, too.
+        yield from _biased(row, limits)
+
+
+def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
+    if row.connection.arrives:
+        return
+    why = row.connection.reason
+    if why:
+        where, cure = f" ({why.rstrip('.')})", "Write that operation with `keras.ops` ones."
+    elif row.connection.cut_before:
+        where = ": the prediction that the physics takes is itself cut off from them"
+        cure = (
+            "Look between the network and the physics: a `stop_gradient`, frozen layers "
+            "(`trainable = False`), or a prediction that is a constant."
+        )
+    else:
+        where = ": the physics does not pass it on to the prediction"
+        cure = (
+            "Compute the output from the `prediction` argument with `keras.ops`: no NumPy, no "
+            "prediction made outside and captured, no integer cast, no `stop_gradient`."
+        )
+    message = f"No gradient of '{row.term}' reaches the network's variables{where}."
+    yield Finding("disconnected", "error", row.term, message, cure)
+
+
+def _zero_gradient(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
+    norm, loss = row.grad_norm, row.loss
+    if not row.connection.arrives or norm is None or loss is None:
+        return
+    if norm <= limits.zero_gradient and loss > limits.floor_tolerance:
+        yield Finding(
+            "zero-gradient",
+            "error",
+            row.term,
+            f"'{row.term}' is connected, but its gradient is {norm:.3g} at a loss of {loss:.3g}: "
+            "on these rows its output does not change with the prediction.",
+            "Look for a `clip`, `relu` or `round` that is saturated, terms that cancel, an output "
+            "computed from the inputs alone, or a network whose units are dead.",
+        )
+
+
+def _partly_connected(row: TermDiagnosis) -> Iterator[Finding]:
+    missing = row.connection.missing
+    if missing:
+        yield Finding(
+            "partly-connected",
+            "warning",
+            row.term,
+            f"The gradient of '{row.term}' reaches {row.reached} of {row.trainable} trainable "
+            f"variables; {len(missing)} of those that feed its prediction are not reached: "
+            f"{_listed(missing)}.",
+            "Use the parts of the prediction that come from them, or look for a `stop_gradient` on "
+            "the way; if the physics is not about them, leave them out of its `prediction`.",
+        )
+
+
+def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
+    severity = "error" if row.weight else "warning"
+    shielded = "" if row.weight else " At weight 0 it does no harm yet."
+    places = (
+        ("", row.here),
+        (" at the labels", row.labels),
+        (" on the held-out rows", row.val_here),
+        (" at the labels of the held-out rows", row.val_labels),
+    )
+    bad = [(where, seen) for where, seen in places if seen and not math.isfinite(seen.loss)]
+    cure = (
+        "Look at these rows; keep the physics finite for every prediction: bound what goes into "
+        "`log`, `sqrt`, powers and divisions (`keras.ops.maximum`), and clip exponents."
+    )
+    for where, seen in bad:
+        yield Finding(
+            "non-finite",
+            severity,
+            row.term,
+            f"The loss of '{row.term}'{where} is {seen.loss:g}{_bad_rows(seen)}.{shielded}",
+            cure,
+        )
+    norm = row.grad_norm
+    if not bad and norm is not None and not math.isfinite(norm):
+        yield Finding(
+            "non-finite",
+            severity,
+            row.term,
+            f"The loss of '{row.term}' is finite ({row.loss:.3g}), but its gradient is not."
+            f"{shielded}",
+            "Look for a derivative that is infinite where the value is not: `sqrt` or `norm` at 0, "
+            "or a `where` whose other branch is not finite; move the argument away from there.",
+        )
+
+
+def _bad_rows(seen: Summary) -> str:
+    if not seen.bad_row_count:
+        return ""
+    of = f" in component {_listed(seen.bad_components)}" if len(seen.mean) > 1 else ""
+    more = ", ..." if seen.bad_row_count > len(seen.bad_rows) else ""
+    rows = ", ".join(map(str, seen.bad_rows)) + more
+    return f": {seen.bad_row_count} row(s) are not finite{of} (rows {rows})"
+
+
+def _biased(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
+    seen = row.labels
+    if seen is None or not seen.loss > limits.floor_tolerance:
+        return
+    biased = [
+        k
+        for k, (bias, count) in enumerate(zip(row.biases, seen.count, strict=True))
+        if abs(bias) >= limits.bias_ratio
+        and abs(bias) * math.sqrt(count) >= limits.bias_z
+        and seen.mean[k] ** 2 + seen.sd[k] ** 2 > limits.floor_tolerance
+    ]
+    if biased:
+        biased.sort(key=lambda k: -abs(row.biases[k]))
+        listed = [f"{seen.mean[k]:+.3g} with sd {seen.sd[k]:.3g}{_of(k, seen)}" for k in biased]
+        yield Finding(
+            "biased",
+            "warning",
+            row.term,
+            f"At the labels the residual of '{row.term}' has a systematic sign: mean "
+            f"{_listed(listed, 3)}, over {seen.count[biased[0]]} values.",
+            "Correct the physics, the sensor or the labels, or let a trainable constant of a "
+            "physics layer take up the offset; a weight can only trade it against the labels.",
+        )
+
+
+def _of(component: int, seen: Summary) -> str:
+    return f" in component {component}" if len(seen.mean) > 1 else ""
+
+
+def _size(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
+    ratio, loss = row.grad_ratio, row.loss
+    if not row.weight or ratio is None or loss is None or not math.isfinite(ratio):
+        return
+    if ratio >= limits.dominates_ratio:
+        yield Finding(
+            "dominates",
+            "warning",
+            row.term,
+            f"The weighted gradient of '{row.term}' is {ratio:.3g} times that of the data loss.",
+            f"Start from a weight of about {row.weight / ratio:.1e}, where both are equal, and "
+            "ramp up from below it.",
+        )
+    elif 0 < ratio < limits.negligible_ratio:
+        yield Finding(
+            "negligible",
+            "info",
+            row.term,
+            f"The weighted gradient of '{row.term}' is {ratio:.1e} times that of the data loss.",
+            f"It does nothing yet: it starts to count at a weight of about "
+            f"{0.1 * row.weight / ratio:.1e} (a ratio of 0.1).",
+        )
+
+
+def _listed(values: tuple | list, most: int = 6) -> str:
+    return ", ".join(map(str, values[:most])) + (", ..." if len(values) > most else "")
