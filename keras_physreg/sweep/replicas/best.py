@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.ops import convert_to_numpy
 
 
 class Best:
@@ -39,8 +40,8 @@ class Best:
 
     def weights(self) -> list[np.ndarray]:
         """Returns the weights at the best epochs, replicas first."""
-        return [keras.ops.convert_to_numpy(v) for v in self._kept]
+        return [convert_to_numpy(v) for v in self._kept]
 
     def epochs(self) -> np.ndarray:
         """Returns the best epoch of each replica, counted from 0; -1 where there was none."""
-        return keras.ops.convert_to_numpy(self._epoch)
+        return convert_to_numpy(self._epoch)

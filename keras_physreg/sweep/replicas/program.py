@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.ops import convert_to_numpy, convert_to_tensor
 
 from keras_physreg.sweep.replicas.batches import Batches
 from keras_physreg.sweep.replicas.best import Best
@@ -53,8 +54,9 @@ class Program:
         self.trainable = [self._stacked(v) for v in step.variables.trainable]
         self.state = [self._stacked(v) for v in step.variables.state]
         self.metrics = [self._stacked(v) for v in step.variables.metrics]
-        self._fresh_metrics = [keras.ops.convert_to_numpy(v) for v in step.variables.metrics]
+        self._fresh_metrics = [convert_to_numpy(v) for v in step.variables.metrics]
         self.optimizer = stacked_optimizer(step.model.optimizer, self.trainable)
+        self.fresh_optimizer = [convert_to_numpy(v) for v in self.optimizer.variables]
         self.best = Best([*self.trainable, *self.state], size)
         self.run = tf.function(self._run, autograph=False, jit_compile=jit)
 
@@ -63,12 +65,12 @@ class Program:
         for variable, value in zip([*self.trainable, *self.state], weights, strict=True):
             variable.assign(value)
         for variable, value in zip(self.optimizer.variables, optimizer, strict=True):
-            variable.assign(np.broadcast_to(_align(value, variable.shape), variable.shape))
+            variable.assign(value)
         self.best.reset()
 
     def weights(self) -> list[np.ndarray]:
         """Returns the present weights and state, replicas first."""
-        return [keras.ops.convert_to_numpy(v) for v in [*self.trainable, *self.state]]
+        return [convert_to_numpy(v) for v in [*self.trainable, *self.state]]
 
     def finish(self) -> None:
         """Does what `fit` does after its last epoch: averaged weights replace the others."""
@@ -177,9 +179,5 @@ class Program:
 
 
 def _tensors(variables: list[keras.Variable]) -> list[Any]:
-    return [keras.ops.convert_to_tensor(variable) for variable in variables]
+    return [convert_to_tensor(variable) for variable in variables]
 
-
-def _align(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Gives one replica's value the axis of the replicas, where the program's variable has it."""
-    return value[np.newaxis] if value.ndim < len(shape) else value

@@ -1,0 +1,99 @@
+"""Which way of training a model's replicas is possible, and which is fastest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_physreg.models import PhysicsModel
+from keras_physreg.sweep.replicas import mappers
+from keras_physreg.sweep.replicas.batches import Batches
+from keras_physreg.sweep.replicas.optimizers import why_not_stacked
+from keras_physreg.sweep.replicas.steps import ReplicaStep
+
+# Stacked, XLA on a CPU takes these three to five times longer than one replica after the other.
+SLOW_STACKED = ("Conv", "While", "For")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to train replicas.
+
+    Args:
+        name: `"stacked"`, `"in-turn"` or `"sequential"`.
+        reason: Why this one.
+        mapper: Runs a function on all replicas of a program; `None` for `"sequential"`.
+        jit: Whether the program is compiled with XLA.
+    """
+
+    name: str
+    reason: str
+    mapper: Callable | None = None
+    jit: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+def sequential(reason: str) -> Engine:
+    """Returns the engine that calls `fit` for one replica after the other."""
+    return Engine("sequential", f"{reason}, so `fit` runs once a replica")
+
+
+def why_sequential(model: keras.Model) -> str | None:
+    """Returns why a model's step cannot be taken into a program; `None` where it can."""
+    for name in ("train_step", "test_step"):
+        if getattr(type(model), name) not in (getattr(keras.Model, name), _physics_step(name)):
+            return f"the model has a `{name}` of its own"
+    if model.run_eagerly:
+        return "the model is compiled with `run_eagerly=True`"
+    if not model.trainable_variables:
+        return "the model has nothing to train"
+    return why_not_stacked(model, list(model.trainable_variables))
+
+
+def candidates(step: ReplicaStep, data: Batches, requested: str) -> list[Engine]:
+    """Returns the engines that may serve, the fastest first; the last one always serves.
+
+    Args:
+        step: The step of one replica.
+        data: Training data.
+        requested: `"auto"`, or the name of an engine.
+    """
+    reason = why_sequential(step.model)
+    if reason is not None and requested not in ("auto", "sequential"):
+        raise ValueError(f"engine='{requested}' cannot serve: {reason}. Use engine='auto'.")
+    if reason is not None or requested == "sequential":
+        return [sequential(reason or "as asked")]
+    slow = sorted({kind for kind in _operations(step, data) for s in SLOW_STACKED if s in kind})
+    why = f"its step has {slow[0]}, which is slow stacked" if slow else "its step stacks"
+    stacked = Engine("stacked", why, mappers.stacked, True)
+    in_turn = Engine("in-turn", why, mappers.in_turn, True)
+    plain = Engine("in-turn", f"{why}; not compiled by XLA", mappers.in_turn, False)
+    if requested == "stacked":
+        return [stacked]
+    if requested == "in-turn":
+        return [in_turn, plain]
+    last = sequential("no program could be compiled")
+    return [in_turn, plain, last] if slow else [stacked, in_turn, plain, last]
+
+
+def _physics_step(name: str) -> Any:
+    return getattr(PhysicsModel, name)
+
+
+def _operations(step: ReplicaStep, data: Batches) -> set[str]:
+    """Returns the kinds of operations in the training step of one replica."""
+    variables = step.variables
+    groups = [variables.trainable, variables.state, variables.metrics]
+    values = [[tf.TensorSpec(v.shape, v.dtype) for v in group] for group in groups]
+    rows = tf.TensorSpec((min(data.batch_size, data.size),), tf.int32)
+
+    def train(trainable: Any, state: Any, metrics: Any, rows: Any) -> Any:
+        updates = step.train(trainable, state, metrics, data.take(rows))
+        return updates.gradients, updates.state, updates.metrics
+
+    traced = tf.function(train, autograph=False).get_concrete_function(*values, rows)
+    return {operation.type for operation in traced.graph.get_operations()}
