@@ -1,9 +1,17 @@
 """Known physics as named, weighted, scheduled, diagnosed and tunable loss terms of a Keras model."""
 
+from keras_physreg.callbacks import WeightScheduler as WeightScheduler
 from keras_physreg.inspection import get_term_weights as get_term_weights
 from keras_physreg.inspection import set_term_weights as set_term_weights
 from keras_physreg.layers import PhysicsRegularization as PhysicsRegularization
 from keras_physreg.models import PhysicsModel as PhysicsModel
+from keras_physreg.plotting import plot_schedules as plot_schedules
+from keras_physreg.schedules import Chain as Chain
+from keras_physreg.schedules import CosineRamp as CosineRamp
+from keras_physreg.schedules import GeometricRamp as GeometricRamp
+from keras_physreg.schedules import GeometricStaircase as GeometricStaircase
+from keras_physreg.schedules import LinearRamp as LinearRamp
+from keras_physreg.schedules import Staircase as Staircase
 from keras_physreg.surgery import regularize as regularize
 from keras_physreg.surgery import strip_physics as strip_physics
 from keras_physreg.terms import PhysicsTerm as PhysicsTerm

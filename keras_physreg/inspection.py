@@ -4,7 +4,6 @@ import difflib
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_physreg.layers import PhysicsRegularization, physics_layers
 from keras_physreg.terms import check_unique, check_weight
@@ -70,7 +69,7 @@ def get_term_weights(model: keras.Model) -> dict[str, float]:
     """
     return {
         # The shortest decimal of the float32 value: 1e-10, not 1.00000001335e-10.
-        name: float(str(ops.convert_to_numpy(layer.weight_variable(name))))
+        name: float(str(layer.weight_variable(name).numpy()))
         for name, layer in find_terms(model).items()
     }
 

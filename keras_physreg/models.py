@@ -1,5 +1,7 @@
 """PhysicsModel: a Keras model that hands the labels to the physics and logs both losses."""
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_physreg.distribution import replica_count
+from keras_physreg.fitting import arrange_callbacks
 from keras_physreg.functional import Functional
 from keras_physreg.layers import PhysicsRegularization, batch_size, physics_layers
 from keras_physreg.steps import Step, TermValue, current_step, open_step
@@ -86,6 +89,14 @@ class PhysicsModel(keras.Model):
         if step.model is self:
             step.evaluations.clear()  # As Keras clears `losses`: the last call counts.
         return super().__call__(*args, **kwargs)
+
+    @functools.wraps(keras.Model.fit, assigned=("__name__",))
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains the model; see `keras.Model`. Warns where a callback compares weighted losses."""
+        given = inspect.signature(super().fit).bind(*args, **kwargs)
+        callbacks, epochs = given.arguments.get("callbacks"), given.arguments.get("epochs", 1)
+        given.arguments["callbacks"] = arrange_callbacks(callbacks, epochs)
+        return super().fit(*given.args, **given.kwargs)
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of training, with the physics; see `keras.Model`."""

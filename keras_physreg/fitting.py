@@ -1,0 +1,57 @@
+"""What `PhysicsModel.fit` makes of its callbacks, known by their attributes: it imports none."""
+
+import warnings
+from typing import Any
+
+import keras
+
+WEIGHTED_LOSSES = ("loss", "val_loss")
+
+
+def arrange_callbacks(callbacks: Any, epochs: int) -> Any:
+    """Puts callbacks that add to the logs before those that read them, and warns of misreadings.
+
+    Args:
+        callbacks: As in `keras.Model.fit`: callbacks in any nesting, a `CallbackList` or `None`.
+        epochs: Number of epochs, as in `keras.Model.fit`.
+
+    Returns:
+        A flat list, otherwise in the given order; a `CallbackList` or `None` as it is.
+    """
+    if callbacks is None:
+        return None
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        warn_of_moving_objectives(callbacks.callbacks, epochs)
+        return callbacks
+    callbacks = keras.tree.flatten(callbacks)
+    warn_of_moving_objectives(callbacks, epochs)
+    return sorted(callbacks, key=lambda callback: not getattr(callback, "adds_logs", False))
+
+
+def warn_of_moving_objectives(callbacks: list[Any], epochs: int) -> None:
+    """Warns of callbacks that compare weighted losses while a schedule moves the weights."""
+    schedulers = [callback for callback in callbacks if hasattr(callback, "moves_between")]
+    for callback in filter(_compares_weighted_losses, callbacks):
+        first = getattr(callback, "start_from_epoch", 0)
+        if moving := [s for s in schedulers if s.moves_between(first, epochs)]:
+            warnings.warn(_message(callback, moving), stacklevel=4)
+
+
+def _compares_weighted_losses(callback: Any) -> bool:
+    saves_every_epoch = getattr(callback, "save_best_only", True) is False
+    return getattr(callback, "monitor", None) in WEIGHTED_LOSSES and not saves_every_epoch
+
+
+def _message(callback: Any, schedulers: list[Any]) -> str:
+    name = type(callback).__name__
+    terms = [term for scheduler in schedulers for term in scheduler.schedules]
+    return (
+        f"{name} monitors `{callback.monitor}` while {type(schedulers[0]).__name__} moves the "
+        f"weights of {terms}: losses at different weights cannot be compared, and the epoch with "
+        f'the smallest weights looks best. Give {name} `monitor="val_data_loss", mode="min"`'
+        + (
+            ", or a `start_from_epoch` at which the weights stand still."
+            if hasattr(callback, "start_from_epoch")
+            else "."
+        )
+    )

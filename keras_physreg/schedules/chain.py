@@ -1,0 +1,91 @@
+"""One schedule after another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from keras.saving import (
+    deserialize_keras_object,
+    register_keras_serializable,
+    serialize_keras_object,
+)
+
+from keras_physreg.schedules import checks
+from keras_physreg.schedules.schedule import Schedule, namespace, shift
+
+
+@register_keras_serializable(package="keras_physreg")
+@dataclass(frozen=True)
+class Chain(Schedule):
+    """One schedule after another, each counting time from its own start.
+
+    Up to `boundaries[0]` the weight is `schedules[0](time)`; from `boundaries[i]` on it is
+    `schedules[i + 1](time - boundaries[i])`.
+
+    Args:
+        schedules: List of schedules of this package.
+        boundaries: List of times, above 0 and rising, one fewer than the schedules, in the unit of
+            the time (epochs or steps).
+
+    Raises:
+        TypeError: If a member is not a schedule of this package.
+        ValueError: If the boundaries are out of order, or not one fewer than the schedules.
+
+    Example:
+    Up within 40 epochs, and from epoch 60 on gently down again:
+
+    >>> from keras_physreg.schedules import CosineRamp, GeometricRamp
+    >>> chain = Chain([GeometricRamp(1e-4, 1.0, 40), CosineRamp(1.0, 0.5, 20)], boundaries=[60])
+    >>> [float(f"{chain(epoch):.3g}") for epoch in (0, 20, 40, 60, 70, 80)]
+    [0.0001, 0.01, 1.0, 1.0, 0.75, 0.5]
+    """
+
+    schedules: Sequence[Schedule]
+    boundaries: Sequence[float]
+
+    def __post_init__(self) -> None:
+        schedules = checks.sequence("Chain", "schedules", self.schedules)
+        for i, schedule in enumerate(schedules):
+            if not isinstance(schedule, Schedule):
+                raise TypeError(
+                    "Chain: every member must be a schedule of keras_physreg, for fixed weights a "
+                    f"Staircase. {checks.received(f'schedules[{i}]', schedule)}"
+                )
+        self._set(schedules=tuple(schedules), boundaries=self._checked_boundaries())
+
+    def _checked_boundaries(self) -> tuple[int | float, ...]:
+        times = checks.sequence("Chain", "boundaries", self.boundaries, may_be_empty=True)
+        moments = [checks.moment("Chain", f"boundaries[{i}]", t) for i, t in enumerate(times)]
+        needed = len(self.schedules) - 1
+        if len(moments) != needed:
+            raise ValueError(
+                f"Chain: {needed + 1} schedules need {needed} boundaries. "
+                + checks.received("boundaries", self.boundaries)
+            )
+        if any(later <= sooner for sooner, later in pairwise([0, *moments])):
+            raise ValueError(
+                "Chain: the boundaries must be above 0 and rise. "
+                + checks.received("boundaries", self.boundaries)
+            )
+        return tuple(moments)
+
+    def at(self, time: Any) -> Any:
+        """See `Schedule.at`."""
+        xp = namespace(time)
+        weight = self.schedules[0](time)
+        for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
+            passed = shift(time, boundary)
+            weight = xp.where(passed >= 0, schedule(passed), weight)
+        return weight
+
+    def get_config(self) -> dict[str, Any]:
+        """See `Schedule.get_config`."""
+        schedules = [serialize_keras_object(schedule) for schedule in self.schedules]
+        return {"schedules": schedules, "boundaries": list(self.boundaries)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Chain":
+        """See `Schedule.from_config`."""
+        schedules = [deserialize_keras_object(schedule) for schedule in config["schedules"]]
+        return cls(schedules, config["boundaries"])

@@ -1,0 +1,117 @@
+"""Schedules that hold each weight for a while: given one by one, or in equal ratios."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras.saving import register_keras_serializable
+
+from keras_physreg.schedules import checks
+from keras_physreg.schedules.schedule import Schedule, as_float, namespace, shift
+
+
+@register_keras_serializable(package="keras_physreg")
+@dataclass(frozen=True)
+class Staircase(Schedule):
+    """A list of weights, each held for `every`; the last one stays.
+
+    The weight is `values[i]` with `i = floor((time - begin) / every)`, 0 before `begin`, and the
+    last value once the list is used up.
+
+    Args:
+        values: List or 1-D array of weights, each at least 0.
+        every: How long each weight is held, at least 1, in the unit of the time (epochs or steps).
+        begin: Time at which the first weight sets in, at least 0, in the same unit.
+
+    Raises:
+        ValueError: If a value is negative, not finite or beyond float32, the list is empty,
+            `every` is below 1 or `begin` below 0.
+
+    Example:
+    >>> stairs = Staircase([0.0, 1e-3, 1.0], every=2)
+    >>> [stairs(epoch) for epoch in range(7)]
+    [0.0, 0.0, 0.001, 0.001, 1.0, 1.0, 1.0]
+    """
+
+    values: Sequence[float]
+    every: float
+    begin: float = 0
+
+    def __post_init__(self) -> None:
+        values = checks.sequence("Staircase", "values", self.values)
+        self._set(
+            values=tuple(
+                checks.weight("Staircase", f"values[{i}]", value) for i, value in enumerate(values)
+            ),
+            every=checks.moment("Staircase", "every", self.every, minimum=1),
+            begin=checks.moment("Staircase", "begin", self.begin),
+        )
+
+    def at(self, time: Any) -> Any:
+        """See `Schedule.at`."""
+        return _stairs(shift(time, self.begin), self.values, self.every)
+
+
+@register_keras_serializable(package="keras_physreg")
+@dataclass(frozen=True)
+class GeometricStaircase(Schedule):
+    """Big steps in equal ratios: so that the losses can settle at each weight.
+
+    `steps` weights from `start` to `end`, both included, each held for `every`; 0 before `begin`,
+    exactly `end` after the last step.
+
+    Args:
+        start: First weight, above 0.
+        end: Last weight, above 0. Below `start` the staircase falls.
+        steps: Number of weights, at least 2.
+        every: How long each weight is held, at least 1, in the unit of the time (epochs or steps).
+        begin: Time at which the first weight sets in, at least 0, in the same unit.
+
+    Raises:
+        ValueError: If `start` or `end` is not above 0, finite and within float32, `steps` is no
+            whole number above 1, `every` is below 1 or `begin` below 0.
+
+    Example:
+    One decade every 10 epochs, from 1e-10 to 1:
+
+    >>> stairs = GeometricStaircase(1e-10, 1.0, steps=11, every=10)
+    >>> [float(f"{stairs(epoch):.3g}") for epoch in (0, 9, 10, 55, 99, 100, 500)]
+    [1e-10, 1e-10, 1e-09, 1e-05, 0.1, 1.0, 1.0]
+    """
+
+    start: float
+    end: float
+    steps: int
+    every: float
+    begin: float = 0
+
+    def __post_init__(self) -> None:
+        owner = "GeometricStaircase"
+        self._set(
+            start=checks.positive_weight(owner, "start", self.start),
+            end=checks.positive_weight(owner, "end", self.end),
+            steps=checks.moment(owner, "steps", self.steps, minimum=2),
+            every=checks.moment(owner, "every", self.every, minimum=1),
+            begin=checks.moment(owner, "begin", self.begin),
+        )
+        if not isinstance(self.steps, int):
+            raise ValueError(
+                f"{owner}: `steps` must be a whole number. {checks.received('steps', self.steps)}"
+            )
+
+    def at(self, time: Any) -> Any:
+        """See `Schedule.at`."""
+        values = np.geomspace(self.start, self.end, self.steps)
+        return _stairs(shift(time, self.begin), values, self.every)
+
+
+def _stairs(passed: Any, values: Any, every: int | float) -> Any:
+    """The value at `floor(passed / every)`: found by comparing, since dividing would round."""
+    xp = namespace(passed)
+    edges = every * np.arange(len(values))
+    if isinstance(every, float):
+        passed, edges = as_float(passed), edges.astype("float32")
+    climbed = xp.sum(xp.greater_equal(xp.expand_dims(passed, -1), edges), axis=-1)
+    levels = np.concatenate([[0.0], values])
+    return xp.take(levels if xp is np else levels.astype("float32"), climbed)

@@ -1,0 +1,213 @@
+"""What every schedule promises: three kinds of time, configuration, representation."""
+
+import copy
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from keras_physreg import schedules as s
+from keras_physreg.schedules import (
+    Chain,
+    CosineRamp,
+    GeometricRamp,
+    GeometricStaircase,
+    LinearRamp,
+    Staircase,
+)
+
+RAMPS = [
+    GeometricRamp(1e-10, 1.0, duration=80),
+    GeometricRamp(1.0, 1e-10, duration=80, begin=7),
+    GeometricRamp(1e-20, 10, duration=12.5, begin=2.25),
+    GeometricRamp(0.3, 0.3, duration=5),
+    LinearRamp(0, 2.0, duration=3),
+    LinearRamp(1e-10, 1.0, duration=80, begin=20),
+    LinearRamp(1.0, 1e-10, duration=90),
+    CosineRamp(1e-10, 1.0, duration=80),
+    CosineRamp(5.0, 0.0, duration=33, begin=33),
+]
+STAIRS = [
+    Staircase([0.0, 1e-10, 1e-3, 1.0], every=10),
+    Staircase([2.0], every=1.5, begin=0.5),
+    GeometricStaircase(1e-10, 1.0, steps=11, every=7, begin=5),
+    GeometricStaircase(1.0, 1e-10, steps=3, every=30),
+]
+CHAINS = [
+    Chain([GeometricRamp(1e-10, 1.0, 40), CosineRamp(1.0, 0.1, 20, begin=5)], boundaries=[60]),
+    Chain([Staircase([0], 1), LinearRamp(0, 1, 9), Staircase([0.5], 1)], boundaries=[20.5, 50]),
+    Chain([Chain([Staircase([1], 1)], []), LinearRamp(1, 0, 9)], boundaries=[3]),
+]
+ALL = RAMPS + STAIRS + CHAINS
+TIMES = np.arange(-3, 130)
+
+each = pytest.mark.parametrize("schedule", ALL, ids=repr)
+each_ramp = pytest.mark.parametrize("ramp", RAMPS, ids=repr)
+
+
+@each
+def test_a_number_gives_a_float(schedule):
+    for time in (3, 3.0, np.int64(3), np.float32(3)):
+        assert type(schedule(time)) is float
+        assert schedule(time) == schedule(3)
+
+
+@each
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64"])
+def test_arrays_and_tensors_agree_with_numbers(schedule, dtype):
+    expected = [schedule(int(time)) for time in TIMES]
+    array = schedule(TIMES.astype(dtype))
+    assert isinstance(array, np.ndarray)
+    np.testing.assert_allclose(array, expected, rtol=1e-12)
+    tensor = schedule(ops.convert_to_tensor(TIMES, dtype))
+    assert keras.backend.standardize_dtype(tensor.dtype) == "float32"
+    np.testing.assert_allclose(tensor, expected, rtol=1e-5)
+
+
+@each
+@pytest.mark.parametrize("jit", [False, True])
+def test_compiled_agrees_with_numbers(schedule, jit):
+    compiled = tf.function(schedule, jit_compile=jit)
+    expected = [schedule(int(time)) for time in TIMES]
+    np.testing.assert_allclose(compiled(tf.constant(TIMES)), expected, rtol=1e-5)
+
+
+@each
+def test_shapes_are_kept(schedule):
+    grid = np.arange(12).reshape(3, 4)
+    assert schedule(grid).shape == (3, 4)
+    assert schedule([[1, 2]]).shape == (1, 2)
+    assert schedule(ops.convert_to_tensor(grid)).shape == (3, 4)
+    assert schedule(keras.Variable(3, dtype="int64", trainable=False)).shape == ()
+
+
+@each
+def test_fractions_of_time_agree(schedule):
+    times = np.arange(0, 100, 0.125)
+    np.testing.assert_allclose(schedule(tf.constant(times)), schedule(times), rtol=1e-5)
+
+
+@each
+def test_nothing_before_the_beginning(schedule):
+    assert schedule(-1) == 0.0
+    assert float(schedule(tf.constant(-1))) == 0.0
+
+
+@pytest.mark.parametrize("floatx", ["float16", "float64"])
+def test_the_default_float_type_does_not_matter(floatx):
+    keras.config.set_floatx(floatx)
+    try:
+        for schedule in ALL:
+            tensor = schedule(tf.constant(TIMES))
+            assert tensor.dtype == "float32"
+            np.testing.assert_allclose(tensor, schedule(TIMES), rtol=1e-5)
+    finally:
+        keras.config.set_floatx("float32")
+
+
+@each_ramp
+def test_ramps_start_end_and_move_one_way(ramp):
+    finish = ramp.begin + ramp.duration
+    inside = np.linspace(ramp.begin, finish, 500)
+    for values in (ramp(inside), ops.convert_to_numpy(ramp(tf.constant(inside)))):
+        direction = 1 if ramp.end >= ramp.start else -1
+        assert np.all(direction * np.diff(values) >= 0)
+        assert np.all((values >= min(values[0], values[-1])) & (values <= max(values)))
+    assert ramp(ramp.begin) == pytest.approx(ramp.start, rel=1e-12)
+    for later in (finish, finish + 1, 10**9):
+        assert ramp(later) == ramp.end
+        assert np.float32(ramp(tf.constant(later))) == np.float32(ramp.end)
+    assert ramp(np.nextafter(ramp.begin, -1)) == 0.0
+
+
+@each_ramp
+def test_a_falling_ramp_mirrors_a_rising_one(ramp):
+    mirrored = type(ramp)(ramp.end, ramp.start, ramp.duration, ramp.begin)
+    passed = np.linspace(0, ramp.duration, 100)
+    forth, back = ramp(ramp.begin + passed), mirrored(ramp.begin + ramp.duration - passed)
+    np.testing.assert_allclose(forth, back, rtol=1e-9, atol=1e-15)
+
+
+@each_ramp
+def test_begin_only_shifts(ramp):
+    later = type(ramp)(ramp.start, ramp.end, ramp.duration, begin=ramp.begin + 1000)
+    np.testing.assert_array_equal(ramp(TIMES), later(TIMES + 1000))
+
+
+@pytest.mark.parametrize("end", [2**24 + 1, 2**31 - 5, 2**40 + 1])
+def test_integer_steps_stay_exact_beyond_float32(end):
+    """In float32 these steps, the boundaries between them, would be rounded away."""
+    steps = np.array([end - 1, end, end + 1])
+    chain = Chain([Staircase([1.0], 1), LinearRamp(0, 4, duration=4)], boundaries=[end])
+    for schedule, expected in [
+        (LinearRamp(0, 4, duration=4, begin=end), [0, 0, 1]),
+        (GeometricRamp(1, 4, duration=2, begin=end), [0, 1, 2]),
+        (Staircase([1, 2], every=end), [1, 2, 2]),
+        (GeometricRamp(1e-3, 1, duration=end), [1, 1, 1]),
+        (chain, [1, 0, 1]),
+    ]:
+        for jit in (False, True):
+            values = tf.function(schedule, jit_compile=jit)(tf.constant(steps))
+            np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+def test_falling_ramps_keep_their_digits_near_the_end():
+    """1 - f cancels in float32; counted from the end it does not."""
+    duration = 10_000_000
+    steps = np.arange(duration - 5, duration)
+    for ramp in (LinearRamp(1, 0, duration), CosineRamp(1, 0, duration)):
+        np.testing.assert_allclose(ramp(tf.constant(steps)), ramp(steps), rtol=1e-5)
+
+
+def test_the_whole_range_of_float32_neither_overflows_nor_vanishes():
+    ramp = GeometricRamp(1e-37, 1e37, duration=1000)
+    steps = np.arange(1001)
+    np.testing.assert_allclose(ramp(tf.constant(steps)), ramp(steps), rtol=3e-5)
+
+
+def test_not_a_number_stays_visible():
+    for schedule in RAMPS:
+        assert np.isnan(schedule(float("nan")))
+
+
+@each
+def test_representation_rebuilds(schedule):
+    assert eval(repr(schedule)) == schedule
+
+
+@each
+def test_configuration_survives_json(schedule):
+    written = json.dumps(keras.saving.serialize_keras_object(schedule))
+    read = keras.saving.deserialize_keras_object(json.loads(written))
+    assert read == schedule
+    assert type(read) is type(schedule)
+    np.testing.assert_array_equal(read(TIMES), schedule(TIMES))
+    assert type(schedule).from_config(schedule.get_config()) == schedule
+
+
+@each
+def test_copies_are_equal_and_hash_alike(schedule):
+    twin = copy.deepcopy(schedule)
+    assert twin == schedule
+    assert hash(twin) == hash(schedule)
+    assert schedule != "schedule"
+
+
+def test_different_schedules_differ():
+    assert len(set(ALL)) == len(ALL)
+    assert LinearRamp(1, 2, 3) == LinearRamp(1.0, np.float64(2), np.int64(3), begin=0.0)
+    assert LinearRamp(1, 2, 3) != CosineRamp(1, 2, 3)
+
+
+def test_schedules_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        RAMPS[0].end = 2.0
+
+
+@pytest.mark.parametrize("time", ["3", None, True, tf.constant("3"), tf.constant(True), object()])
+def test_what_is_no_time(time):
+    with pytest.raises(TypeError, match=r"[Tt]ime must be a number"):
+        s.LinearRamp(0, 1, 2)(time)

@@ -1,0 +1,111 @@
+"""What `PhysicsModel.fit` makes of its callbacks."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import keras_physreg as kp
+from keras_physreg.fitting import arrange_callbacks
+
+EarlyStopping = keras.callbacks.EarlyStopping
+ModelCheckpoint = keras.callbacks.ModelCheckpoint
+ReduceLROnPlateau = keras.callbacks.ReduceLROnPlateau
+
+RAMP = kp.WeightScheduler({"x": kp.GeometricRamp(1e-10, 1.0, duration=8, begin=2)})
+BY_STEP = kp.WeightScheduler({"x": kp.GeometricRamp(1e-10, 1.0, duration=8)}, unit="step")
+STILL = kp.WeightScheduler({"x": [0.5]})
+
+
+def messages(callbacks, epochs=20):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        arrange_callbacks(callbacks, epochs)
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize("monitor", ["loss", "val_loss"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        EarlyStopping,
+        ReduceLROnPlateau,
+        lambda monitor: ModelCheckpoint("best.keras", monitor=monitor, save_best_only=True),
+        lambda monitor: EarlyStopping(monitor, start_from_epoch=9),
+    ],
+)
+@pytest.mark.parametrize("scheduler", [RAMP, BY_STEP])
+def test_a_weighted_loss_under_a_moving_weight(make, monitor, scheduler):
+    callback = make(monitor)
+    for callbacks in ([callback, scheduler], [scheduler, [callback]]):
+        (message,) = messages(callbacks)
+        assert type(callback).__name__ in message
+        assert f"monitors `{monitor}` while WeightScheduler moves the weights of ['x']" in message
+        assert 'monitor="val_data_loss", mode="min"' in message
+        assert ("start_from_epoch" in message) == isinstance(callback, EarlyStopping)
+
+
+@pytest.mark.parametrize(
+    "callbacks",
+    [
+        [EarlyStopping("val_data_loss", mode="min"), RAMP],
+        [EarlyStopping("val_x_loss", mode="min"), RAMP],
+        [EarlyStopping("val_loss")],
+        [EarlyStopping("val_loss"), STILL],
+        [EarlyStopping("val_loss", start_from_epoch=10), RAMP],
+        [EarlyStopping("val_loss", start_from_epoch=20), BY_STEP],
+        [ModelCheckpoint("{epoch}.keras"), RAMP],
+        [RAMP],
+        [],
+        None,
+    ],
+)
+def test_nothing_to_warn_of(callbacks):
+    assert messages(callbacks) == []
+
+
+def test_each_misreading_is_named():
+    found = messages([EarlyStopping("loss"), ReduceLROnPlateau("val_loss"), RAMP, BY_STEP])
+    assert len(found) == 2
+
+
+def test_callbacks_that_add_to_the_logs_come_first():
+    first, second, third = (keras.callbacks.Callback() for _ in range(3))
+    arranged = arrange_callbacks([first, [second, RAMP], third, STILL], epochs=1)
+    assert arranged == [RAMP, STILL, first, second, third]
+    assert arrange_callbacks(first, epochs=1) == [first]
+
+
+def test_a_callback_list_is_left_alone():
+    callbacks = keras.callbacks.CallbackList([EarlyStopping("loss"), RAMP])
+    with pytest.warns(UserWarning, match="EarlyStopping"):
+        assert arrange_callbacks(callbacks, epochs=9) is callbacks
+
+
+def model_and_data():
+    z = keras.Input((2,))
+    x = keras.layers.Dense(2)(z)
+    terms = [kp.PhysicsTerm("x", "target")]
+    model = kp.PhysicsModel(z, kp.PhysicsRegularization(lambda z, x: 2 * x, terms)(z, x))
+    model.compile("sgd", "mse")
+    return model, np.ones((4, 2), "float32"), np.ones((4, 2), "float32")
+
+
+@pytest.mark.parametrize("positional", [False, True])
+def test_fit_warns_where_it_is_called(positional):
+    model, x, y = model_and_data()
+    callbacks = [EarlyStopping("val_loss"), RAMP]
+    arguments = (x, y, 4, 5, 0, callbacks, 0.5) if positional else ()
+    named = {"x": x, "y": y, "epochs": 5, "callbacks": callbacks, "validation_split": 0.5}
+    with pytest.warns(UserWarning, match="val_data_loss") as caught:
+        model.fit(*arguments, **({} if positional else named))
+    assert caught[0].filename == __file__
+
+
+def test_fit_without_callbacks_is_keras_fit():
+    model, x, y = model_and_data()
+    history = model.fit(x, y, verbose=0).history
+    assert set(history) == {"loss", "data_loss", "physics_loss", "x_loss"}
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        model.fit(x, y, epoch=3)
