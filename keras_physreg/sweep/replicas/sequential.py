@@ -30,7 +30,7 @@ class OrderedRows(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Any:
         begin = index * self._batches.batch_size
-        rows = self._orders(self._epoch)[..., begin : begin + self._batches.batch_size]
+        rows = self._orders(self._epoch)[begin : begin + self._batches.batch_size]
         x, y, sample_weight = self._batches.take(rows)
         return x, y, sample_weight
 
@@ -107,7 +107,7 @@ def _train_replica(job: Job, group: Trained) -> None:
     validation = None if job.validation is None else job.validation.data
     try:
         job.step.model.fit(
-            OrderedRows(job.train, lambda epoch: job.inputs(group.replicas, epoch, 1)[0]),
+            OrderedRows(job.train, lambda epoch: job.inputs(group.replicas, epoch, 1)[0].reshape(-1)),
             validation_data=validation,
             validation_batch_size=None if job.validation is None else job.validation.batch_size,
             epochs=job.epochs,
