@@ -163,6 +163,11 @@ class Program:
         }
 
     def _loop(self, count: int, body: Callable) -> None:
+        if count <= 1:  # Without a loop less is compiled.
+            if count:
+                body(0)
+            return
+
         def step(s: Any) -> Any:
             body(s)
             return s + 1

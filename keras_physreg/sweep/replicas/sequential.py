@@ -31,8 +31,7 @@ class OrderedRows(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Any:
         begin = index * self._batches.batch_size
         rows = self._orders(self._epoch)[begin : begin + self._batches.batch_size]
-        x, y, sample_weight = self._batches.take(rows)
-        return x, y, sample_weight
+        return without_nones(self._batches.take(rows))
 
     def on_epoch_end(self) -> None:
         """Goes on to the next epoch."""
@@ -104,7 +103,7 @@ def train(job: Job, engine: Engine, weights: list[np.ndarray]) -> Outcome:
 
 def _train_replica(job: Job, group: Trained) -> None:
     recorder = ReplicaCallback(job, group)
-    validation = None if job.validation is None else job.validation.data
+    validation = None if job.validation is None else without_nones(job.validation.data)
     try:
         job.step.model.fit(
             OrderedRows(job.train, lambda epoch: job.inputs(group.replicas, epoch, 1)[0].reshape(-1)),
@@ -129,3 +128,9 @@ def _optimizer_start(job: Job) -> list[np.ndarray]:
     fresh = type(optimizer).from_config(optimizer.get_config())
     fresh.build(job.step.model.trainable_variables)
     return [convert_to_numpy(variable) for variable in fresh.variables]
+
+
+def without_nones(data: Any) -> tuple[Any, ...]:
+    """Returns `(x, y, sample_weight)` without what is not there, as Keras wants it."""
+    x, y, sample_weight = data
+    return (x,) if y is None else (x, y) if sample_weight is None else (x, y, sample_weight)
