@@ -1,4 +1,4 @@
-"""Known physics as named, weighted, scheduled, diagnosed and tunable loss terms of a Keras model."""
+"""Known physics as named, weighted, scheduled and diagnosed loss terms of a Keras model."""
 
 from keras_physreg.callbacks import WeightScheduler as WeightScheduler
 from keras_physreg.inspection import get_term_weights as get_term_weights

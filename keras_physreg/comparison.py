@@ -31,8 +31,9 @@ def term_reference(term: PhysicsTerm, output: Any, roots: dict[str, Any]) -> Any
     if term.components is not None:
         reference = references.take(term.name, reference, term.components)
     _check_same_shape(term, output, reference)
-    # Sizes unknown while tracing are compared when the program runs: a reshape cannot broadcast.
-    return ops.reshape(reference, ops.shape(output))
+    # Sizes unknown while tracing are compared when the program runs: this fails where the physics
+    # reduced the batch. (A reshape to the same shape would be optimised away.)
+    return ops.broadcast_to(reference, ops.shape(output))
 
 
 def term_loss(
@@ -65,7 +66,9 @@ def term_loss(
     weights = _align(ops.cast(sample_weight, values.dtype), len(values.shape))
     weighted = values * weights
     if getattr(loss, "reduction", None) == "mean_with_sample_weight":
-        return ops.divide_no_nan(ops.sum(weighted), ops.sum(ops.broadcast_to(weights, values.shape)))
+        return ops.divide_no_nan(
+            ops.sum(weighted), ops.sum(ops.broadcast_to(weights, values.shape))
+        )
     return ops.mean(weighted)
 
 
@@ -74,7 +77,7 @@ def _check_same_shape(term: PhysicsTerm, output: Any, reference: Any) -> None:
     if len(got) == len(wanted) and all(map(_same_size, got, wanted)):
         return
     cure = "Return one value for each of the reference's, or select `components` of it."
-    if sorted(got, key=str) == sorted(wanted, key=str) or abs(len(got) - len(wanted)) == 1:
+    if len(got) != len(wanted) or 1 in got or 1 in wanted:
         cure = (
             "They would broadcast against each other. Reshape one of them: "
             "`keras.ops.expand_dims(..., -1)` or `keras.ops.squeeze(..., -1)`."

@@ -58,7 +58,6 @@ def get_term_weights(model: keras.Model) -> dict[str, float]:
         A dict from term name to weight; empty where the model has no physics.
 
     Example:
-
     >>> import keras, keras_physreg as kp
     >>> z = keras.Input((2,))
     >>> x = keras.layers.Dense(2)(z)
@@ -86,7 +85,6 @@ def set_term_weights(model: keras.Model, weights: dict[str, float]) -> None:
         ValueError: If a name is unknown or a weight negative or not finite; then none is set.
 
     Example:
-
     >>> import keras, keras_physreg as kp
     >>> z = keras.Input((2,))
     >>> x = keras.layers.Dense(2)(z)

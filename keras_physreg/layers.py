@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_physreg import registration
+from keras_physreg import references, registration
 from keras_physreg.comparison import term_loss, term_reference
 from keras_physreg.physics import call_physics, compute_in_float32
 from keras_physreg.references import root
@@ -49,7 +49,6 @@ class PhysicsRegularization(keras.layers.Layer):
         ValueError: If two terms share a name.
 
     Example:
-
     >>> import keras, keras_physreg as kp
     >>> def mass_balance(flows_in, flows_out):
     ...     return keras.ops.sum(flows_in, -1) - keras.ops.sum(flows_out, -1)
@@ -123,8 +122,8 @@ class PhysicsRegularization(keras.layers.Layer):
     ) -> Any:
         """Computes the physics and returns the prediction unchanged."""
         step = current_step()
-        if step is not None and step.mode == "skip":
-            return prediction
+        if step is not None and (step.mode == "skip" or not step.model.built):
+            return prediction  # Keras runs an unbuilt model once on symbols, to build it.
         evaluation = self.evaluate_physics(inputs, prediction, targets)
         if step is not None and step.mode == "labelled":
             step.evaluations.append(evaluation)
@@ -144,9 +143,7 @@ class PhysicsRegularization(keras.layers.Layer):
             The outputs by term name, with what they were computed from.
         """
         active = sum(self._weights_by_term.values()) > 0
-        outputs = call_physics(
-            self.physics, inputs, prediction, self.term_names, self.name, active
-        )
+        outputs = call_physics(self.physics, inputs, prediction, self.term_names, self.name, active)
         return Evaluation(self, outputs, inputs, prediction, targets)
 
     def compare(
@@ -176,7 +173,9 @@ class PhysicsRegularization(keras.layers.Layer):
                 if skip_unlabelled:
                     continue
                 raise ValueError(self._message_no_label(term))
-            values.append(self._compare_term(term, evaluation.outputs[term.name], roots, sample_weight))
+            values.append(
+                self._compare_term(term, evaluation.outputs[term.name], roots, sample_weight)
+            )
         return values
 
     def track(self, values: Sequence[TermValue], batch_size: Any) -> None:
@@ -204,7 +203,7 @@ class PhysicsRegularization(keras.layers.Layer):
     def save_own_variables(self, store: Any) -> None:
         """Stores the weights by term name, so that the order of the terms may change."""
         for name, variable in self._weights_by_term.items():
-            store[f"{name}_weight"] = ops.convert_to_numpy(variable)
+            store[f"{name}_weight"] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
         """Loads the weights by term name."""
@@ -242,10 +241,12 @@ class PhysicsRegularization(keras.layers.Layer):
         weight = ops.cast(self._weights_by_term[term.name], output.dtype)
         active = weight > 0
         reference = term_reference(term, output, roots)
-        if root(term.reference) != "target":
-            sample_weight = None
+        if term.reference is not None and root(term.reference) == "target":
+            row_weights = references.resolve_part(term.reference, sample_weight)
+        else:
+            row_weights = None
             reference = shield(reference, active)
-        loss = term_loss(term, shield(output, active), reference, sample_weight)
+        loss = term_loss(term, shield(output, active), reference, row_weights)
         weighted = ops.where(active, weight * loss, ops.zeros_like(loss))
         return TermValue(term.name, loss, weighted)
 

@@ -44,7 +44,6 @@ class PhysicsModel(keras.Model):
         ValueError: If two terms of the model share a name.
 
     Example:
-
     >>> import keras, keras_physreg as kp
     >>> def inverse(z, x_pred):
     ...     return {"x": z / 2, "z": 2 * x_pred}
@@ -118,6 +117,20 @@ class PhysicsModel(keras.Model):
         with open_step(self, "skip"):
             return super().export(*args, **kwargs)
 
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Builds a loaded subclassed model on symbols, without the physics; see `keras.Model`."""
+        with open_step(self, "skip"):
+            super().build_from_config(config)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Saves the model; see `keras.Model`.
+
+        Physics that would not load again is refused before a file of that name is touched.
+        """
+        for layer in physics_layers(self):
+            layer.get_config()
+        super().save(*args, **kwargs)
+
     @property
     def losses(self) -> list[Any]:
         """List of scalar losses added by layers; in a step, the physics is not among them."""
@@ -140,7 +153,8 @@ class PhysicsModel(keras.Model):
         losses = self._data_and_layer_losses(step, x, y, y_pred, sample_weight, training)
         values = self._compare_terms(step, y, sample_weight)
         step.terms = {value.name: value for value in values}
-        physics = sum((value.weighted for value in values), start=ops.zeros(()))
+        dtype = keras.backend.result_type("float32", keras.config.floatx())
+        physics = ops.sum([ops.zeros((), dtype), *(ops.cast(v.weighted, dtype) for v in values)])
         self._track_losses(step.data_loss, physics, batch_size(x))
         total = ops.sum(losses) if len(losses) > 1 else losses[0] if losses else None
         physics = physics / replica_count()

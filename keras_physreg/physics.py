@@ -58,7 +58,7 @@ def call_physics(
 
 
 def compute_in_float32(layer: keras.Layer) -> None:
-    """Sets a physics layer, and the layers in it, to compute in float32 where it would in 16 bits."""
+    """Sets a physics layer, and the layers in it, to float32 where they would compute in 16 bits."""
     for part in _with_sublayers(layer):
         if part.compute_dtype in ("float16", "bfloat16"):
             part.dtype_policy = "float32"
@@ -83,8 +83,11 @@ def _run_layer(layer: keras.Layer, inputs: Any, prediction: Any, active: Any) ->
     """Calls a physics layer with its trainable variables shielded, and keeps its state updates."""
     values = [(v, ops.convert_to_tensor(v)) for v in layer.variables]
     values = [(v, shield(value, active) if v.trainable else value) for v, value in values]
-    with keras.StatelessScope(values, initialize_variables=False) as scope:
+    scope = keras.StatelessScope(values, collect_losses=True, initialize_variables=False)
+    with scope:
         outputs = layer(inputs, prediction)
+    for loss in scope.losses:
+        layer.add_loss(loss)
     for variable, value in values:
         updated = scope.get_current_value(variable)
         if not variable.trainable and updated is not value:

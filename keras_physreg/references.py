@@ -40,6 +40,25 @@ def resolve(term_name: str, path: str, roots: dict[str, Any]) -> Any:
     return value
 
 
+def resolve_part(path: str, structure: Any) -> Any:
+    """Walks a path, less its root, as far into a structure as that is one: one weight for all.
+
+    Args:
+        path: Dotted path, such as `"target.flow"`.
+        structure: Tensor or structure, such as the sample weights of several outputs, or `None`.
+
+    Returns:
+        The tensor there, or `None` where the structure has nothing at the path.
+    """
+    value = structure
+    for key in path.split(".")[1:]:
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, (list, tuple)):
+            value = value[int(key)] if key.isdigit() and int(key) < len(value) else None
+    return _unpack_single(value)
+
+
 def take(term_name: str, tensor: Any, components: Sequence[int]) -> Any:
     """Takes the components of a term's reference on its last axis."""
     size = tensor.shape[-1] if len(tensor.shape) else None

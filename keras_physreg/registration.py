@@ -4,11 +4,15 @@ import types
 from typing import Any
 
 import keras
+import numpy as np
 
 
 def display_name(function: Any) -> str:
     """Returns the name under which messages speak of a callable."""
-    return getattr(function, "__name__", None) or getattr(function, "name", type(function).__name__)
+    for attribute in ("__name__", "name"):
+        if isinstance(getattr(function, attribute, None), str):
+            return getattr(function, attribute)
+    return type(function).__name__
 
 
 def serialize(value: Any, what: str) -> Any:
@@ -34,7 +38,28 @@ def serialize(value: Any, what: str) -> Any:
             '    @keras.saving.register_keras_serializable(package="my_project")\n'
             f"    def {name if name.isidentifier() else 'my_physics'}(...):\n"
         )
-    return keras.saving.serialize_keras_object(value)
+    config = keras.saving.serialize_keras_object(value)
+    if isinstance(value, keras.losses.Loss):
+        _check_same_loss(value, keras.losses.deserialize(config), what)
+    return config
+
+
+def _check_same_loss(loss: keras.losses.Loss, reloaded: keras.losses.Loss, what: str) -> None:
+    """Raises where Keras would lose an argument: `Huber(delta=2)` loads as `Huber(delta=1)`.
+
+    So it is up to Keras 3.15 (https://github.com/keras-team/keras/pull/23286).
+    """
+    probe = np.geomspace(1e-3, 1e3, 12).reshape(4, 3).astype("float32")
+    try:
+        before, after = (np.asarray(each.call(probe[::-1], probe)) for each in (loss, reloaded))
+    except Exception:  # A loss of other shapes, such as of class indices, cannot be probed so.
+        return
+    if not np.array_equal(before, after, equal_nan=True):
+        raise ValueError(
+            f"`{loss.name}`, {what}, would load with other numbers than it has: this version of "
+            "Keras does not save all arguments of this loss. Use a registered function instead, "
+            "which calls the loss with its arguments."
+        )
 
 
 def _loads_again(value: Any) -> bool:

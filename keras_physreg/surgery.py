@@ -33,7 +33,6 @@ def regularize(
         ValueError: If `model` is subclassed, or sequential and not built.
 
     Example:
-
     >>> import keras, keras_physreg as kp
     >>> encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
     >>> model = kp.regularize(encoder, lambda z, x: x - z, {"identity": 0.1})
@@ -43,8 +42,8 @@ def regularize(
     from keras_physreg.models import PhysicsModel
 
     _check_functional(model, "`regularize`", "call a `PhysicsRegularization` layer in its `call`")
-    layer = PhysicsRegularization(physics, terms)
-    return PhysicsModel(model.input, layer(model.input, model.output), name=name)
+    inputs, outputs = _ends(model)
+    return PhysicsModel(inputs, PhysicsRegularization(physics, terms)(inputs, outputs), name=name)
 
 
 def strip_physics(model: keras.Model) -> keras.Model:
@@ -63,7 +62,6 @@ def strip_physics(model: keras.Model) -> keras.Model:
         ValueError: If `model`, or a nested one with physics, is subclassed.
 
     Example:
-
     >>> import keras, keras_physreg as kp
     >>> encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
     >>> model = kp.regularize(encoder, lambda z, x: x - z, {"identity": 0.1})
@@ -95,12 +93,18 @@ def _strip(model: keras.Model) -> tuple[keras.Model, list[Any]]:
         return layer(*args, **kwargs)
 
     # A view of the model that is not compiled: the clone of a compiled one compiles itself again.
-    view = keras.Model(model.input, model.output, name=model.name)
+    view = keras.Model(*_ends(model), name=model.name)
     clone = keras.models.clone_model(
         view, clone_function=keep_or_strip, call_function=call_without_physics
     )
     keys = _needed_inputs(clone)
     return keras.Model(_select(clone.input, keys), clone.output, name=model.name), keys
+
+
+def _ends(model: keras.Model) -> tuple[Any, Any]:
+    if isinstance(model, keras.Sequential):  # Its `input` is there only once it was called.
+        return model.inputs[0], model.outputs[0]
+    return model.input, model.output
 
 
 def _keys(structure: Any) -> list[Any]:

@@ -40,7 +40,6 @@ class PhysicsTerm:
         ValueError: If a name, reference, component, loss or weight has no meaning.
 
     Example:
-
     >>> term = PhysicsTerm("x", reference="target", components=[0, 1], weight=1e-10)
     >>> term.components
     (0, 1)
@@ -112,7 +111,7 @@ def check_weight(name: str, weight: Any) -> float:
             f"The weight of physics term '{name}' must be a number >= 0. "
             f"Received: weight={weight!r} (of type {type(weight)})"
         )
-    if weight != 0 and not SMALLEST_WEIGHT <= weight <= LARGEST_WEIGHT:
+    if weight != 0 and not SMALLEST_WEIGHT <= float(weight) <= LARGEST_WEIGHT:
         raise ValueError(
             f"The weight of physics term '{name}' must be 0 (off), or finite, above 0 and within "
             f"float32: {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g}. Received: weight={weight!r}"
@@ -123,7 +122,8 @@ def check_weight(name: str, weight: Any) -> float:
 def _check_name(name: Any) -> None:
     if not isinstance(name, str):
         raise TypeError(
-            f"A physics term's name must be a string. Received: name={name!r} (of type {type(name)})"
+            "A physics term's name must be a string. "
+            f"Received: name={name!r} (of type {type(name)})"
         )
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", name):
         raise ValueError(
@@ -146,10 +146,7 @@ def _standardize_components(term: PhysicsTerm) -> tuple[int, ...] | None:
             f"Physics term '{term.name}' is a residual (`reference=None`): there is no reference "
             f"to take components of. Received: components={components!r}"
         )
-    try:
-        indices = tuple(components)
-    except TypeError:
-        indices = (components,)
+    indices: tuple[Any, ...] = (components,) if _is_index(components) else tuple(components)
     if not indices or not all(_is_index(index) for index in indices):
         raise TypeError(
             f"`components` of physics term '{term.name}' must be a list of integers. "

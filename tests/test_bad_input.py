@@ -1,0 +1,307 @@
+"""Bad input beside good: each is refused with its name, what was received, and the cure."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import keras_physreg as kp
+from tests import problems
+from tests.problems import bare_model, data, physics_model, terms
+
+ONE = [kp.PhysicsTerm("x", reference="target")]
+TWO = terms()
+
+
+def halves(z, x_pred):
+    return z[:, :2] / 2
+
+
+def raises_inside(z, x_pred):
+    raise KeyError("own error")
+
+
+PHYSICS = {
+    # physics, terms, error, parts of the message
+    "other names": (
+        lambda z, x: {"x": halves(z, x), "zz": x},
+        TWO,
+        ValueError,
+        ["Missing: ['z']", "Without a term: ['zz']", "Is ['z'] meant?"],
+    ),
+    "a tuple too short": (lambda z, x: (x,), TWO, ValueError, ["1 output(s) for 2 term(s)"]),
+    "a tuple too long": (lambda z, x: (x, x), ONE, ValueError, ["2 output(s) for 1 term(s)"]),
+    "one tensor for two": (lambda z, x: x, TWO, ValueError, ["1 output(s) for 2 term(s)"]),
+    "None": (lambda z, x: None, ONE, TypeError, ["returned None", "lack a `return`"]),
+    "None inside": (lambda z, x: {"x": None}, ONE, TypeError, ["no tensor for term 'x'", "None"]),
+    "an integer": (
+        lambda z, x: ops.cast(x, "int32"),
+        ONE,
+        TypeError,
+        ["dtype int32", "no gradient"],
+    ),
+    "a boolean": (lambda z, x: x > 0, ONE, TypeError, ["dtype bool", "without a cast"]),
+    "a number": (lambda z, x: 1.0, ONE, TypeError, ["no tensor", "float"]),
+    "an array": (lambda z, x: np.ones(2), ONE, TypeError, ["no tensor", "ndarray", "keras.ops"]),
+    "(N,) for (N, 2)": (
+        lambda z, x: x[:, 0],
+        ONE,
+        ValueError,
+        ["(None,)", "(None, 2)", "broadcast"],
+    ),
+    "(N, 1) for (N, 2)": (
+        lambda z, x: x[:, :1],
+        ONE,
+        ValueError,
+        ["(None, 1)", "(None, 2)", "'x'"],
+    ),
+    "(N, 2, 1) for (N, 2)": (lambda z, x: x[:, :, None], ONE, ValueError, ["(None, 2, 1)"]),
+    "reduced batch": (
+        lambda z, x: ops.mean(x, axis=0, keepdims=True),
+        ONE,
+        ValueError,
+        ["(1, 2)", "(None, 2)"],
+    ),
+    "NumPy": (
+        lambda z, x: tf.constant(np.sin(x)),
+        ONE,
+        TypeError,
+        ["calls NumPy", "keras.ops.exp"],
+    ),
+    ".numpy()": (lambda z, x: x.numpy(), ONE, TypeError, ["calls NumPy", "symbolic tensor"]),
+    "its own error": (raises_inside, ONE, KeyError, ["own error", "`raises_inside`"]),
+    "no such input": (
+        halves,
+        [kp.PhysicsTerm("x", "input.pressure")],
+        ValueError,
+        ["'input.pressure'", "not there"],
+    ),
+    "no such label": (
+        halves,
+        [kp.PhysicsTerm("x", "target.flow")],
+        ValueError,
+        ["'target.flow'", "not there"],
+    ),
+    "component beyond the last axis": (
+        halves,
+        [kp.PhysicsTerm("x", "target", components=[0, 2])],
+        ValueError,
+        ["(None, 2)", "[0, 2]"],
+    ),
+    "components of the batch": (
+        lambda z, x: x[:, 0],
+        [kp.PhysicsTerm("x", "target.0", components=[0])],
+        ValueError,
+        ["'target.0'"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("physics", "term_list", "error", "parts"), PHYSICS.values(), ids=PHYSICS)
+def test_bad_physics(physics, term_list, error, parts):
+    model = physics_model(physics, term_list)
+    model.compile("sgd", "mse")
+    with pytest.raises(error) as caught:
+        model.fit(*data(), verbose=0)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])
+def test_the_traceback_of_the_physics_stays_visible(model_class):
+    model = physics_model(raises_inside, {"r": 1.0}, model_class)
+    model.compile("sgd", "mse")
+    with pytest.raises(KeyError, match=model.layers[-1].name) as caught:
+        model.fit(*data(), verbose=0)
+    assert any(entry.name == "raises_inside" for entry in caught.traceback)
+
+
+def test_sizes_that_are_unknown_while_tracing_are_compared_at_run_time():
+    def first_row_only(z, x):
+        return tf.boolean_mask(x, tf.range(tf.shape(x)[0]) < 1)
+
+    model = physics_model(first_row_only, ONE)
+    model.compile("sgd", "mse")
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        model.fit(*data(), verbose=0)
+
+
+TERMS = {
+    "no string": (lambda: kp.PhysicsTerm(3), TypeError, "must be a string"),
+    "empty": (lambda: kp.PhysicsTerm(""), ValueError, "letters, digits"),
+    "a path": (lambda: kp.PhysicsTerm("a/b"), ValueError, "letters, digits"),
+    "data": (lambda: kp.PhysicsTerm("data"), ValueError, "'data_loss'"),
+    "physics": (lambda: kp.PhysicsTerm("physics"), ValueError, "'physics_loss'"),
+    "validation": (lambda: kp.PhysicsTerm("val_x"), ValueError, "validation logs"),
+    "reference": (lambda: kp.PhysicsTerm("x", "label"), ValueError, "'target'.*reference='label'"),
+    "empty path": (lambda: kp.PhysicsTerm("x", "input."), ValueError, "dotted path"),
+    "reference type": (lambda: kp.PhysicsTerm("x", 1), ValueError, "reference=1"),
+    "components of nothing": (
+        lambda: kp.PhysicsTerm("x", components=[0]),
+        ValueError,
+        "no reference",
+    ),
+    "components type": (
+        lambda: kp.PhysicsTerm("x", "input", components=[0.5]),
+        TypeError,
+        "list of integers",
+    ),
+    "no components": (
+        lambda: kp.PhysicsTerm("x", "input", components=[]),
+        TypeError,
+        "list of integers",
+    ),
+    "loss name": (lambda: kp.PhysicsTerm("x", loss="msee"), ValueError, "loss='msee'"),
+    "loss type": (lambda: kp.PhysicsTerm("x", loss=3), TypeError, "Keras loss name"),
+    "sum over the batch": (
+        lambda: kp.PhysicsTerm("x", loss=keras.losses.MeanSquaredError("sum")),
+        ValueError,
+        "means",
+    ),
+    "negative weight": (lambda: kp.PhysicsTerm("x", weight=-1.0), ValueError, "weight=-1.0"),
+    "NaN weight": (lambda: kp.PhysicsTerm("x", weight=float("nan")), ValueError, "weight=nan"),
+    "infinite weight": (lambda: kp.PhysicsTerm("x", weight=np.inf), ValueError, "weight=inf"),
+    "weight beyond float32": (lambda: kp.PhysicsTerm("x", weight=1e39), ValueError, "1e\\+39"),
+    "weight below float32": (lambda: kp.PhysicsTerm("x", weight=1e-50), ValueError, "1e-50"),
+    "weight type": (lambda: kp.PhysicsTerm("x", weight="1"), TypeError, "must be a number"),
+    "weight bool": (lambda: kp.PhysicsTerm("x", weight=True), TypeError, "must be a number"),
+}
+
+
+@pytest.mark.parametrize(("make", "error", "text"), TERMS.values(), ids=TERMS)
+def test_bad_terms(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
+
+
+LAYERS = {
+    "physics": (lambda: kp.PhysicsRegularization("f", ONE), TypeError, "`physics` must be"),
+    "terms": (lambda: kp.PhysicsRegularization(halves, "x"), TypeError, "list of `PhysicsTerm`"),
+    "no terms": (lambda: kp.PhysicsRegularization(halves, []), ValueError, "is empty"),
+    "twice": (
+        lambda: kp.PhysicsRegularization(halves, ONE + ONE),
+        ValueError,
+        "'x'.*more than once",
+    ),
+    "shorthand": (lambda: kp.PhysicsRegularization(halves, {"x": -1}), ValueError, "weight=-1"),
+}
+
+
+@pytest.mark.parametrize(("make", "error", "text"), LAYERS.values(), ids=LAYERS)
+def test_bad_layers(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
+
+
+def two_layers(model_class):
+    z, x = problems.tensors()
+    for _ in range(2):
+        x = kp.PhysicsRegularization(problems.residual, {"r": 1.0})(z, x)
+    return model_class(z, x)
+
+
+def test_one_name_in_two_layers():
+    with pytest.raises(ValueError, match=r"\['r'\] more than once"):
+        two_layers(kp.PhysicsModel)
+    plain = two_layers(keras.Model)  # Keras asks nobody before it trains a plain model.
+    with pytest.raises(ValueError, match="more than once"):
+        kp.get_term_weights(plain)
+
+
+def test_one_layer_called_twice_in_a_model():
+    z, x = problems.tensors()
+    layer = kp.PhysicsRegularization(problems.residual, {"r": 1.0})
+    model = kp.PhysicsModel(z, layer(z, layer(z, x)))
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="more than once"):
+        model.fit(*data(), verbose=0)
+
+
+def test_a_term_that_collides_with_a_compiled_metric():
+    model = physics_model()
+    metric = keras.metrics.MeanSquaredError(name="x_loss")
+    model.compile("sgd", "mse", metrics=[metric])
+    with pytest.raises(ValueError, match=r"two values of one name: \['x_loss'\]"):
+        model.fit(*data(), verbose=0)
+
+
+def test_a_term_that_collides_with_the_loss_of_an_output():
+    z = keras.Input((3,))
+    layer = kp.PhysicsRegularization(lambda z, x: x[0], {"a": 1.0})
+    outputs = layer(z, [keras.layers.Dense(1)(z), keras.layers.Dense(1)(z)])
+    named = [
+        keras.layers.Identity(name="a")(outputs[0]),
+        keras.layers.Identity(name="b")(outputs[1]),
+    ]
+    model = kp.PhysicsModel(z, named)
+    model.compile("sgd", ["mse", "mse"])
+    x = data()[0]
+    with pytest.raises(ValueError, match="'a_loss'"):
+        model.fit(x, [x[:, :1], x[:, :1]], verbose=0)
+
+
+def test_a_label_term_in_a_plain_model_without_targets():
+    model = physics_model(model_class=keras.Model)
+    model.compile("sgd", "mse")
+    for run in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=r"`keras_physreg.PhysicsModel`.*`targets`"):
+            run(*data(), verbose=0)
+
+
+def test_fit_without_labels_where_a_term_needs_them():
+    model = physics_model()
+    model.compile("sgd", loss=None)
+    with pytest.raises(ValueError, match=r"term 'x'.*fit it with labels"):
+        model.fit(data()[0], verbose=0)
+
+
+def test_a_physics_model_with_label_terms_nested_in_a_plain_one():
+    z = keras.Input((3,))
+    outer = keras.Model(z, physics_model()(z))
+    outer.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"term 'x'.*compares with the label"):
+        outer.fit(*data(), verbose=0)
+
+
+def test_a_label_that_is_a_structure():
+    z = keras.Input((3,))
+    outputs = {"a": keras.layers.Dense(2, name="a")(z), "b": keras.layers.Dense(2, name="b")(z)}
+    layer = kp.PhysicsRegularization(lambda z, x: x["a"], [kp.PhysicsTerm("t", "target")])
+    model = kp.PhysicsModel(z, layer(z, outputs))
+    model.compile("sgd", "mse")
+    inputs, labels = data()
+    with pytest.raises(ValueError, match=r"\['target.a', 'target.b'\]"):
+        model.fit(inputs, {"a": labels, "b": labels}, verbose=0)
+
+
+def test_row_weights_for_a_loss_without_rows():
+    scalar = kp.PhysicsTerm("x", "target", loss=lambda t, p: ops.mean(ops.abs(t - p)))
+    model = physics_model(halves, [scalar])
+    model.compile("sgd", "mse")
+    model.fit(*data(), verbose=0)
+    with pytest.raises(ValueError, match=r"term 'x'.*one value a row"):
+        model.fit(*data(), sample_weight=np.ones(20), verbose=0)
+
+
+SET_WEIGHTS = {
+    "unknown": ({"y": 1.0}, ValueError, r"no physics term named 'y'. Its terms: \['x', 'z'\]"),
+    "near miss": ({"xx": 1.0}, ValueError, "Is 'x' meant"),
+    "negative": ({"x": -1.0}, ValueError, "weight=-1.0"),
+    "NaN": ({"z": 1.0, "x": float("nan")}, ValueError, "weight=nan"),
+    "type": ({"z": 1.0, "x": None}, TypeError, "must be a number"),
+}
+
+
+@pytest.mark.parametrize(("weights", "error", "text"), SET_WEIGHTS.values(), ids=SET_WEIGHTS)
+def test_bad_weights_are_refused_and_none_is_set(weights, error, text):
+    model = physics_model()
+    with pytest.raises(error, match=text):
+        kp.set_term_weights(model, weights)
+    assert kp.get_term_weights(model) == {"x": 0.5, "z": 0.25}
+
+
+def test_a_model_without_physics():
+    assert kp.get_term_weights(bare_model()) == {}
+    with pytest.raises(ValueError, match="has no physics terms"):
+        kp.set_term_weights(bare_model(), {"x": 1.0})

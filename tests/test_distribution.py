@@ -1,0 +1,86 @@
+"""MirroredStrategy over two virtual CPU devices, in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import json, sys
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+import keras_physreg as kp
+from tests import problems
+
+def make(physics, model_class, terms):
+    if physics is None:
+        return problems.bare_model()
+    physics = physics() if isinstance(physics, type) else physics
+    return problems.physics_model(physics, terms, model_class)
+
+def train(strategy, rows, *case):
+    with strategy.scope():
+        model = make(*case)
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+    z, x = problems.data(rows)
+    weight = np.linspace(0.5, 1.5, rows).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices((z, x, weight)).batch(16)
+    history = model.fit(dataset, epochs=2, verbose=0, validation_data=dataset).history
+    kp.set_term_weights(model, {name: 2.0 for name in kp.get_term_weights(model)})
+    history["after"] = model.evaluate(dataset, verbose=0)
+    return history, [v.numpy().tolist() for v in model.trainable_variables]
+
+results = {}
+cases = {
+    "even": (32, problems.doubling, kp.PhysicsModel, problems.terms()),
+    "layer": (32, problems.Gain, kp.PhysicsModel, problems.terms()),
+    "plain": (32, problems.residual, keras.Model, {"r": 0.5}),
+    "bare": (37, None, None, None),
+    "ragged": (37, problems.doubling, kp.PhysicsModel, problems.terms()),
+}
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for name, case in cases.items():
+    results[name] = [train(tf.distribute.get_strategy(), *case), train(mirrored, *case)]
+print("RESULTS" + json.dumps(results))
+"""
+
+
+@pytest.fixture(scope="module")
+def results():
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.split("RESULTS")[1])
+
+
+def worst_difference(one, two):
+    """The largest relative difference of any logged value or trained weight."""
+    pairs = zip(flat([*one[0].values(), one[1]]), flat([*two[0].values(), two[1]]), strict=True)
+    return max(abs(a - b) / max(abs(a), 1e-3) for a, b in pairs)
+
+
+def flat(values):
+    return [x for v in values for x in flat(v)] if isinstance(values, list) else [values]
+
+
+@pytest.mark.parametrize("case", ["even", "layer", "plain"])
+def test_two_devices_train_as_one_with_the_same_global_batch(results, case):
+    assert worst_difference(*results[case]) < 1e-5
+
+
+def test_a_ragged_last_batch_differs_a_little_as_it_does_without_physics(results):
+    """Each device's mean counts the same, also of 2 rows beside 3: see the README."""
+    with_physics, bare = ([run[0]["loss"] for run in results[case]] for case in ("ragged", "bare"))
+    for one, two in (with_physics, bare):
+        assert two == pytest.approx(one, rel=0.05)
+        assert two != pytest.approx(one, rel=1e-6)

@@ -1,0 +1,369 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import keras_physreg as kp
+from tests import problems
+from tests.problems import arrays_equal, bare_model, data, physics_model, terms, trainable_values
+
+EXECUTIONS = {
+    "graph": {},
+    "jit": {"jit_compile": True},
+    "eager": {"run_eagerly": True},
+    "several steps": {"steps_per_execution": 3},
+}
+
+
+def expected_losses(model, z, x, a=0.5, b=0.25, label_weight=1.0):
+    """The losses by hand, in NumPy."""
+    prediction = kp.strip_physics(model).predict(z, verbose=0)
+    data_loss = np.mean(label_weight * np.mean((prediction - x) ** 2, axis=-1))
+    x_loss = np.mean(label_weight * np.mean((z[:, :2] / 2 - x) ** 2, axis=-1))
+    z_loss = np.mean((2 * prediction - z[:, :2]) ** 2)
+    physics = a * x_loss + b * z_loss
+    return {
+        "loss": data_loss + physics,
+        "data_loss": data_loss,
+        "physics_loss": physics,
+        "x_loss": x_loss,
+        "z_loss": z_loss,
+    }
+
+
+@pytest.mark.parametrize("options", EXECUTIONS.values(), ids=EXECUTIONS)
+def test_evaluate_gives_the_losses_of_the_formula(options):
+    z, x = data(rows=37)
+    model = physics_model()
+    model.compile("sgd", "mse", **options)
+    logs = model.evaluate(z, x, batch_size=8, verbose=0, return_dict=True)
+    assert logs == pytest.approx(expected_losses(model, z, x), rel=1e-5)
+
+
+@pytest.mark.parametrize("options", EXECUTIONS.values(), ids=EXECUTIONS)
+def test_training_follows_the_gradient_of_the_formula(options):
+    z, x = data(rows=24)
+    model = physics_model()
+    plain = kp.strip_physics(model)
+    with tf.GradientTape() as tape:
+        prediction = plain(z)
+        total = ops.mean((prediction - x) ** 2)
+        total += 0.25 * ops.mean((2 * prediction - z[:, :2]) ** 2)
+    gradients = tape.gradient(total, plain.trainable_variables)
+    expected = [
+        v.numpy() - 0.1 * g.numpy()
+        for v, g in zip(plain.trainable_variables, gradients, strict=True)
+    ]
+    model.compile(keras.optimizers.SGD(0.1), "mse", **options)
+    model.fit(z, x, batch_size=24, epochs=1, verbose=0)
+    for value, wanted in zip(trainable_values(model), expected, strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("options", EXECUTIONS.values(), ids=EXECUTIONS)
+@pytest.mark.parametrize(
+    "physics",
+    [problems.doubling, problems.not_finite, problems.NotFiniteGain],
+    ids=lambda p: p.__name__,
+)
+def test_weights_of_zero_train_bit_for_bit_as_the_bare_model(physics, options):
+    z, x = data(rows=37)
+    physics = physics() if isinstance(physics, type) else physics
+    models = [physics_model(physics, terms(x=0, z=0)), bare_model()]
+    histories = []
+    for model in models:
+        model.compile(keras.optimizers.Adam(0.01, global_clipnorm=1.0), "mse", **options)
+        keras.utils.set_random_seed(1)
+        histories.append(model.fit(z, x, epochs=3, batch_size=8, verbose=0).history)
+    assert arrays_equal(trainable_values(models[0])[:4], trainable_values(models[1]))
+    assert histories[0]["loss"] == histories[1]["loss"] == histories[0]["data_loss"]
+
+
+def test_a_single_term_of_weight_zero_that_is_not_finite_leaves_the_others_alone():
+    @keras.saving.register_keras_serializable(package="tests")
+    def half_finite(z, x_pred):
+        return {"x": ops.log(ops.zeros_like(x_pred)), "z": 2 * x_pred}
+
+    z, x = data()
+    models = [physics_model(half_finite, terms(x=0)), physics_model(term_list=terms(x=0))]
+    for model in models:
+        model.compile("adam", "mse")
+        model.fit(z, x, shuffle=False, verbose=0)
+    assert arrays_equal(trainable_values(models[0]), trainable_values(models[1]))
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_data_loss_is_exact_however_large_the_physics(scale):
+    z, x = data()
+    model = physics_model(term_list=terms(x=scale, z=scale))
+    model.compile("sgd", "mse")
+    logs = model.evaluate(z, x, batch_size=20, verbose=0, return_dict=True)
+    bare = kp.strip_physics(model)
+    bare.compile("sgd", "mse")
+    assert logs["data_loss"] == bare.evaluate(z, x, batch_size=20, verbose=0)
+    expected = scale * (logs["x_loss"] + logs["z_loss"])
+    assert logs["physics_loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_regularizers_count_in_the_loss_but_not_in_data_loss():
+    z_in = keras.Input((3,))
+    x_pred = keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(0.5))(z_in)
+    layer = kp.PhysicsRegularization(problems.doubling, terms())
+    model = kp.PhysicsModel(z_in, layer(z_in, x_pred))
+    model.compile("sgd", "mse")
+    z, x = data()
+    logs = model.evaluate(z, x, verbose=0, return_dict=True)
+    kernel = model.layers[1].kernel.numpy()
+    extra = logs["loss"] - logs["data_loss"] - logs["physics_loss"]
+    assert extra == pytest.approx(0.5 * np.sum(kernel**2), rel=1e-5)
+
+
+def test_sample_weight_weighs_labels_only():
+    z, x = data()
+    trust = np.linspace(0, 2, len(z)).astype("float32")
+    model = physics_model()
+    model.compile("sgd", "mse")
+    logs = model.evaluate(z, x, sample_weight=trust, verbose=0, return_dict=True, batch_size=20)
+    assert logs == pytest.approx(expected_losses(model, z, x, label_weight=trust), rel=1e-5)
+
+
+def test_class_weight_weighs_labels_only():
+    z = data()[0]
+    labels = (z[:, :1] > 0).astype("float32")
+    z_in = keras.Input((3,))
+    layer = kp.PhysicsRegularization(
+        lambda z, x: {"x": x, "free": x},
+        [kp.PhysicsTerm("x", "target", weight=0.0), kp.PhysicsTerm("free", weight=0.0)],
+    )
+    model = kp.PhysicsModel(z_in, layer(z_in, keras.layers.Dense(1)(z_in)))
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    logs = model.fit(z, labels, class_weight={0: 0.0, 1: 2.0}, batch_size=20, verbose=0).history
+    prediction = model.predict(z, verbose=0)
+    weighted = np.mean(np.where(labels == 1, 2.0, 0.0) * (prediction - labels) ** 2)
+    assert logs["x_loss"][0] == pytest.approx(weighted, rel=1e-5)
+    assert logs["data_loss"][0] == pytest.approx(weighted, rel=1e-5)
+    assert logs["free_loss"][0] == pytest.approx(np.mean(prediction**2), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make", [physics_model, problems.Subclassed], ids=["functional", "subclassed"]
+)
+def test_loss_none_trains_on_the_physics_alone(make):
+    z, x = data(rows=64)
+    model = make()
+    model.compile(keras.optimizers.Adam(0.05), loss=None)
+    history = model.fit(z, x, epochs=60, verbose=0).history
+    assert "data_loss" not in history
+    assert history["loss"] == pytest.approx(history["physics_loss"])
+    assert history["z_loss"][-1] < 0.1 * history["z_loss"][0]
+
+
+def test_predict_and_export_skip_the_physics(tmp_path):
+    calls = []
+
+    def counted(z, x_pred):
+        calls.append(1)
+        return {"x": z[:, :2] / 2, "z": 2 * x_pred}
+
+    z, _ = data()
+    model = physics_model(counted)
+    expected = kp.strip_physics(model).predict(z, verbose=0)
+    np.testing.assert_array_equal(model.predict(z, verbose=0), expected)
+    model.export(tmp_path / "served", verbose=0)
+    assert not calls
+    loaded = tf.saved_model.load(tmp_path / "served")
+    np.testing.assert_allclose(loaded.serve(z), expected, rtol=1e-6)
+
+
+def test_train_on_batch_and_test_on_batch():
+    z, x = data()
+    model = physics_model()
+    model.compile("sgd", "mse")
+    expected = expected_losses(model, z, x)
+    assert model.test_on_batch(z, x, return_dict=True) == pytest.approx(expected, rel=1e-5)
+    model.reset_metrics()
+    assert model.train_on_batch(z, x, return_dict=True) == pytest.approx(expected, rel=1e-5)
+
+
+def test_dataset_input_with_a_ragged_last_batch():
+    z, x = data(rows=37)
+    model = physics_model()
+    model.compile("sgd", "mse")
+    dataset = tf.data.Dataset.from_tensor_slices((z, x)).batch(16)
+    logs = model.evaluate(dataset, verbose=0, return_dict=True)
+    assert logs == pytest.approx(expected_losses(model, z, x), rel=1e-5)
+
+
+def test_subclassed_model_trains_saves_and_reloads(tmp_path):
+    z, x = data()
+    model = problems.Subclassed()
+    model.compile("adam", "mse")
+    history = model.fit(z, x, validation_data=(z, x), verbose=0).history
+    assert {"data_loss", "physics_loss", "val_x_loss", "val_data_loss"} <= set(history)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(model.predict(z, verbose=0), loaded.predict(z, verbose=0))
+
+
+def test_subclassing_works_after_functional_models_were_built():
+    class Encoder(kp.PhysicsModel):
+        """Built functionally from within."""
+
+        def __init__(self, width):
+            z = keras.Input((3,))
+            x_pred = keras.layers.Dense(width)(z)
+            layer = kp.PhysicsRegularization(problems.residual, {"r": 1.0})
+            super().__init__(z, layer(z, x_pred))
+
+    z, x = data()
+    for model in [physics_model(), Encoder(2), problems.Subclassed()]:
+        model.compile("sgd", "mse")
+        assert "physics_loss" in model.fit(z, x, verbose=0).history
+        assert isinstance(model, kp.PhysicsModel)
+    assert isinstance(Encoder(2), Encoder)
+
+
+def test_own_train_step_gets_the_labels_too():
+    class Own(kp.PhysicsModel):
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(x, y, self(x, training=True))
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            return self.get_metrics_result()
+
+    z, x = data()
+    model = physics_model(model_class=Own)
+    expected = expected_losses(model, z, x)
+    model.compile("sgd", "mse")
+    history = model.fit(z, x, batch_size=20, verbose=0).history
+    assert history["x_loss"][0] == pytest.approx(expected["x_loss"], rel=1e-5)
+    assert history["data_loss"][0] == pytest.approx(expected["data_loss"], rel=1e-5)
+
+
+def test_calling_the_model_leaves_terms_that_need_labels_out():
+    model = physics_model()
+    z, _ = data()
+    prediction = model(z)
+    assert len(model.losses) == 1
+    expected = 0.25 * np.mean((2 * prediction.numpy() - z[:, :2]) ** 2)
+    assert float(model.losses[0]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_nested_models_train_their_physics():
+    z, x = data()
+    inner = physics_model()
+    outer_input = keras.Input((3,))
+    outer = kp.PhysicsModel(outer_input, inner(outer_input))
+    outer.compile("sgd", "mse")
+    logs = outer.evaluate(z, x, verbose=0, return_dict=True, batch_size=20)
+    assert logs == pytest.approx(expected_losses(inner, z, x), rel=1e-5)
+
+
+def test_structured_inputs_and_several_outputs():
+    pressure, flow = keras.Input((2,), name="pressure"), keras.Input((1,), name="flow")
+    both = keras.layers.Concatenate()([pressure, flow])
+    outputs = {
+        "p": keras.layers.Dense(2, name="p")(both),
+        "q": keras.layers.Dense(1, name="q")(both),
+    }
+
+    def physics(inputs, prediction):
+        return (
+            prediction["p"] * 2,
+            prediction["q"][:, 0],
+            ops.concatenate([prediction["p"], prediction["q"]], -1) * 0 + 1,
+        )
+
+    term_list = [
+        kp.PhysicsTerm("press", "input.pressure", weight=0.1),
+        kp.PhysicsTerm("flux", None, loss="mae"),
+        kp.PhysicsTerm("label", "target.p", components=[1], weight=0.0),
+    ]
+
+    def physics_with_label(inputs, prediction):
+        press, flux, ones = physics(inputs, prediction)
+        return press, flux, ones[:, :1]
+
+    layer = kp.PhysicsRegularization(physics_with_label, term_list)
+    inputs = {"pressure": pressure, "flow": flow}
+    model = kp.PhysicsModel(inputs, layer(inputs, outputs))
+    model.compile("sgd", "mse")
+    rng = np.random.default_rng(0)
+    x = {"pressure": rng.normal(size=(16, 2)), "flow": rng.normal(size=(16, 1))}
+    y = {"p": rng.normal(size=(16, 2)), "q": rng.normal(size=(16, 1))}
+    logs = model.evaluate(x, y, verbose=0, return_dict=True, batch_size=16)
+    prediction = model.predict(x, verbose=0)
+    expected = {
+        "press_loss": np.mean((2 * prediction["p"] - x["pressure"]) ** 2),
+        "flux_loss": np.mean(np.abs(prediction["q"])),
+        "label_loss": np.mean((1 - y["p"][:, 1]) ** 2),
+    }
+    assert {key: logs[key] for key in expected} == pytest.approx(expected, rel=1e-5)
+    data_loss = sum(np.mean((prediction[k] - y[k]) ** 2) for k in "pq")
+    assert logs["data_loss"] == pytest.approx(data_loss, rel=1e-5)
+
+
+def test_sample_weights_by_output_follow_the_reference():
+    z_in = keras.Input((3,))
+    outputs = {
+        "a": keras.layers.Dense(2, name="a")(z_in),
+        "b": keras.layers.Dense(1, name="b")(z_in),
+    }
+    layer = kp.PhysicsRegularization(
+        lambda z, x: x["b"], [kp.PhysicsTerm("b_again", "target.b", weight=0.5)]
+    )
+    model = kp.PhysicsModel(z_in, layer(z_in, outputs))
+    model.compile("sgd", "mse")
+    z, y = data()
+    trust = np.linspace(0, 1, len(z)).astype("float32")
+    weights = {"a": np.ones_like(trust), "b": trust}
+    labels = {"a": y, "b": y[:, :1]}
+    logs = model.evaluate(
+        z, labels, sample_weight=weights, verbose=0, return_dict=True, batch_size=20
+    )
+    prediction = model.predict(z, verbose=0)["b"]
+    expected = np.mean(trust * np.mean((prediction - y[:, :1]) ** 2, -1))
+    assert logs["b_again_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_several_physics_layers_in_any_order_of_terms():
+    z, x = data()
+    logs = []
+    for order in [1, -1]:
+        z_in, x_pred = problems.tensors()
+        for term in terms()[::order]:
+            physics = {"x": lambda z, x: z[:, :2] / 2, "z": lambda z, x: 2 * x}[term.name]
+            x_pred = kp.PhysicsRegularization(physics, [term])(z_in, x_pred)
+        model = kp.PhysicsModel(z_in, x_pred)
+        model.compile("sgd", "mse")
+        logs.append(model.evaluate(z, x, verbose=0, return_dict=True, batch_size=20))
+    assert logs[0] == pytest.approx(logs[1], rel=1e-6)
+    assert logs[0] == pytest.approx(expected_losses(model, z, x), rel=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-10, 1.0, 1e6])
+def test_the_total_is_linear_in_the_weight(factor):
+    z, x = data()
+    model = physics_model(term_list=terms(x=factor, z=0))
+    model.compile("sgd", "mse")
+    logs = model.evaluate(z, x, verbose=0, return_dict=True, batch_size=20)
+    assert logs["physics_loss"] == pytest.approx(factor * logs["x_loss"], rel=1e-6)
+    assert logs["loss"] == pytest.approx(logs["data_loss"] + logs["physics_loss"], rel=1e-6)
+
+
+def test_physics_that_differentiates_the_prediction_by_the_input():
+    """The shield must not touch derivatives inside the physics, at weight 0 either."""
+    seen = []
+    for weight in [0.0, 0.5]:
+        z_in, x_pred = problems.tensors()
+        layer = kp.PhysicsRegularization(
+            lambda z, x: tf.gradients(x[:, 0], z)[0], {"slope": weight}
+        )
+        model = kp.PhysicsModel(z_in, layer(z_in, x_pred))
+        model.compile("sgd", "mse")
+        seen.append(model.evaluate(*data(), verbose=0, return_dict=True)["slope_loss"])
+    assert seen[0] == pytest.approx(seen[1], rel=1e-6)
+    assert seen[0] > 0
