@@ -54,8 +54,7 @@ def term_loss(
         A scalar tensor.
     """
     loss = keras.losses.get(term.loss)
-    compare = loss.call if isinstance(loss, keras.losses.Loss) else loss
-    values = ops.convert_to_tensor(compare(_with_last_axis(reference), _with_last_axis(output)))
+    values = _values(loss, output, reference)
     if sample_weight is None:
         return ops.mean(values)
     if not len(values.shape):
@@ -70,6 +69,25 @@ def term_loss(
             ops.sum(weighted), ops.sum(ops.broadcast_to(weights, values.shape))
         )
     return ops.mean(weighted)
+
+
+def row_losses(term: PhysicsTerm, output: Any, reference: Any) -> Any | None:
+    """Returns the loss of each row, of shape `(batch,)`, or `None` where rows have none.
+
+    Args:
+        term: The term.
+        output: Tensor of shape `(batch, ...)`.
+        reference: Tensor of the same shape.
+    """
+    values = _values(keras.losses.get(term.loss), output, reference)
+    if not len(output.shape) or not len(values.shape):
+        return None
+    return ops.mean(values, axis=tuple(range(1, len(values.shape))))
+
+
+def _values(loss: Any, output: Any, reference: Any) -> Any:
+    compare = loss.call if isinstance(loss, keras.losses.Loss) else loss
+    return ops.convert_to_tensor(compare(_with_last_axis(reference), _with_last_axis(output)))
 
 
 def _check_same_shape(term: PhysicsTerm, output: Any, reference: Any) -> None:

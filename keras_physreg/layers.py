@@ -165,11 +165,10 @@ class PhysicsRegularization(keras.layers.Layer):
         Returns:
             One `TermValue` a term.
         """
-        targets = labels if evaluation.targets is None else evaluation.targets
-        roots = {"prediction": evaluation.prediction, "input": evaluation.inputs, "target": targets}
+        roots = evaluation.roots(labels)
         values = []
         for term in self.terms:
-            if root(term.reference) == "target" and targets is None:
+            if root(term.reference) == "target" and roots["target"] is None:
                 if skip_unlabelled:
                     continue
                 raise ValueError(self._message_no_label(term))

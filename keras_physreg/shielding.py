@@ -21,6 +21,17 @@ def physics_running() -> Iterator[None]:
         _local.running = outer
 
 
+@contextlib.contextmanager
+def unshielded() -> Iterator[None]:
+    """Lets the gradient of the unweighted term losses through, also of those at weight 0."""
+    outer = getattr(_local, "unshielded", False)
+    _local.unshielded = True
+    try:
+        yield
+    finally:
+        _local.unshielded = outer
+
+
 def shield(tensor: Any, active: Any) -> Any:
     """Returns the tensor, with a gradient of exactly 0 where `active` is false.
 
@@ -35,7 +46,8 @@ def shield(tensor: Any, active: Any) -> Any:
     Returns:
         A tensor of the same value, shape and dtype; what is not floating comes back as it is.
     """
-    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):
+    floating = keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
+    if not floating or getattr(_local, "unshielded", False):
         return tensor
 
     @keras.ops.custom_gradient

@@ -23,6 +23,11 @@ class Evaluation:
     prediction: Any
     targets: Any = None
 
+    def roots(self, labels: Any = None) -> dict[str, Any]:
+        """Returns what references point into; `labels` where the layer got no targets."""
+        targets = labels if self.targets is None else self.targets
+        return {"prediction": self.prediction, "input": self.inputs, "target": targets}
+
 
 @dataclass(frozen=True)
 class TermValue:

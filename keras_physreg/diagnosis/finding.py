@@ -1,0 +1,29 @@
+"""Finding: one thing that a diagnosis has to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SEVERITIES = ("error", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a diagnosis has to say.
+
+    Args:
+        code: What it is, in a word, such as `"disconnected"`.
+        severity: `"error"` (the term does not work), `"warning"` (it may harm) or `"info"`.
+        term: Name of the term; `"data"` for the data loss.
+        message: One sentence, with the numbers in it.
+        cure: One sentence on what to do.
+    """
+
+    code: str
+    severity: str
+    term: str
+    message: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.code}: {self.message}\n    Cure: {self.cure}"

@@ -1,0 +1,279 @@
+"""Gradients of the data loss and of each term's unweighted loss, summed over batches.
+
+This is the room that knows TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_physreg.diagnosis.observation import Observation, observe
+from keras_physreg.diagnosis.rows import Batch, choose_rows
+from keras_physreg.inspection import find_terms
+
+DATA = "data"
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """The mean gradients over some data, as all their inner products.
+
+    Args:
+        names: `"data"` and the terms, in the order of the Gramian.
+        variables: Paths of the trainable variables.
+        by_variable: Inner products of the gradients, of shape `(variables, names, names)`.
+        connected: For each name, which variables its gradient reaches; an empty tuple where
+            there is no such loss.
+        at_prediction: For each term, whether any gradient reaches the prediction in its physics.
+        reasons: Why there is no gradient, in TensorFlow's words, where it gave any.
+    """
+
+    names: tuple[str, ...]
+    variables: tuple[str, ...]
+    by_variable: np.ndarray
+    connected: dict[str, tuple[bool, ...]]
+    at_prediction: dict[str, bool]
+    reasons: dict[str, str]
+
+    @property
+    def gramian(self) -> np.ndarray:
+        """Inner products over all trainable variables, of shape `(names, names)`."""
+        return self.by_variable.sum(axis=0)
+
+    def norm(self, name: str, variable: str | None = None) -> float | None:
+        """Norm of a gradient, in all or in one variable; `None` where it is not connected."""
+        if not any(self.connected[name]):
+            return None
+        return float(np.sqrt(self._inner(name, name, variable)))
+
+    def cosine(self, a: str, b: str, variable: str | None = None) -> float | None:
+        """Cosine of the angle between two gradients; `None` where one of them is zero."""
+        norm_a, norm_b = self.norm(a, variable), self.norm(b, variable)
+        if not norm_a or not norm_b:
+            return None
+        return float(np.clip(self._inner(a, b, variable) / norm_a / norm_b, -1.0, 1.0))
+
+    def _inner(self, a: str, b: str, variable: str | None) -> float:
+        products = self.gramian
+        if variable is not None:
+            products = self.by_variable[self.variables.index(variable)]
+        return products[self.names.index(a), self.names.index(b)]
+
+
+class GradientMeter:
+    """Measures one model; compiled once, it may be used again as the model trains.
+
+    The model, its optimizer, metrics and random state stay as they are. Memory: one gradient a
+    loss, whatever the number of rows.
+
+    Args:
+        model: Any Keras model with physics layers, built.
+        training: Whether dropout and batch normalisation work as in training. Then each batch
+            goes on with the random state that the last one left.
+        in_full: Whether to look at rows and at the labels too; see `observe`.
+        differentiate: Whether to compute gradients.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        training: bool = False,
+        in_full: bool = False,
+        differentiate: bool = True,
+    ) -> None:
+        self.names = (DATA, *find_terms(model))
+        self.notes: dict[str, str] = {}
+        self._model = model
+        self._variables = model.trainable_variables if differentiate else []
+        self._state = model.non_trainable_variables if training else []
+        self._training, self._in_full = training, in_full
+        self._connected: dict[str, tuple[bool, ...]] = dict.fromkeys(self.names, ())
+        self._at_prediction: dict[str, bool] = {}
+        self._reasons: dict[str, str] = {}
+        self._traced: list[Any] = []
+        self._add = self._compiled(self._add_batch)
+        self._at_once = self._compiled(self._multiply_batch)
+        self._multiply = self._compiled(self._inner_products)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all batches."""
+        self._rows = 0
+        self._sums: Any = None
+        self._values = [tf.convert_to_tensor(variable) for variable in self._state]
+
+    def update(self, batch: Batch) -> dict[str, Any]:
+        """Adds a batch, and returns what was observed, in NumPy."""
+        if self._sums is None:
+            self._sums = [[_zeros(v) for v in self._variables] for _ in self.names]
+        state, data = (self._sums, self._values), (batch.x, batch.y, batch.sample_weight)
+        self._trace(self._add, state, data)
+        self._sums, self._values, observed = self._add(*state, *data)
+        self._rows += len(batch.numbers)
+        return tf.nest.map_structure(_to_numpy, observed)
+
+    def result(self) -> Gradients:
+        """Returns the gradients of the mean over all rows so far."""
+        return self._gradients(self._multiply(self._sums) / float(self._rows) ** 2)
+
+    def measure(self, batch: Batch) -> Gradients:
+        """Returns the gradients over one batch: in one program, and faster for it."""
+        data = (batch.x, batch.y, batch.sample_weight)
+        self._trace(self._at_once, (self._values,), data)
+        return self._gradients(self._at_once(self._values, *data))
+
+    def _gradients(self, by_variable: tf.Tensor) -> Gradients:
+        return Gradients(
+            self.names,
+            tuple(variable.path for variable in self._variables),
+            np.asarray(by_variable).reshape(-1, len(self.names), len(self.names)),
+            self._connected,
+            self._at_prediction,
+            self._reasons,
+        )
+
+    def _compiled(self, function: Callable) -> Callable:
+        if self._model.run_eagerly:
+            return function
+        return tf.function(function, autograph=False)
+
+    def _trace(self, program: Any, state: tuple, data: tuple) -> None:
+        """Traces a program once, for batches of any size."""
+        if program in self._traced or self._model.run_eagerly:
+            return
+        program.get_concrete_function(*state, *tf.nest.map_structure(_of_any_size, data))
+        self._traced.append(program)
+
+    def _add_batch(self, sums: Any, values: Any, x: Any, y: Any, sample_weight: Any) -> Any:
+        seen, gradients, values = self._differentiate(values, x, y, sample_weight)
+        rows = tf.shape(tf.nest.flatten(x)[0])[0]
+        sums = [
+            [_add(total, gradient, rows) for total, gradient in zip(*parts, strict=True)]
+            for parts in zip(sums, gradients, strict=True)
+        ]
+        observed = {"losses": seen.losses, "here": seen.at_prediction, "labels": seen.at_labels}
+        return sums, values, observed
+
+    def _multiply_batch(self, values: Any, x: Any, y: Any, sample_weight: Any) -> tf.Tensor:
+        _, gradients, _ = self._differentiate(values, x, y, sample_weight)
+        zeros = [_zeros(variable) for variable in self._variables]
+        return self._inner_products(
+            [
+                [z if g is None else g for z, g in zip(zeros, part, strict=True)]
+                for part in gradients
+            ]
+        )
+
+    def _inner_products(self, gradients: list[list[tf.Tensor]]) -> tf.Tensor:
+        products = []
+        for parts in zip(*gradients, strict=True):
+            flat = tf.stack([tf.cast(tf.reshape(part, [-1]), "float64") for part in parts])
+            products.append(tf.matmul(flat, flat, transpose_b=True))
+        return tf.stack(products) if products else tf.zeros((0,), "float64")
+
+    def _differentiate(
+        self, values: Any, x: Any, y: Any, sample_weight: Any
+    ) -> tuple[Observation, list[list[Any]], list[Any]]:
+        with tf.GradientTape(persistent=True) as tape:
+            # A scope in which nothing is assigned; its variables are these tensors.
+            variables = [tf.convert_to_tensor(variable) for variable in self._variables]
+            tape.watch(variables)
+            pairs = [*zip(self._variables, variables, strict=True)]
+            pairs += zip(self._state, values, strict=True)
+            with keras.StatelessScope(pairs, collect_losses=True) as scope:
+                seen = observe(self._model, x, y, sample_weight, self._training, self._in_full)
+        values = [scope.get_current_value(variable) for variable in self._state]
+        self.notes.update(seen.notes)
+        gradients = [self._gradient(tape, name, variables, seen) for name in self.names]
+        return seen, gradients, values
+
+    def _gradient(
+        self, tape: tf.GradientTape, name: str, variables: list[tf.Tensor], seen: Observation
+    ) -> list[Any]:
+        if name not in seen.losses or not variables:
+            return [None] * len(variables)
+        sources = [*variables, *seen.predictions.get(name, [])]
+        try:
+            found = tape.gradient(seen.losses[name], sources)
+        except (LookupError, NotImplementedError) as error:  # An op without a gradient.
+            self._reasons[name] = str(error)
+            found = [None] * len(sources)
+        count = len(variables)
+        self._connected[name] = tuple(gradient is not None for gradient in found[:count])
+        self._at_prediction[name] = any(gradient is not None for gradient in found[count:])
+        return [_dense(gradient) for gradient in found[:count]]
+
+
+def gradients(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    batch_size: int = 32,
+    max_samples: int | None = None,
+    training: bool = False,
+) -> Gradients:
+    """Measures the mean gradients of the data loss and of each term's unweighted loss.
+
+    The model, its optimizer, metrics and random state stay as they are.
+
+    Args:
+        model: Any Keras model with physics layers, built.
+        x: Inputs, array or structure of arrays of shape `(rows, ...)`, or a dataset of batches.
+        y: Labels; without them there is no gradient of the data loss.
+        sample_weight: Weights of the rows.
+        batch_size: Rows in a batch.
+        max_samples: Most rows to take; `None` for all.
+        training: Whether dropout and batch normalisation work as in training.
+
+    Returns:
+        The gradients, as all their inner products.
+
+    Example:
+
+    >>> import keras, keras_physreg as kp
+    >>> from keras_physreg.diagnosis.gradients import gradients
+    >>> dense = keras.layers.Dense(1, kernel_initializer="ones")
+    >>> encoder = keras.Sequential([keras.Input((1,)), dense])
+    >>> model = kp.regularize(encoder, lambda z, x: x - 3 * z, {"triple": 0.1})
+    >>> model.compile("sgd", "mse")
+    >>> found = gradients(model, keras.ops.ones((4, 1)), 2 * keras.ops.ones((4, 1)))
+    >>> found.cosine("data", "triple"), round(found.norm("triple") / found.norm("data"), 5)
+    (1.0, 2.0)
+    """
+    meter = GradientMeter(model, training)
+    for batch in choose_rows(x, y, sample_weight, max_samples).batches(batch_size):
+        meter.update(batch)
+    return meter.result()
+
+
+def _of_any_size(array: Any) -> Any:
+    return None if array is None else tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+
+
+def _zeros(variable: keras.Variable) -> tf.Tensor:
+    # Sums of many small parts need float32 at least.
+    dtype = "float64" if variable.dtype == "float64" else "float32"
+    return tf.zeros(variable.shape, dtype)
+
+
+def _add(total: tf.Tensor, gradient: Any, rows: tf.Tensor) -> tf.Tensor:
+    if gradient is None:
+        return total
+    return total + tf.cast(rows, total.dtype) * tf.cast(gradient, total.dtype)
+
+
+def _dense(gradient: Any) -> Any:
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, gradient.dense_shape[0])
+
+
+def _to_numpy(value: Any) -> Any:
+    return None if value is None else value.numpy()

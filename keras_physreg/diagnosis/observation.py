@@ -1,0 +1,211 @@
+"""What one batch shows: losses at the prediction, and losses and residuals at the labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_physreg.comparison import row_losses, term_reference
+from keras_physreg.layers import PhysicsRegularization
+from keras_physreg.references import root
+from keras_physreg.shielding import unshielded
+from keras_physreg.steps import Evaluation, Step, open_step
+from keras_physreg.terms import check_unique
+
+
+@dataclass
+class Observation:
+    """What one batch shows, as tensors.
+
+    Args:
+        losses: The unweighted term losses, and under `"data"` the data loss; scalars.
+        predictions: The tensors that the physics layer of each term took as its prediction.
+        at_prediction: Per term, what `_compare_rows` says of the prediction.
+        at_labels: The same with the labels in place of the prediction, and the floor.
+        notes: Per term, why there is no loss or no floor, in words.
+    """
+
+    losses: dict[str, Any] = field(default_factory=dict)
+    predictions: dict[str, list[Any]] = field(default_factory=dict)
+    at_prediction: dict[str, dict[str, Any]] = field(default_factory=dict)
+    at_labels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def observe(
+    model: keras.Model, x: Any, y: Any, sample_weight: Any, training: bool, in_full: bool
+) -> Observation:
+    """Calls a model on one batch and compares what its physics says.
+
+    Args:
+        model: Any Keras model with physics layers.
+        x: Inputs of the model.
+        y: Labels, or `None`.
+        sample_weight: Weights of the rows, or `None`.
+        training: Whether dropout and batch normalisation work as in training.
+        in_full: Whether to look at rows and at the labels too, not at the losses alone.
+
+    Returns:
+        An `Observation`.
+    """
+    seen = Observation()
+    with open_step(model, "labelled") as step, unshielded():
+        y_pred = _call(model, x, training)
+        evaluations = list(step.evaluations)
+        if y is not None and model.loss is not None:
+            seen.losses["data"] = _data_loss(model, step, x, y, y_pred, sample_weight)
+        check_unique([n for e in evaluations for n in e.layer.term_names], f"'{model.name}'")
+        for evaluation in evaluations:
+            _observe_terms(seen, evaluation, y, sample_weight, in_full)
+            if in_full:
+                labels = _labels_as_prediction(evaluation, y, y_pred)
+                _observe_labels(seen, evaluation, labels, y, sample_weight)
+    return seen
+
+
+def _call(model: keras.Model, x: Any, training: bool) -> Any:
+    # Keras clears the losses of the outermost layer that is called: a layer that does not know
+    # of the model keeps `model.losses` as they were.
+    call = keras.layers.Lambda(
+        lambda inputs: model(inputs, training=training), name="diagnosis", autocast=False
+    )
+    return call(x)
+
+
+def _data_loss(
+    model: keras.Model, step: Step, x: Any, y: Any, y_pred: Any, sample_weight: Any
+) -> Any:
+    step.evaluations = []  # So that a `PhysicsModel` adds no physics.
+    total = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+    if step.data_loss is not None:
+        return step.data_loss
+    return total - sum(model.losses)
+
+
+def _observe_terms(
+    seen: Observation, evaluation: Evaluation, y: Any, sample_weight: Any, in_full: bool
+) -> None:
+    values = evaluation.layer.compare(evaluation, y, sample_weight, skip_unlabelled=True)
+    found = {value.name: value.loss for value in values}
+    for name in evaluation.layer.term_names:
+        if name not in found:
+            seen.notes[name] = "it compares with the label, and no label was given"
+            continue
+        seen.losses[name] = found[name]
+        seen.predictions[name] = keras.tree.flatten(evaluation.prediction)
+    if in_full:
+        seen.at_prediction.update(_compare_rows(evaluation, y, found))
+
+
+def _observe_labels(
+    seen: Observation, evaluation: Evaluation, labels: Any, y: Any, sample_weight: Any
+) -> None:
+    layer: PhysicsRegularization = evaluation.layer
+    names = [name for name in layer.term_names if name in seen.losses]
+    if labels is None:
+        why = "the labels have no part of the shape and place of what the physics takes"
+        seen.notes.update(dict.fromkeys(names, f"no floor: {why}"))
+        return
+    try:
+        there = layer.evaluate_physics(evaluation.inputs, labels, evaluation.targets)
+        values = layer.compare(there, y, sample_weight, skip_unlabelled=True)
+    except Exception as error:  # The user's physics: a derivative by the input, for example.
+        why = str(error).splitlines()[0]
+        seen.notes.update(dict.fromkeys(names, f"no floor: {why}"))
+        return
+    found = {value.name: value.loss for value in values}
+    seen.at_labels.update(_compare_rows(there, y, found, trusted_rows(sample_weight)))
+
+
+def trusted_rows(sample_weight: Any) -> Any:
+    """Returns which rows have a label worth looking at, or `None` where all have."""
+    if sample_weight is None or isinstance(sample_weight, (dict, list, tuple)):
+        return None
+    return ops.reshape(sample_weight, (ops.shape(sample_weight)[0], -1))[:, 0] > 0
+
+
+def _compare_rows(
+    evaluation: Evaluation, y: Any, losses: dict[str, Any], trusted: Any = None
+) -> dict[str, dict[str, Any]]:
+    """Returns per term its loss, its loss a row, which rows are finite, and residual moments."""
+    compared = {}
+    for term in evaluation.layer.terms:
+        if term.name in losses:
+            output = evaluation.outputs[term.name]
+            reference = term_reference(term, output, evaluation.roots(y))
+            residual = _by_component(output - reference)
+            compared[term.name] = {
+                "loss": losses[term.name],
+                "rows": row_losses(term, output, reference),
+                "trusted": None if root(term.reference) == "target" else trusted,
+                "finite": ops.all(ops.isfinite(residual), axis=1),
+                "moments": _moments(residual, trusted),
+            }
+    return compared
+
+
+def _by_component(residual: Any) -> Any:
+    """Reshapes to `(rows, places, components)`; the components are the last axis."""
+    shape = ops.shape(residual)
+    components = residual.shape[-1] if len(residual.shape) > 1 else 1
+    return ops.reshape(residual, (shape[0] if len(residual.shape) else 1, -1, components))
+
+
+def _moments(residual: Any, trusted: Any) -> dict[str, Any]:
+    """Returns number, mean and sum of squared deviations of the residual, per component."""
+    residual = ops.cast(residual, "float64")
+    kept = ops.ones_like(residual)
+    if trusted is not None:
+        kept = kept * ops.cast(trusted, "float64")[:, None, None]
+        residual = ops.where(kept > 0, residual, ops.zeros_like(residual))
+    count = ops.sum(kept, axis=(0, 1))
+    mean = ops.divide_no_nan(ops.sum(residual, axis=(0, 1)), count)
+    squares = ops.sum(kept * ops.square(residual - mean), axis=(0, 1))
+    return {"count": count, "mean": mean, "squares": squares}
+
+
+def _labels_as_prediction(evaluation: Evaluation, y: Any, y_pred: Any) -> Any:
+    """Returns the labels in the shape of what the physics takes as prediction, or `None`."""
+    wanted = keras.tree.flatten(evaluation.prediction)
+    if y is not None:
+        labels = _matching_labels(wanted, y, y_pred)
+    else:
+        labels = keras.tree.flatten(evaluation.targets)
+    labels = [None] * len(wanted) if len(labels) != len(wanted) else labels
+    labels = [_shaped_like(label, tensor) for label, tensor in zip(labels, wanted, strict=True)]
+    if any(label is None for label in labels):
+        return None
+    return keras.tree.pack_sequence_as(evaluation.prediction, labels)
+
+
+def _matching_labels(wanted: list[Any], y: Any, y_pred: Any) -> list[Any]:
+    outputs, labels = keras.tree.flatten(y_pred), keras.tree.flatten(y)
+    if len(outputs) != len(labels) or (len(labels) > 1 and not _same_keys(y, y_pred)):
+        return []
+    # The layer returns the prediction itself, so that the model's output is the same object.
+    by_output = {id(output): label for output, label in zip(outputs, labels, strict=True)}
+    return [by_output.get(id(tensor)) for tensor in wanted]
+
+
+def _same_keys(a: Any, b: Any) -> bool:
+    if isinstance(a, dict) or isinstance(b, dict):
+        return isinstance(a, dict) and isinstance(b, dict) and set(a) == set(b)
+    return True
+
+
+def _shaped_like(label: Any, tensor: Any) -> Any:
+    if label is None:
+        return None
+    label = ops.convert_to_tensor(label)
+    if len(label.shape) == len(tensor.shape) - 1 and tensor.shape[-1] == 1:
+        label = ops.expand_dims(label, -1)
+    if len(label.shape) == len(tensor.shape) + 1 and label.shape[-1] == 1:
+        label = ops.squeeze(label, -1)
+    pairs = zip(label.shape[1:], tensor.shape[1:], strict=False)
+    fits = len(label.shape) == len(tensor.shape) and all(
+        a == b or a is None or b is None for a, b in pairs
+    )
+    return ops.cast(label, tensor.dtype) if fits else None

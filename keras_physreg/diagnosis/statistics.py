@@ -1,0 +1,156 @@
+"""Gathers what the batches show: means and medians over rows, residuals, non-finite rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from keras_physreg.diagnosis.gradients import DATA, GradientMeter
+from keras_physreg.diagnosis.rows import Rows
+
+MOST_ROWS_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A term over all rows, at the prediction or at the labels.
+
+    Args:
+        loss: The term's loss: mean over the batches, each by its number of rows.
+        median: Median of the rows' losses; `None` where rows have no loss of their own.
+        count: Number of residuals, per component.
+        mean: Mean residual (output - reference), per component.
+        sd: Standard deviation of the residual, per component.
+        bad_rows: Numbers of the first rows, in the user's data, that are not finite.
+        bad_row_count: How many rows are not finite.
+        bad_components: Components that are not finite in some row.
+    """
+
+    loss: float
+    median: float | None
+    count: tuple[int, ...]
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    bad_rows: tuple[int, ...]
+    bad_row_count: int
+    bad_components: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All terms over all rows, and the data loss."""
+
+    rows: int
+    data_loss: float | None
+    at_prediction: dict[str, Summary]
+    at_labels: dict[str, Summary]
+
+
+def measure(meter: GradientMeter, rows: Rows, batch_size: int) -> Measurement:
+    """Runs all batches through a meter and gathers what they show."""
+    data, here, there = _Average(), _Gatherings(), _Gatherings()
+    for batch in rows.batches(batch_size):
+        seen = meter.update(batch)
+        if DATA in seen["losses"]:
+            data.add(seen["losses"][DATA], len(batch.numbers))
+        here.add(batch.numbers, seen["here"])
+        there.add(batch.numbers, seen["labels"])
+    return Measurement(len(rows.numbers), data.value, here.summaries(), there.summaries())
+
+
+class _Average:
+    def __init__(self) -> None:
+        self._sum = 0.0
+        self._count = 0
+
+    def add(self, value: float, count: int) -> None:
+        if count:
+            self._sum += float(value) * count
+            self._count += count
+
+    @property
+    def value(self) -> float | None:
+        return self._sum / self._count if self._count else None
+
+
+class _Gatherings:
+    def __init__(self) -> None:
+        self._terms: dict[str, _Gathering] = {}
+
+    def add(self, numbers: np.ndarray, observed: dict[str, Any]) -> None:
+        for name, values in observed.items():
+            self._terms.setdefault(name, _Gathering()).add(numbers, **values)
+
+    def summaries(self) -> dict[str, Summary]:
+        found = {name: term.summary() for name, term in self._terms.items()}
+        return {name: summary for name, summary in found.items() if summary is not None}
+
+
+@dataclass
+class _Gathering:
+    average: _Average = field(default_factory=_Average)
+    rows: list[np.ndarray] = field(default_factory=list)
+    moments: tuple[Any, Any, Any] = (0.0, 0.0, 0.0)
+    bad_rows: list[int] = field(default_factory=list)
+    bad_row_count: int = 0
+    bad_components: set[int] = field(default_factory=set)
+
+    def add(
+        self, numbers: np.ndarray, loss: Any, rows: Any, trusted: Any, finite: Any, moments: Any
+    ) -> None:
+        if rows is not None and len(rows) != len(numbers):
+            rows = None  # Physics whose output has other rows than the batch.
+        if rows is not None and trusted is not None:
+            rows = rows[trusted]
+            # A label-free term weighs no rows, but where a label is not to be trusted it has no
+            # floor.
+            self.average.add(np.mean(rows, dtype="float64") if len(rows) else 0.0, len(rows))
+        else:
+            self.average.add(loss, len(numbers))
+        if rows is not None:
+            self.rows.append(rows)
+        self.moments = _merge(self.moments, moments)
+        self._note_bad(numbers, finite, trusted)
+
+    @np.errstate(all="ignore")
+    def summary(self) -> Summary | None:
+        if self.average.value is None:
+            return None
+        count, mean, squares = self.moments
+        sd = np.sqrt(squares / np.maximum(count, 1))
+        return Summary(
+            loss=self.average.value,
+            median=float(np.median(np.concatenate(self.rows))) if self.rows else None,
+            count=tuple(int(n) for n in count),
+            mean=tuple(float(m) for m in mean),
+            sd=tuple(float(s) for s in sd),
+            bad_rows=tuple(self.bad_rows),
+            bad_row_count=self.bad_row_count,
+            bad_components=tuple(sorted(self.bad_components)),
+        )
+
+    def _note_bad(self, numbers: np.ndarray, finite: np.ndarray, trusted: Any) -> None:
+        if len(finite) != len(numbers):
+            return
+        if trusted is not None:
+            finite = finite | ~trusted[:, None]
+        if finite.all():
+            return
+        rows, components = np.nonzero(~finite)
+        bad = numbers[np.unique(rows)]
+        self.bad_row_count += len(bad)
+        self.bad_rows += [int(n) for n in bad[: MOST_ROWS_NAMED - len(self.bad_rows)]]
+        self.bad_components |= {int(c) for c in components}
+
+
+@np.errstate(all="ignore")
+def _merge(a: tuple[Any, Any, Any], moments: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Joins counts, means and sums of squares as Chan, Golub and LeVeque (1983), eq. 2.1."""
+    count_a, mean_a, squares_a = a
+    count_b, mean_b, squares_b = moments["count"], moments["mean"], moments["squares"]
+    count = count_a + count_b
+    share = np.divide(count_b, count, out=np.zeros_like(count), where=count > 0)
+    delta = mean_b - mean_a
+    return count, mean_a + delta * share, squares_a + squares_b + delta**2 * count_a * share

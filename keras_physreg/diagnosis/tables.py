@@ -1,0 +1,107 @@
+"""A diagnosis as text and as HTML: the table first, then the sentences."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keras_physreg.diagnosis.report import Diagnosis
+    from keras_physreg.diagnosis.term import TermDiagnosis
+
+CLEAN = "Nothing found: every term is connected and finite, and none fights the data."
+
+
+def as_text(diagnosis: Diagnosis) -> str:
+    """Returns the table, then notes and findings."""
+    table = [_columns(diagnosis), *_cells(diagnosis)]
+    widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
+    lines = [_title(diagnosis), ""]
+    for line in table:
+        first, *rest = (cell for cell in line)
+        padded = [first.ljust(widths[0])]
+        padded += [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    lines.insert(3, "  ".join("-" * width for width in widths))
+    lines += ["", *_notes(diagnosis)]
+    lines += [str(finding) for finding in diagnosis.findings] or [CLEAN]
+    return "\n".join(lines)
+
+
+def as_html(diagnosis: Diagnosis) -> str:
+    """Returns the same as HTML, for notebooks."""
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in _columns(diagnosis))
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>"
+        for line in _cells(diagnosis)
+    )
+    items = [html.escape(note) for note in _notes(diagnosis)] + [
+        f"<b>{html.escape(f'{finding.severity}: {finding.code}')}</b>: "
+        f"{html.escape(finding.message)} <i>{html.escape(finding.cure)}</i>"
+        for finding in diagnosis.findings
+    ]
+    said = "".join(f"<li>{item}</li>" for item in items)
+    return (
+        f"<p>{html.escape(_title(diagnosis))}</p><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+        + (f"<ul>{said}</ul>" if said else "")
+        + ("" if diagnosis.findings else f"<p>{CLEAN}</p>")
+    )
+
+
+def _title(diagnosis: Diagnosis) -> str:
+    held_out = f", {diagnosis.val_rows} held-out rows" if diagnosis.val_rows else ""
+    return f"Diagnosis of '{diagnosis.model}' on {diagnosis.rows} rows{held_out}"
+
+
+def _columns(diagnosis: Diagnosis) -> list[str]:
+    held_out = ["val loss", "val floor"] if diagnosis.val_rows else []
+    return [
+        *["term", "weight", "loss", "weighted", "floor", *held_out],
+        *["bias/sd", "grad norm", "ratio", "cosine", "reached", "finite"],
+    ]
+
+
+def _cells(diagnosis: Diagnosis) -> list[list[str]]:
+    rows = [_term_cells(row, bool(diagnosis.val_rows)) for row in diagnosis.terms]
+    blank = [""] * (len(rows[0]) - 3)
+    data = ["(data loss)", "", _number(diagnosis.data_loss), *blank]
+    data[-5] = _number(diagnosis.data_grad_norm)
+    return [data, *rows]
+
+
+def _term_cells(row: TermDiagnosis, held_out: bool) -> list[str]:
+    numbers = [row.weight, row.loss, row.weighted_loss, row.floor]
+    if held_out:
+        numbers += [row.val_loss, row.val_floor]
+    return [
+        row.term,
+        *map(_number, numbers),
+        _bias(row),
+        _number(row.grad_norm),
+        _number(row.grad_ratio),
+        "-" if row.grad_cosine is None else f"{row.grad_cosine:+.2f}",
+        f"{row.reached}/{row.trainable}",
+        "yes" if row.finite else "NO",
+    ]
+
+
+def _bias(row: TermDiagnosis) -> str:
+    if not row.biases:
+        return "-"
+    largest = max(range(len(row.biases)), key=lambda k: abs(row.biases[k]))
+    of = f" [{largest}]" if len(row.biases) > 1 else ""
+    return f"{row.biases[largest]:+.2f}{of}"
+
+
+def _notes(diagnosis: Diagnosis) -> list[str]:
+    notes = [f"{row.term}: {row.note}." for row in diagnosis.terms if row.note]
+    if diagnosis.data_grad_norm is None:
+        notes.append("No data loss: no labels, or no loss compiled; so no ratios and no cosines.")
+    if any(len(row.biases) > 1 for row in diagnosis.terms):
+        notes.append("bias/sd is that of the component in brackets, the largest one.")
+    return notes
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

@@ -1,0 +1,107 @@
+"""TermDiagnosis: the numbers of one term."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from keras_physreg.diagnosis.connections import Connection
+from keras_physreg.diagnosis.statistics import Summary
+
+
+@dataclass(frozen=True)
+class TermDiagnosis:
+    """The numbers of one term; `None` where there is none.
+
+    Args:
+        term: Name of the term.
+        weight: Its weight.
+        grad_norm: Norm of the gradient of its unweighted loss.
+        grad_ratio: Weight times that norm, over the norm of the data gradient.
+        grad_cosine: Cosine of the angle between its gradient and that of the data loss.
+        reached: Number of trainable variables that its gradient reaches.
+        trainable: Number of trainable variables.
+        connection: Where its gradient arrives.
+        here: The term on the given rows.
+        labels: The term on the given rows, with the labels in place of the prediction.
+        val_here: The term on the held-out rows.
+        val_labels: The term on the held-out rows, with the labels in place of the prediction.
+        note: Why there is no loss or no floor, in words.
+    """
+
+    term: str
+    weight: float
+    grad_norm: float | None
+    grad_ratio: float | None
+    grad_cosine: float | None
+    reached: int
+    trainable: int
+    connection: Connection
+    here: Summary | None
+    labels: Summary | None
+    val_here: Summary | None
+    val_labels: Summary | None
+    note: str | None
+
+    @property
+    def loss(self) -> float | None:
+        """The unweighted loss."""
+        return _loss(self.here)
+
+    @property
+    def weighted_loss(self) -> float | None:
+        """Weight times loss: what the term adds to the total; 0 at weight 0."""
+        if self.loss is None:
+            return None
+        return self.weight * self.loss if self.weight else 0.0
+
+    @property
+    def floor(self) -> float | None:
+        """The loss at the labels."""
+        return _loss(self.labels)
+
+    @property
+    def val_loss(self) -> float | None:
+        """The unweighted loss on the held-out rows."""
+        return _loss(self.val_here)
+
+    @property
+    def val_floor(self) -> float | None:
+        """The loss at the labels of the held-out rows."""
+        return _loss(self.val_labels)
+
+    @property
+    def biases(self) -> tuple[float, ...]:
+        """Mean residual at the labels over its standard deviation, per component."""
+        if self.labels is None:
+            return ()
+        return tuple(map(_ratio, self.labels.mean, self.labels.sd))
+
+    @property
+    def bias(self) -> float | list[float] | None:
+        """As `biases`: a number where the output has one component, a list where it has more."""
+        if not self.biases:
+            return None
+        return self.biases[0] if len(self.biases) == 1 else list(self.biases)
+
+    @property
+    def finite(self) -> bool:
+        """Whether its losses, floors and gradient are finite, as far as there are any."""
+        values = (self.loss, self.floor, self.val_loss, self.val_floor, self.grad_norm)
+        return all(math.isfinite(value) for value in values if value is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the numbers as plain Python types."""
+        names = "term loss weight floor val_loss val_floor bias grad_norm grad_ratio grad_cosine"
+        return {n: getattr(self, n) for n in [*names.split(), "reached", "trainable", "finite"]}
+
+
+def _loss(summary: Summary | None) -> float | None:
+    return None if summary is None else summary.loss
+
+
+def _ratio(mean: float, sd: float) -> float:
+    if sd == 0:
+        return math.copysign(math.inf, mean) if mean else 0.0
+    return mean / sd
