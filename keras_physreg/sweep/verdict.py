@@ -206,6 +206,8 @@ def _search_range(
 def _seeds_needed(found: Intervals, changes: tuple[str, ...], steps: _Steps) -> int | None:
     """Returns how many seeds bring the ends of each open interval past 0 or within the smallest."""
     seeds = len(steps.differences)
+    if not np.isfinite(found.mean).any():
+        return None
     if seeds < FEWEST_SEEDS or not np.isfinite(found.critical):
         return max(FEWEST_SEEDS, 8)
     open_ = [i for i, change in enumerate(changes) if change == UNCLEAR and found.error[i] > 0]
