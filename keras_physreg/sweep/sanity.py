@@ -32,6 +32,7 @@ def sanity_sweep(
     seeds: int | Sequence[int] = 8,
     epochs: int = 100,
     batch_size: int | None = None,
+    validation_batch_size: int | None = None,
     sample_weight: Any = None,
     monitor: str = "val_data_loss",
     score: str = "best",
@@ -60,6 +61,7 @@ def sanity_sweep(
         seeds: Number of seeds (from 6 on a verdict is possible), or the seeds themselves.
         epochs: Epochs of every training.
         batch_size: Rows in a batch; 32 by default.
+        validation_batch_size: Rows in a batch of validation data; `batch_size` by default.
         sample_weight: Trust in the labels, of shape `(rows,)`.
         monitor: The log that is the score, smaller is better. It must not depend on the weights:
             `val_data_loss` of a `PhysicsModel`, or a compiled metric such as `val_mse`.
@@ -90,7 +92,7 @@ def sanity_sweep(
     >>> model.compile(keras.optimizers.SGD(0.1), "mse")
     >>> z = np.random.default_rng(0).normal(size=(32, 2))
     >>> result = kp.sanity_sweep(
-    ...     model, z[:16], -z[:16], (z[16:], -z[16:]), weights=[0.1, 1.0], seeds=6, epochs=2,
+    ...     model, z[:16], -z[:16], (z[16:], -z[16:]), weights=[0.1, 1.0], seeds=6, epochs=20,
     ...     extend_to=0, verbose=0)
     >>> result.verdicts["identity"].verdict  # The labels say the opposite.
     'hurts'
@@ -107,6 +109,7 @@ def sanity_sweep(
             "validation_data": validation_data,
             "sample_weight": sample_weight,
             "batch_size": batch_size,
+            "validation_batch_size": validation_batch_size,
             "epochs": epochs,
             "monitor": monitor,
             "verbose": verbose,
@@ -189,12 +192,9 @@ class _Sweep:
 
     def _train(self, settings: list[dict[str, float]]) -> ReplicaHistory:
         weights = {
-            name: [setting[name] for setting in settings for _ in self.seeds]
-            for name in self.names
+            name: [setting[name] for setting in settings for _ in self.seeds] for name in self.names
         }
-        trainer = ReplicaTrainer(
-            **self.trainer, weights=weights, seeds=self.seeds * len(settings)
-        )
+        trainer = ReplicaTrainer(**self.trainer, weights=weights, seeds=self.seeds * len(settings))
         history = trainer.fit(**self.fit)
         self.engine = self.engine or history.engine
         self.epochs_done = self.epochs_done or int(history.epochs_done.max())
@@ -220,7 +220,12 @@ def _floors(
     model: keras.Model, x: Any, y: Any, sample_weight: Any, validation_data: Any
 ) -> dict[str, tuple[float | None, float | None]]:
     report = diagnose(
-        model, x, y, sample_weight, batch_size=512, max_samples=None,
+        model,
+        x,
+        y,
+        sample_weight,
+        batch_size=512,
+        max_samples=None,
         validation_data=validation_data,
     )
     rows = report.to_dict()["terms"]

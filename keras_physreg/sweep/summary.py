@@ -145,9 +145,7 @@ def _table(result: SweepResult) -> str:
 
 
 def _rows(name: str, term: TermSweep, verdict: TermVerdict) -> list[tuple[str, ...]]:
-    means = {
-        key: [float(np.mean(row)) for row in values] for key, values in term.measured.items()
-    }
+    means = {key: [float(np.mean(row)) for row in values] for key, values in term.measured.items()}
     rows = []
     for i, weight in enumerate(term.weights):
         gain = ("", "", "baseline") if i == 0 else _gain(verdict, i - 1)

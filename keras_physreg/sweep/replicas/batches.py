@@ -52,9 +52,7 @@ class Batches:
 
     def take(self, rows: Any) -> Any:
         """Returns the batch `(x, y, sample_weight)` of these rows."""
-        return tf.nest.map_structure(
-            lambda t: None if t is None else tf.gather(t, rows), self.data
-        )
+        return tf.nest.map_structure(lambda t: None if t is None else tf.gather(t, rows), self.data)
 
 
 def as_tensors(data: Any) -> Any:

@@ -20,9 +20,7 @@ class CannotCompileError(RuntimeError):
     """An engine cannot trace or compile a model's step."""
 
 
-def train(
-    job: Job, engine: Engine, weights: list[np.ndarray], per_program: int | None
-) -> Outcome:
+def train(job: Job, engine: Engine, weights: list[np.ndarray], per_program: int | None) -> Outcome:
     """Trains all replicas; where they do not fit into memory, fewer of them a program.
 
     Args:

@@ -123,7 +123,10 @@ class Outcome:
             if not group.epochs:
                 continue
             best_epoch[group.replicas] = group.best_epoch
-            for many, some in [*zip(last, group.last, strict=True), *zip(best, group.best, strict=True)]:
+            for many, some in [
+                *zip(last, group.last, strict=True),
+                *zip(best, group.best, strict=True),
+            ]:
                 many[group.replicas] = some
             for key, value in group.logs.items():
                 shape = (epochs, job.replicas, *value.shape[2:])

@@ -22,7 +22,9 @@ def stacked_optimizer(optimizer: keras.Optimizer, variables: list[keras.Variable
 def clip_gradients(optimizer: keras.Optimizer, gradients: list[Any]) -> list[Any]:
     """Clips the gradients of one replica by norm, as its optimizer would."""
     if optimizer.clipnorm:
-        return [None if g is None else _scaled(g, _norm([g]), optimizer.clipnorm) for g in gradients]
+        return [
+            None if g is None else _scaled(g, _norm([g]), optimizer.clipnorm) for g in gradients
+        ]
     if optimizer.global_clipnorm:
         norm = _norm([g for g in gradients if g is not None])
         limit = optimizer.global_clipnorm

@@ -185,4 +185,3 @@ class Program:
 
 def _tensors(variables: list[keras.Variable]) -> list[Any]:
     return [convert_to_tensor(variable) for variable in variables]
-

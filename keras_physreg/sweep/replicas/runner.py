@@ -49,7 +49,9 @@ class Runner:
         """Trains all replicas; Ctrl-C ends the training after the epochs in progress."""
         size = self.programs[0].size
         groups: queue.Queue[Trained] = queue.Queue()
-        results = [Trained(np.arange(len(weights[0]))[i : i + size]) for i in _starts(weights, size)]
+        results = [
+            Trained(np.arange(len(weights[0]))[i : i + size]) for i in _starts(weights, size)
+        ]
         for result in results:
             groups.put(result)
         with ThreadPoolExecutor(len(self.programs)) as pool:
@@ -119,4 +121,3 @@ def _starts(weights: list[np.ndarray], size: int) -> range:
 
 def _numbers(*numbers: int) -> list[Any]:
     return [tf.constant(number, tf.int32) for number in numbers]
-

@@ -65,7 +65,7 @@ class ReplicaCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keeps the logs, and the weights where the epoch is the best so far."""
         logs = logs or {}
-        self._group.append( {key: np.asarray(value)[None, None] for key, value in logs.items()})
+        self._group.append({key: np.asarray(value)[None, None] for key, value in logs.items()})
         score = self._job.sign * float(logs[self._job.monitor])
         if score < self._score:
             self._score, self.best_epoch = score, epoch
@@ -106,7 +106,9 @@ def _train_replica(job: Job, group: Trained) -> None:
     validation = None if job.validation is None else without_nones(job.validation.data)
     try:
         job.step.model.fit(
-            OrderedRows(job.train, lambda epoch: job.inputs(group.replicas, epoch, 1)[0].reshape(-1)),
+            OrderedRows(
+                job.train, lambda epoch: job.inputs(group.replicas, epoch, 1)[0].reshape(-1)
+            ),
             validation_data=validation,
             validation_batch_size=None if job.validation is None else job.validation.batch_size,
             epochs=job.epochs,

@@ -90,6 +90,7 @@ class ReplicaTrainer:
         sample_weight: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
+        validation_batch_size: int | None = None,
         shuffle: bool = True,
         monitor: str | None = None,
         mode: str = "min",
@@ -106,6 +107,7 @@ class ReplicaTrainer:
             sample_weight: Trust in the labels, of shape `(rows,)`.
             batch_size: Rows in a batch; 32 by default.
             epochs: Number of epochs.
+            validation_batch_size: Rows in a batch of validation data; `batch_size` by default.
             shuffle: Whether to shuffle the rows before each epoch.
             monitor: Log by which each replica's best epoch is found. By default the first that is
                 there of `val_data_loss`, `val_loss`, `data_loss`, `loss`.
@@ -126,7 +128,9 @@ class ReplicaTrainer:
         train = preparation.as_batches("x, y, sample_weight", (x, y, sample_weight), batch_size)
         validation = None
         if validation_data is not None:
-            validation = preparation.as_batches("validation_data", validation_data, batch_size)
+            validation = preparation.as_batches(
+                "validation_data", validation_data, validation_batch_size or batch_size
+            )
         preparation.build(self.model, train)
         preparation.check_repeatable(self.model, train)
         logs = preparation.log_names(self.model, validation is not None)
