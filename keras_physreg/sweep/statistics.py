@@ -74,7 +74,7 @@ def simultaneous_intervals(differences: np.ndarray, confidence: float = 0.95) ->
 
 
 def _patterns_suffice(seeds: int, confidence: float) -> bool:
-    return seeds >= FEWEST_SEEDS and 2.0 ** (seeds - 1) * (1 - confidence) >= 1
+    return seeds >= FEWEST_SEEDS and 0.5 ** (seeds - 1) <= 1 - confidence
 
 
 def _critical(residuals: np.ndarray, confidence: float) -> float:

@@ -84,13 +84,18 @@ def _cannot_tell(verdict: TermVerdict, result: SweepResult) -> str:
     if np.isnan(verdict.gains).all():
         return "cannot tell. The baseline or all other trainings diverged or were not finished."
     low, high = verdict.gain_interval
-    text = "cannot tell. "
-    if np.isfinite(low):
-        text += (
-            f"The best mean gain, {verdict.gain:.1f} % at {verdict.best_weight:g}, may be chance "
-            f"(interval {low:.1f} to {high:.1f} %). "
-        )
-    return text + f"About {verdict.seeds_needed} seeds would decide; there were {verdict.seeds}."
+    if not np.isfinite(low):
+        return f"cannot tell. {verdict.seeds} seeds are too few: take {verdict.seeds_needed}."
+    text = (
+        f"cannot tell. The best mean gain, {verdict.gain:.1f} % at {verdict.best_weight:g}, may be "
+        f"chance (interval {low:.1f} to {high:.1f} %)."
+    )
+    if verdict.seeds_needed is None:
+        return text
+    return (
+        f"{text} If the differences seen are real, about {verdict.seeds_needed} seeds would show "
+        f"it; there were {verdict.seeds}."
+    )
 
 
 def _worse(verdict: TermVerdict, weight: float) -> str:

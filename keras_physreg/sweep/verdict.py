@@ -34,7 +34,8 @@ class TermVerdict:
         hurts_from: The first weight above the helpful ones that makes it worse or diverges.
         search_range: `(low, high)` worth tuning; `None`: leave the weight at 0.
         seeds: The number of seeds.
-        seeds_needed: How many would probably decide, where the verdict is `"cannot tell"`.
+        seeds_needed: How many would decide if the differences seen are the real ones, where the
+            verdict is `"cannot tell"`.
     """
 
     term: str
@@ -204,7 +205,7 @@ def _search_range(
 
 
 def _seeds_needed(found: Intervals, changes: tuple[str, ...], steps: _Steps) -> int | None:
-    """Returns how many seeds bring the ends of each open interval past 0 or within the smallest."""
+    """Returns how many seeds would decide, if the present means and errors are the real ones."""
     seeds = len(steps.differences)
     if not np.isfinite(found.mean).any():
         return None
@@ -213,10 +214,12 @@ def _seeds_needed(found: Intervals, changes: tuple[str, ...], steps: _Steps) -> 
     open_ = [i for i, change in enumerate(changes) if change == UNCLEAR and found.error[i] > 0]
     if not open_:
         return None
-    distance = np.abs(found.mean[open_])
-    target = np.maximum(distance, steps.smallest - distance)
-    ratio = found.critical * found.error[open_] / target
-    return int(np.ceil(seeds * np.max(ratio) ** 2)) + 1
+    width, distance = found.critical * found.error[open_], np.abs(found.mean[open_])
+    # Either one weight's interval leaves 0 behind, or all shrink to less than the smallest effect.
+    with np.errstate(divide="ignore"):
+        change = np.min(width / distance)
+        none = np.max(width / np.maximum(steps.smallest - distance, 0))
+    return int(np.ceil(seeds * min(change, none) ** 2)) + 1
 
 
 def _first(changes: tuple[str, ...], kinds: tuple[str, ...], after: int = -1) -> int | None:
