@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def _epoch(result: SweepResult) -> str:
 
 def _labels(row: np.ndarray) -> tuple[list, list]:
     """Returns handles and labels of all panels of a row, each label once."""
-    found = {}
+    found: dict[str, Any] = {}
     for axes in row:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
@@ -159,7 +159,7 @@ def _shade(ax: Axes, places: np.ndarray, verdict: TermVerdict) -> None:
 def _axis(ax: Axes, places: np.ndarray, weights: np.ndarray) -> None:
     ax.set_xscale("log")
     stride = -(-(len(weights) - 1) // 7)
-    shown = [i for i in range(len(weights) - 1, 0, -stride)]
+    shown = list(range(len(weights) - 1, 0, -stride))
     ax.set_xticks([places[0], *places[shown]], ["off", *(f"{weights[i]:.0e}" for i in shown)])
     ax.xaxis.set_minor_locator(pyplot().NullLocator())
     ax.grid(alpha=0.3)

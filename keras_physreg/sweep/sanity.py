@@ -11,11 +11,11 @@ import keras
 import numpy as np
 
 from keras_physreg.diagnosis import diagnose
-from keras_physreg.inspection import check_known, find_terms
+from keras_physreg.inspection import find_terms
+from keras_physreg.sweep import checks
 from keras_physreg.sweep.replicas import ReplicaHistory, ReplicaTrainer
 from keras_physreg.sweep.result import SweepResult, SweepSettings
 from keras_physreg.sweep.term_sweep import QUANTITIES, TermSweep, measure
-from keras_physreg.terms import check_weight
 
 LARGEST_WEIGHT = 1e4
 WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-10, 1))
@@ -85,7 +85,6 @@ def sanity_sweep(
             monitor is not in the logs, or an argument has no meaning.
 
     Example:
-
     >>> import keras, numpy as np, keras_physreg as kp
     >>> encoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     >>> model = kp.regularize(encoder, lambda z, x: x - z, {"identity": 0.0})
@@ -98,9 +97,9 @@ def sanity_sweep(
     'hurts'
     """
     begin = time.perf_counter()
-    names = _checked_terms(model, terms)
-    weights = _checked_weights(weights)
-    _check(validation_data, others, score)
+    names = checks.checked_terms(model, terms)
+    weights = checks.checked_weights(weights)
+    checks.check_arguments(validation_data, others, score, monitor)
     sweep = _Sweep(
         trainer={"model": model, **trainer},
         fit={
@@ -114,7 +113,7 @@ def sanity_sweep(
             "monitor": monitor,
             "verbose": verbose,
         },
-        seeds=list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds],
+        seeds=checks.checked_seeds(seeds),
         score=score,
         extend_to=extend_to,
         names=list(find_terms(model)),
@@ -129,7 +128,7 @@ def sanity_sweep(
         found |= sweep.run(group, weights, fixed)
         if others == "best":
             verdict = SweepResult(found, settings).verdicts[group[0]]
-            if verdict.verdict.startswith("helps"):
+            if verdict.verdict.startswith("helps") and verdict.best_weight is not None:
                 fixed = fixed | {group[0]: verdict.best_weight}
         if sweep.interrupted:
             break
@@ -230,37 +229,3 @@ def _floors(
     )
     rows = report.to_dict()["terms"]
     return {row["term"]: (row["floor"], row["val_floor"]) for row in rows}
-
-
-def _checked_terms(model: keras.Model, terms: Any) -> list[str]:
-    known = list(find_terms(model))
-    if not known:
-        raise ValueError(
-            f"Model '{model.name}' has no physics terms to sweep. Call a "
-            "`keras_physreg.PhysicsRegularization` layer in it, or use `keras_physreg.regularize`."
-        )
-    for name in known if terms is None else terms:
-        check_known(model, name, known)
-    return known if terms is None else list(terms)
-
-
-def _checked_weights(weights: Any) -> list[float]:
-    values = [check_weight("weights", w) for w in np.asarray(weights, dtype=object).ravel()]
-    if not values or values[0] <= 0 or sorted(set(values)) != values:
-        raise ValueError(
-            "`weights` must be ascending numbers above 0; the baseline 0 is always tried. "
-            f"Received: weights={weights!r}"
-        )
-    return values
-
-
-def _check(validation_data: Any, others: str, score: str) -> None:
-    if validation_data is None:
-        raise ValueError(
-            "`sanity_sweep` needs `validation_data=(x, y)`: on training rows a term that merely "
-            "keeps the model from memorising them would seem to hurt."
-        )
-    if others not in ("zero", "best"):
-        raise ValueError(f"`others` must be 'zero' or 'best'. Received: others={others!r}")
-    if score not in ("best", "last"):
-        raise ValueError(f"`score` must be 'best' or 'last'. Received: score={score!r}")

@@ -56,7 +56,6 @@ def simultaneous_intervals(differences: np.ndarray, confidence: float = 0.95) ->
         The intervals; infinitely wide where there are fewer than 6 seeds.
 
     Example:
-
     >>> found = simultaneous_intervals(np.array([[1.0], [1.1], [0.9], [1.2], [1.0], [0.8]]))
     >>> bool(found.low[0] > 0)
     True

@@ -141,7 +141,7 @@ def _notes(result: SweepResult) -> list[str]:
 
 def _table(result: SweepResult) -> str:
     header = ("term", "weight", "score", "gain %", "interval %", "term loss", "val", "change")
-    rows = [header]
+    rows: list[tuple[str, ...]] = [header]
     for name, term in result.terms.items():
         rows += _rows(name, term, result.verdicts[name])
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]

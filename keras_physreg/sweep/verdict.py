@@ -99,7 +99,6 @@ def judge(
         The verdict.
 
     Example:
-
     >>> baseline = np.array([1.0, 1.1, 0.9, 1.2, 1.0, 0.8, 1.05, 0.95])
     >>> scores = np.stack([baseline, 0.8 * baseline + 0.01 * baseline**2])
     >>> verdict = judge("z", np.array([0.1, 1.0]), baseline, scores, np.zeros((2, 8), bool))
@@ -108,7 +107,7 @@ def judge(
     """
     steps = _Steps.of(baseline, scores, min_effect)
     found = simultaneous_intervals(steps.differences, confidence)
-    changes = _changes(found, diverged.any(axis=1), steps.smallest)
+    changes = _changes(found, np.any(diverged, axis=1), steps.smallest)
     positions = _Positions.of(changes, found.mean)
     verdict = _verdict(changes, positions)
     return TermVerdict(
@@ -172,7 +171,7 @@ class _Positions:
         )
 
 
-def _changes(found: Intervals, diverged: np.ndarray, smallest: float) -> tuple[str, ...]:
+def _changes(found: Intervals, diverged: Any, smallest: float) -> tuple[str, ...]:
     def change(low: float, high: float, diverges: bool) -> str:
         if diverges:
             return DIVERGES

@@ -107,9 +107,7 @@ def test_sample_weights_and_metrics(one_program):
     replicas = kp.ReplicaTrainer(model, {"x": [0.5, 1.0]})
     fit = {"batch_size": 8, "epochs": 3, "validation_data": (z, x, trust)}
     history = replicas.fit(z, x, sample_weight=trust, shuffle=False, verbose=0, **fit)
-    _, logs = fit_alone(
-        build, model.get_weights(), {"x": 1.0}, (z, x), sample_weight=trust, **fit
-    )
+    _, logs = fit_alone(build, model.get_weights(), {"x": 1.0}, (z, x), sample_weight=trust, **fit)
     assert_equal(history, 1, logs)
 
 

@@ -1,5 +1,6 @@
 """Runs programs from threads, one a core, until every replica has had its epochs."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -71,10 +72,8 @@ class Runner:
 
     def _watch(self, work: list[Any]) -> None:
         while not all(future.done() for future in work) or not self._events.empty():
-            try:
+            with contextlib.suppress(queue.Empty):
                 self.progress(self._events.get(timeout=0.05))
-            except queue.Empty:
-                pass
             if any(future.done() and future.exception() for future in work):
                 return
 
@@ -96,8 +95,8 @@ class Runner:
             count = min(chunk, self.epochs - first)
             inputs = self._chunk(filled, first, count)
             logs = program.run(*inputs, *_numbers(first, count))
-            real = (slice(count), slice(len(group.replicas)))
-            group.append({key: value.numpy()[real] for key, value in logs.items()})
+            kept = (slice(count), slice(len(group.replicas)))
+            group.append({key: value.numpy()[kept] for key, value in logs.items()})
             self._events.put(count * len(group.replicas))
         if group.epochs == self.epochs:
             program.finish()

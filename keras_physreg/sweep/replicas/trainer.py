@@ -43,7 +43,6 @@ class ReplicaTrainer:
             or the numbers of entries differ.
 
     Example:
-
     >>> import keras, keras_physreg as kp
     >>> z = keras.Input((3,))
     >>> x = keras.layers.Dense(3)(z)
