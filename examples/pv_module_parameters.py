@@ -158,7 +158,7 @@ def print_errors(results):
     for name, found in results.items():
         errors = over_seeds(found, "error")
         pairs = zip(errors.mean(axis=0), spread(errors), strict=True)
-        print(f"{name:14}" + "".join(f" {mean:.3f} ± {sd:.3f}" for mean, sd in pairs))
+        print(f"{name:14}" + "".join(f" {mean:.3f} ± {sd:5.3f}" for mean, sd in pairs))
     print("(stopped early: data only, the epoch that is best on 1000 more labelled modules)\n")
     both = over_seeds(results["both terms"], "error")[:, -1]
     for name in ("data only", "stopped early"):

@@ -14,6 +14,7 @@ from keras_physreg.references import root
 from keras_physreg.shielding import shield
 from keras_physreg.steps import Evaluation, TermValue, current_step
 from keras_physreg.terms import PhysicsTerm, check_weight, standardize_terms
+from keras_physreg.tracking import NamedMeans
 
 # Keras has no public walk through layers nested in layers, but lists all their variables:
 # the weight variables lead back to their layers.
@@ -81,7 +82,7 @@ class PhysicsRegularization(keras.layers.Layer):
         if isinstance(physics, keras.layers.Layer):
             compute_in_float32(physics)
         self._weights_by_term = {term.name: self._add_term_weight(term) for term in self.terms}
-        self._trackers = {t.name: keras.metrics.Mean(name=f"{t.name}_loss") for t in self.terms}
+        self._term_losses = NamedMeans([f"{term.name}_loss" for term in self.terms], "term_losses")
 
     @property
     def term_names(self) -> list[str]:
@@ -179,8 +180,7 @@ class PhysicsRegularization(keras.layers.Layer):
 
     def track(self, values: Sequence[TermValue], batch_size: Any) -> None:
         """Updates the logged term losses, each batch by its number of rows."""
-        for value in values:
-            self._trackers[value.name].update_state(value.loss, sample_weight=batch_size)
+        self._term_losses.update_state({f"{v.name}_loss": v.loss for v in values}, batch_size)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration; raises if the physics could not be loaded again."""

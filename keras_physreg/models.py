@@ -15,6 +15,7 @@ from keras_physreg.layers import PhysicsRegularization, batch_size, physics_laye
 from keras_physreg.steps import Step, TermValue, current_step, open_step
 from keras_physreg.surgery import regularize, strip_physics
 from keras_physreg.terms import check_unique
+from keras_physreg.tracking import NamedMeans
 
 __all__ = ["FunctionalPhysicsModel", "PhysicsModel", "regularize", "strip_physics"]
 
@@ -69,8 +70,7 @@ class PhysicsModel(keras.Model):
             FunctionalPhysicsModel.__init__(self, *args, **kwargs)
         else:
             super().__init__(*args, **kwargs)
-            self._data_loss_tracker = keras.metrics.Mean(name="data_loss")
-            self._physics_loss_tracker = keras.metrics.Mean(name="physics_loss")
+            self._loss_means = NamedMeans(["data_loss", "physics_loss"], "losses")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Opens the labelled step around a subclass' own `train_step` and `test_step`, too."""
@@ -193,10 +193,10 @@ class PhysicsModel(keras.Model):
         return values
 
     def _track_losses(self, data_loss: Any, physics_loss: Any, rows: Any) -> None:
+        values = {"physics_loss": physics_loss}
         if data_loss is not None:
-            unscaled = data_loss * replica_count()
-            self._data_loss_tracker.update_state(unscaled, sample_weight=rows)
-        self._physics_loss_tracker.update_state(physics_loss, sample_weight=rows)
+            values["data_loss"] = data_loss * replica_count()
+        self._loss_means.update_state(values, rows)
 
 
 # `keras.Model` makes a subclass functional by changing the bases of all its ancestors: a later
@@ -206,24 +206,32 @@ class PhysicsModel(keras.Model):
 class FunctionalPhysicsModel(PhysicsModel, Functional):
     """What `PhysicsModel(inputs, outputs)` builds; see there."""
 
-    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
-        super().__init__(inputs, outputs, name=name or _next_name(), **kwargs)
+    # Keras takes a class for functional, and saves and clones it as such, by this signature.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if len(args) < 3 and kwargs.get("name") is None:
+            kwargs["name"] = _next_name()
+        super().__init__(*args, **kwargs)
         names = [name for layer in physics_layers(self) for name in layer.term_names]
         check_unique(names, f"model '{self.name}'")
 
 
 def check_log_names(model: keras.Model) -> None:
     """Raises if a term's log has the name of another: one would overwrite the other in silence."""
-    names: list[str] = []
-    for metric in model.metrics:
-        result = metric.result()
-        names += list(result) if isinstance(result, dict) else [metric.name]
+    names = [name for metric in model.metrics for name in _logged_names(metric)]
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
         raise ValueError(
             f"Model '{model.name}' would log two values of one name: {duplicates}. A physics term "
             "logs '<term>_loss'; rename the term, the compiled metric or the output layer."
         )
+
+
+def _logged_names(metric: keras.metrics.Metric) -> list[str]:
+    if isinstance(metric, NamedMeans):
+        return list(metric.names)
+    # The result of a mean is one number, and need not be computed for its name.
+    result = None if isinstance(metric, keras.metrics.Mean) else metric.result()
+    return list(result) if isinstance(result, dict) else [metric.name]
 
 
 def _is_functional(args: tuple, kwargs: dict[str, Any]) -> bool:

@@ -58,7 +58,7 @@ def call_physics(
 
 
 def compute_in_float32(layer: keras.Layer) -> None:
-    """Sets a physics layer, and the layers in it, to float32 where they would compute in 16 bits."""
+    """Sets a physics layer and the layers in it to float32 where they would compute in 16 bits."""
     for part in _with_sublayers(layer):
         if part.compute_dtype in ("float16", "bfloat16"):
             part.dtype_policy = "float32"

@@ -77,6 +77,7 @@ def strip_physics(model: keras.Model) -> keras.Model:
 def _strip(model: keras.Model) -> tuple[keras.Model, list[Any]]:
     """Returns the model without physics, and the keys of the inputs that it still needs."""
     keys_of: dict[int, list[Any]] = {}
+    calls: list[tuple[Any, Any]] = []
 
     def keep_or_strip(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, PhysicsRegularization) or not physics_layers(layer):
@@ -90,15 +91,26 @@ def _strip(model: keras.Model) -> tuple[keras.Model, list[Any]]:
             return args[1] if len(args) > 1 else kwargs["prediction"]
         if id(layer) in keys_of:
             args = (_select(args[0], keys_of[id(layer)]), *args[1:])
-        return layer(*args, **kwargs)
+        result = layer(*args, **kwargs)
+        calls.append(((args, kwargs), result))
+        return result
 
-    # A view of the model that is not compiled: the clone of a compiled one compiles itself again.
-    view = keras.Model(*_ends(model), name=model.name)
     clone = keras.models.clone_model(
-        view, clone_function=keep_or_strip, call_function=call_without_physics
+        _view(model), clone_function=keep_or_strip, call_function=call_without_physics
     )
-    keys = _needed_inputs(clone)
-    return keras.Model(_select(clone.input, keys), clone.output, name=model.name), keys
+    flat_outputs = clone.outputs[: len(model.outputs)]
+    outputs = keras.tree.pack_sequence_as(_ends(model)[1], flat_outputs)
+    keys = _needed_inputs(clone.input, outputs, calls)
+    return keras.Model(_select(clone.input, keys), outputs, name=model.name), keys
+
+
+def _view(model: keras.Model) -> keras.Model:
+    """Returns the model's graph for cloning: not compiled, as a clone would compile itself again.
+
+    Every input is an output, too: Keras refuses a graph with an input that leads nowhere.
+    """
+    identities = [keras.layers.Identity()(tensor) for tensor in model.inputs]
+    return keras.Model(_ends(model)[0], [*model.outputs, *identities])
 
 
 def _ends(model: keras.Model) -> tuple[Any, Any]:
@@ -122,20 +134,24 @@ def _select(structure: Any, keys: list[Any]) -> Any:
     return structure[keys[0]] if len(keys) == 1 else [structure[key] for key in keys]
 
 
-def _needed_inputs(model: keras.Model) -> list[Any]:
-    """Returns the keys of the inputs without which the outputs cannot be computed."""
-    keys = _keys(model.input)
-    return [key for key in keys if not _connected(model, [k for k in keys if k != key])]
+def _needed_inputs(inputs: Any, outputs: Any, calls: list[tuple[Any, Any]]) -> list[Any]:
+    """Returns the keys of the inputs that the outputs are computed from, by the calls made."""
+    needed = _ids(outputs)
+    for arguments, results in reversed(calls):
+        if needed & _ids(results):
+            needed |= _ids(arguments)
+    values = dict(zip(_keys(inputs), _values(inputs), strict=True))
+    return [key for key, tensor in values.items() if id(tensor) in needed]
 
 
-def _connected(model: keras.Model, keys: list[Any]) -> bool:
-    if not keys:
-        return False
-    try:
-        keras.Model(_select(model.input, keys), model.output)
-    except ValueError:  # Keras' word for a graph that the inputs do not reach.
-        return False
-    return True
+def _ids(structure: Any) -> set[int]:
+    return {id(tensor) for tensor in keras.tree.flatten(structure)}
+
+
+def _values(structure: Any) -> list[Any]:
+    if isinstance(structure, dict):
+        return list(structure.values())
+    return list(structure) if isinstance(structure, (list, tuple)) else [structure]
 
 
 def _check_functional(model: Any, function: str, cure: str) -> None:

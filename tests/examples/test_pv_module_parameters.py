@@ -8,9 +8,6 @@ import pytest
 
 import keras_physreg as kp
 
-# Keras' own saving, under NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 def test_model_logs_the_term_losses_and_survives_saving(tmp_path):
     Z, x = pv.split(*pv.load_modules()).labelled

@@ -1,0 +1,36 @@
+"""Means of several logged values: one metric for all, so that a training step stays cheap."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class NamedMeans(keras.metrics.Metric):
+    """Mean of each of several values over all rows seen, logged by name.
+
+    Args:
+        names: Names of the values, as in the logs.
+        name: Name of the metric itself; it appears nowhere in the logs.
+    """
+
+    def __init__(self, names: Sequence[str], name: str = "means") -> None:
+        super().__init__(name=name)
+        self.names = tuple(names)
+        shape = (len(self.names),)
+        self.total = self.add_variable(shape, "zeros", name="total")
+        self.rows = self.add_variable(shape, "zeros", name="rows")
+
+    def update_state(self, values: Mapping[str, Any], rows: Any) -> None:
+        """Adds one batch: its means by name, some of which may be missing, and its rows."""
+        rows = ops.cast(rows, self.dtype)
+        zero = ops.zeros((), self.dtype)
+        sums = [rows * ops.cast(values[n], self.dtype) if n in values else zero for n in self.names]
+        self.total.assign_add(ops.stack(sums))
+        self.rows.assign_add(ops.stack([rows if n in values else zero for n in self.names]))
+
+    def result(self) -> dict[str, Any]:
+        """Returns the means by name."""
+        means = ops.unstack(ops.divide_no_nan(self.total, self.rows), len(self.names))
+        return dict(zip(self.names, means, strict=True))

@@ -1,0 +1,188 @@
+"""What the package costs: training steps, prediction and import, as ratios.
+
+Each row compares two ways to do the same work, in turn, in one process, many times; the ratio of
+each pair is taken and the median printed, with the quartiles. Absolute times are those of the
+machine at that moment.
+
+Run: python tests/benchmarks/overhead.py [--repeats 40]
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+import keras_physreg as kp
+
+WEIGHTS = {"x": 0.1, "z": 0.01}
+BATCHES = {32: 100, 4096: 10}  # batch size: steps in an epoch
+
+
+def physics(z, x_pred):
+    return {"x": ops.tanh(z[:, :5]), "z": ops.concatenate([x_pred, x_pred[:, :3]], axis=-1)}
+
+
+def costly_physics(z, x_pred):
+    """About 20 times the operations of the encoder."""
+    hidden = ops.tile(x_pred, (1, 32))
+    for _ in range(10):
+        hidden = ops.tanh(ops.matmul(hidden, ops.eye(160)))
+    return {"x": hidden[:, :5], "z": hidden[:, :8]}
+
+
+def encoder():
+    keras.utils.set_random_seed(0)
+    z = keras.Input((8,))
+    hidden = keras.layers.Dense(64, activation="tanh")(z)
+    hidden = keras.layers.Dense(64, activation="tanh")(hidden)
+    return keras.Model(z, keras.layers.Dense(5)(hidden))
+
+
+def with_physics(function=physics):
+    terms = [
+        kp.PhysicsTerm("x", "target", weight=WEIGHTS["x"]),
+        kp.PhysicsTerm("z", "input", weight=WEIGHTS["z"]),
+    ]
+    return kp.regularize(encoder(), function, terms)
+
+
+def by_hand_losses(model, z, x):
+    x_pred = model(z, training=True)
+    outputs = physics(z, x_pred)
+    data = ops.mean((x - x_pred) ** 2)
+    x_loss, z_loss = ops.mean((outputs["x"] - x) ** 2), ops.mean((outputs["z"] - z) ** 2)
+    return data, x_loss, z_loss, data + WEIGHTS["x"] * x_loss + WEIGHTS["z"] * z_loss
+
+
+class ByHand(keras.Model):
+    """The same losses and the same logs in a `train_step` of one's own."""
+
+    logged = ("data_loss", "x_loss", "z_loss", "physics_loss", "loss")
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = encoder()
+        self.trackers = [keras.metrics.Mean(name=name) for name in self.logged]
+
+    def call(self, z, training=None):
+        return self.encoder(z, training=training)
+
+    def train_step(self, data):
+        z, x = data
+        with tf.GradientTape() as tape:
+            data_loss, x_loss, z_loss, total = by_hand_losses(self, z, x)
+        variables = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
+        values = {"data_loss": data_loss, "x_loss": x_loss, "z_loss": z_loss, "loss": total}
+        values["physics_loss"] = total - data_loss
+        for tracker in self.trackers:
+            tracker.update_state(values[tracker.name], sample_weight=ops.shape(z)[0])
+        return {tracker.name: tracker.result() for tracker in self.trackers}
+
+
+class OnlyLoss(ByHand):
+    """The same without the terms in the logs."""
+
+    logged = ("loss",)
+
+
+def bare_loop(dataset):
+    """A `tf.function` and nothing else: no logs, no callbacks."""
+    model, optimizer = encoder(), keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def step(z, x):
+        with tf.GradientTape() as tape:
+            total = by_hand_losses(model, z, x)[-1]
+        variables = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
+
+    return lambda: [step(z, x) for z, x in dataset]
+
+
+def compiled(model):
+    model.compile("adam", "mse")
+    return model
+
+
+def fitting(model, dataset):
+    compiled(model)
+    return lambda: model.fit(dataset, shuffle=False, verbose=0)
+
+
+def predicting(model, rows, batch):
+    z = np.random.default_rng(0).normal(size=(rows, 8)).astype("float32")
+    return lambda: model.predict(z, batch_size=batch, verbose=0)
+
+
+def importing(module):
+    command = [sys.executable, "-c", f"import {module}"]
+    return lambda: subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+
+
+def ratios(first, second, repeats):
+    """Runs both in turn, each time in the other order, and returns the ratios of their times."""
+    found = []
+    for repeat in range(repeats + 1):
+        times = {}
+        for work in (first, second) if repeat % 2 else (second, first):
+            start = time.perf_counter()
+            work()
+            times[work] = time.perf_counter() - start
+        found.append(times[first] / times[second])
+    return found[1:]  # The first ones trace and compile.
+
+
+def row(name, batch, first, second, repeats):
+    values = ratios(first, second, repeats)
+    low, _, high = statistics.quantiles(values, n=4)
+    print(f"| {name} | {batch} | {statistics.median(values):.3f} | {low:.3f} to {high:.3f} |")
+    sys.stdout.flush()
+
+
+def training_rows(repeats):
+    for batch, steps in BATCHES.items():
+        rng = np.random.default_rng(0)
+        arrays = rng.normal(size=(batch * steps, 8)), rng.normal(size=(batch * steps, 5))
+        tensors = tuple(tf.constant(array, tf.float32) for array in arrays)
+        dataset = tf.data.Dataset.from_tensor_slices(tensors).batch(batch).cache()
+        ours = fitting(with_physics(), dataset)
+        for name, other in {
+            "(a) training step against the same by hand, same logs": fitting(ByHand(), dataset),
+            "(a') the same, by hand without the terms in the logs": fitting(OnlyLoss(), dataset),
+            "(b) training step against a bare `tf.function` loop": bare_loop(dataset),
+        }.items():
+            row(name, batch, ours, other, repeats)
+
+
+def prediction_rows(repeats):
+    for batch, steps in BATCHES.items():
+        bare = predicting(compiled(encoder()), batch * steps, batch)
+        for name, function in {"": physics, ", costly physics": costly_physics}.items():
+            model = predicting(compiled(with_physics(function)), batch * steps, batch)
+            row(f"(c) `predict` against the bare encoder{name}", batch, model, bare, repeats)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=40)
+    repeats = parser.parse_args().repeats
+    print("| what | batch size | ratio, median | quartiles |\n| --- | --- | --- | --- |")
+    training_rows(repeats)
+    prediction_rows(repeats)
+    first, second = importing("keras_physreg"), importing("keras")
+    row("(d) `import keras_physreg` against `import keras`", "", first, second, repeats)
+
+
+if __name__ == "__main__":
+    main()
