@@ -18,7 +18,7 @@ KINDS = {
     "plain model": (models.plain, models.mlp_data, "stacked"),
     "global clipnorm": (models.clipped, models.mlp_data, "stacked"),
     "constraint, clipnorm, AdamW": (models.constrained, models.mlp_data, "stacked"),
-    "conv": (models.conv, models.sequences, "in-turn"),
+    "conv": (models.conv, models.sequences, "stacked without XLA"),
     "gru": (models.gru, models.sequences, "in-turn"),
 }
 

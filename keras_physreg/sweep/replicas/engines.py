@@ -13,8 +13,10 @@ from keras_physreg.sweep.replicas.batches import Batches
 from keras_physreg.sweep.replicas.optimizers import why_not_stacked
 from keras_physreg.sweep.replicas.steps import ReplicaStep
 
-# Stacked, XLA on a CPU takes these three to five times longer than one replica after the other.
-SLOW_STACKED = ("Conv", "While", "For")
+# XLA on a CPU takes two to five times longer for these than TensorFlow's own kernels do.
+SLOW_BY_XLA = ("Conv",)
+# Loops inside the step become loops over stacked lists, which XLA does not take.
+SLOW_STACKED = ("While", "For")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Engine:
     jit: bool = False
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.reason}"
+        return f"{self.name}{'' if self.jit or not self.mapper else ' without XLA'}: {self.reason}"
 
 
 def sequential(reason: str) -> Engine:
@@ -67,17 +69,21 @@ def candidates(step: ReplicaStep, data: Batches, requested: str) -> list[Engine]
         raise ValueError(f"engine='{requested}' cannot serve: {reason}. Use engine='auto'.")
     if reason is not None or requested == "sequential":
         return [sequential(reason or "as asked")]
-    slow = sorted({kind for kind in _operations(step, data) for s in SLOW_STACKED if s in kind})
-    why = f"its step has {slow[0]}, which is slow stacked" if slow else "its step stacks"
-    stacked = Engine("stacked", why, mappers.stacked, True)
-    in_turn = Engine("in-turn", why, mappers.in_turn, True)
-    plain = Engine("in-turn", f"{why}; not compiled by XLA", mappers.in_turn, False)
-    if requested == "stacked":
-        return [stacked]
-    if requested == "in-turn":
-        return [in_turn, plain]
+    known = _operations(step, data)
+    loops, slow = _found(SLOW_STACKED, known), _found(SLOW_BY_XLA, known)
+    why = f"its step has {(loops or slow)[0]}" if loops or slow else "its step stacks"
+    # Per mapper, first what is faster.
+    stacked = [Engine("stacked", why, mappers.stacked, jit) for jit in (not slow, False)]
+    in_turn = [Engine("in-turn", why, mappers.in_turn, jit) for jit in (bool(loops) or not slow, False)]
+    by_name = {"stacked": stacked[:1] if slow else stacked, "in-turn": in_turn}
+    if requested != "auto":
+        return by_name[requested]
     last = sequential("no program could be compiled")
-    return [in_turn, plain, last] if slow else [stacked, in_turn, plain, last]
+    return [*in_turn, last] if loops else [*stacked[:1], *in_turn, last]
+
+
+def _found(kinds: tuple[str, ...], operations: set[str]) -> list[str]:
+    return sorted({name for name in operations for kind in kinds if kind in name})
 
 
 def _physics_step(name: str) -> Any:
