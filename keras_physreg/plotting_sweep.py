@@ -56,23 +56,27 @@ def plot_sweep(result: SweepResult) -> Figure:
     axes[0, 0].set_ylabel(f"{result.settings.monitor.removeprefix('val_')} ({_epoch(result)})")
     axes[1, 0].set_ylabel("gain over off [%]")
     axes[2, 0].set_ylabel("term loss, unweighted")
-    # Gains below -100 % are told by the shade; they would flatten all others.
-    axes[1, 0].set_ylim(bottom=max(axes[1, 0].get_ylim()[0], -100))
-    for row in axes:
-        row[0].legend(
-            *_labels(row), loc="lower left", bbox_to_anchor=(0, 1.06), ncols=6, frameon=False
-        )
+    _zoom_on_gains(axes[1, 0], result)
+    figure.legend(*_labels(axes), loc="outside upper left", ncols=2 + columns, frameon=False)
     return figure
+
+
+def _zoom_on_gains(ax: Axes, result: SweepResult) -> None:
+    """Cuts off what is far worse: the shade tells it, and it would flatten all gains."""
+    highest = np.concatenate([verdict.high for verdict in result.verdicts.values()])
+    limit = 1.5 * max(10.0, np.max(highest, initial=0.0, where=np.isfinite(highest)))
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, -limit), high)
 
 
 def _epoch(result: SweepResult) -> str:
     return f"{result.settings.score} epoch"
 
 
-def _labels(row: np.ndarray) -> tuple[list, list]:
-    """Returns handles and labels of all panels of a row, each label once."""
+def _labels(panels: np.ndarray) -> tuple[list, list]:
+    """Returns handles and labels of all panels, each label once."""
     found: dict[str, Any] = {}
-    for axes in row:
+    for axes in panels.ravel():
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     return list(found.values()), list(found)
@@ -95,7 +99,7 @@ def _draw_score(ax: Axes, places: np.ndarray, term: TermSweep, verdict: TermVerd
 def _draw_gain(ax: Axes, places: np.ndarray, verdict: TermVerdict, confidence: float) -> None:
     below, above = verdict.gains - verdict.low, verdict.high - verdict.gains
     spans = np.where(np.isfinite([below, above]), [below, above], 0.0)
-    label = f"mean, {confidence:.0%} interval over all weights"
+    label = f"mean and {confidence:.0%} interval"
     ax.axhline(0, color="black", linewidth=0.8)
     ax.errorbar(
         places[1:],
@@ -158,8 +162,13 @@ def _shade(ax: Axes, places: np.ndarray, verdict: TermVerdict) -> None:
 
 def _axis(ax: Axes, places: np.ndarray, weights: np.ndarray) -> None:
     ax.set_xscale("log")
-    stride = -(-(len(weights) - 1) // 7)
+    stride = -(-(len(weights) - 1) // 6)
     shown = list(range(len(weights) - 1, 0, -stride))
-    ax.set_xticks([places[0], *places[shown]], ["off", *(f"{weights[i]:.0e}" for i in shown)])
+    ax.set_xticks([places[0], *places[shown]], ["off", *(_power(weights[i]) for i in shown)])
     ax.xaxis.set_minor_locator(pyplot().NullLocator())
     ax.grid(alpha=0.3)
+
+
+def _power(weight: float) -> str:
+    exponent = float(np.log10(weight))
+    return f"$10^{{{exponent:.0f}}}$" if abs(exponent - round(exponent)) < 1e-6 else f"{weight:.2g}"
