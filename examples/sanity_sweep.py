@@ -47,6 +47,7 @@ def build_model():
 
 
 def main():
+    """Sweeps, prints and draws."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=500, help="of four steps each")
     parser.add_argument("--seeds", type=int, default=8)

@@ -126,7 +126,9 @@ def measure(kind, counts, fit_epochs, replica_steps, tuner):
     for replicas in counts:
         epochs = max(2, replica_steps // replicas // STEPS)
         micro, compiling, engine = time_replicas(kind, data, replicas, epochs)
-        row = f"{replicas:5}{micro:17.1f}{best / micro:8.1f}{default / micro:11.1f}{compiling:11.1f}"
+        row = (
+            f"{replicas:5}{micro:17.1f}{best / micro:8.1f}{default / micro:11.1f}{compiling:11.1f}"
+        )
         print(f"{row}{peak_memory():10.0f}  {engine}", flush=True)
     if tuner:
         seconds = time_tuner(kind, data, fit_epochs, trials=3)

@@ -140,6 +140,15 @@ def test_too_little_memory_halves_the_programs(one_program, monkeypatch):
     assert "1 program of 2, 2 groups" in history.engine
 
 
+def test_programs_are_as_large_as_the_free_memory_allows(one_program, monkeypatch):
+    monkeypatch.setattr("keras_physreg.sweep.replicas.memory.free_memory", lambda: 80_000)
+    _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])
+    assert "groups" in history.engine
+    monkeypatch.setattr("keras_physreg.sweep.replicas.memory.free_memory", lambda: 2**30)
+    _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])
+    assert "1 program of 4" in history.engine
+
+
 def test_not_even_one_replica_fits(one_program, monkeypatch):
     def load_none(self, weights, optimizer):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")

@@ -34,6 +34,8 @@ def train(job: Job, engine: Engine, weights: list[np.ndarray], per_program: int 
         MemoryError: If not even one replica fits into memory.
     """
     size = min(per_program or job.replicas, -(-job.replicas // cores()))
+    if engine.most is not None:
+        size = max(1, min(size, engine.most // cores()))
     while True:
         try:
             return _train(job, engine, weights, size)

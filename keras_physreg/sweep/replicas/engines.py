@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_physreg.models import PhysicsModel
 from keras_physreg.sweep.replicas import mappers
 from keras_physreg.sweep.replicas.batches import Batches
+from keras_physreg.sweep.replicas.memory import replicas_that_fit
 from keras_physreg.sweep.replicas.optimizers import why_not_stacked
 from keras_physreg.sweep.replicas.steps import ReplicaStep
 
@@ -28,12 +29,14 @@ class Engine:
         reason: Why this one.
         mapper: Runs a function on all replicas of a program; `None` for `"sequential"`.
         jit: Whether the program is compiled with XLA.
+        most: Replicas that fit into memory at once, as far as can be told; `None` for any number.
     """
 
     name: str
     reason: str
     mapper: Callable | None = None
     jit: bool = False
+    most: int | None = None
 
     def __str__(self) -> str:
         return f"{self.name}{'' if self.jit or not self.mapper else ' without XLA'}: {self.reason}"
@@ -69,12 +72,16 @@ def candidates(step: ReplicaStep, data: Batches, requested: str) -> list[Engine]
         raise ValueError(f"engine='{requested}' cannot serve: {reason}. Use engine='auto'.")
     if reason is not None or requested == "sequential":
         return [sequential(reason or "as asked")]
-    known = _operations(step, data)
+    traced = trace(step, data)
+    known = {operation.type for operation in traced.get_operations()}
+    fit = replicas_that_fit(step.variables.weights, traced)
     loops, slow = _found(SLOW_STACKED, known), _found(SLOW_BY_XLA, known)
     why = f"its step has {(loops or slow)[0]}" if loops or slow else "its step stacks"
     # Per mapper, first what is faster.
-    stacked = [Engine("stacked", why, mappers.stacked, jit) for jit in (not slow, False)]
-    in_turn = [Engine("in-turn", why, mappers.in_turn, jit) for jit in (bool(loops) or not slow, False)]
+    stacked = [Engine("stacked", why, mappers.stacked, jit, fit) for jit in (not slow, False)]
+    in_turn = [
+        Engine("in-turn", why, mappers.in_turn, jit) for jit in (bool(loops) or not slow, False)
+    ]
     by_name = {"stacked": stacked[:1] if slow else stacked, "in-turn": in_turn}
     if requested != "auto":
         return by_name[requested]
@@ -90,8 +97,8 @@ def _physics_step(name: str) -> Any:
     return getattr(PhysicsModel, name)
 
 
-def _operations(step: ReplicaStep, data: Batches) -> set[str]:
-    """Returns the kinds of operations in the training step of one replica."""
+def trace(step: ReplicaStep, data: Batches) -> Any:
+    """Returns the graph of the training step of one replica."""
     variables = step.variables
     groups = [variables.trainable, variables.state, variables.metrics]
     values = [[tf.TensorSpec(v.shape, v.dtype) for v in group] for group in groups]
@@ -101,5 +108,4 @@ def _operations(step: ReplicaStep, data: Batches) -> set[str]:
         updates = step.train(trainable, state, metrics, data.take(rows))
         return updates.gradients, updates.state, updates.metrics
 
-    traced = tf.function(train, autograph=False).get_concrete_function(*values, rows)
-    return {operation.type for operation in traced.graph.get_operations()}
+    return tf.function(train, autograph=False).get_concrete_function(*values, rows).graph
