@@ -47,8 +47,8 @@ def _message(callback: Any, schedulers: list[Any]) -> str:
     terms = [term for scheduler in schedulers for term in scheduler.schedules]
     return (
         f"{name} monitors `{callback.monitor}` while {type(schedulers[0]).__name__} moves the "
-        f"weights of {terms}: losses at different weights cannot be compared, and the epoch with "
-        f'the smallest weights looks best. Give {name} `monitor="val_data_loss", mode="min"`'
+        f"weights of {terms}: losses at different weights cannot be compared, and small weights "
+        f'tend to look best. Give {name} `monitor="val_data_loss", mode="min"`'
         + (
             ", or a `start_from_epoch` at which the weights stand still."
             if hasattr(callback, "start_from_epoch")

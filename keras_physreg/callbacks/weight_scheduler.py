@@ -24,8 +24,8 @@ class WeightScheduler(keras.callbacks.Callback):
     again at its own first epoch, and validation runs at the weights of its epoch. With
     `unit="step"` the time is `optimizer.iterations`: it goes on over a second `fit` of the same
     compiled model, and with `steps_per_execution=n` a weight holds for the n steps of an
-    execution. Either way a run that `keras.callbacks.BackupAndRestore` resumes goes on as if it
-    had never stopped.
+    execution. Either way a run that `keras.callbacks.BackupAndRestore` resumes at the end of an
+    epoch, its default, goes on as if it had never stopped.
 
     The weights join the logs at the end of an epoch; with `unit="step"` it is the weight of the
     epoch's last step. Callbacks that come before this one in the list of a plain `keras.Model`,
@@ -40,7 +40,8 @@ class WeightScheduler(keras.callbacks.Callback):
         schedules: Dict from term names to schedules: schedules of this package, Keras
             `LearningRateSchedule`s, any callable `time -> weight`, or lists or 1-D arrays with one
             weight per epoch (or step), the last of which stays.
-        unit: `"epoch"` or `"step"`: what the schedules count.
+        unit: `"epoch"` or `"step"`: what the schedules count. Moving weights at every step costs
+            some tenths of a millisecond each time; `steps_per_execution` makes that rarer.
         verbose: 0: quiet, 1: print the weights at the beginning of each epoch.
 
     Raises:
@@ -80,6 +81,7 @@ class WeightScheduler(keras.callbacks.Callback):
         self.verbose = verbose
         # Only while training: a copy of the callback must not steer a copy of a variable.
         self._variables: dict[str, keras.Variable] = {}
+        self._held: dict[str, float] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Finds the terms on the model that trains."""
@@ -87,6 +89,7 @@ class WeightScheduler(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets the weights for the epoch, or for its first step."""
+        self._held = {}  # Something else may have set them since.
         weights = self._set_weights(epoch if self.unit == "epoch" else self._step())
         if self.verbose:
             told = ", ".join(f"{name} {weight:.4g}" for name, weight in weights.items())
@@ -132,10 +135,12 @@ class WeightScheduler(keras.callbacks.Callback):
         return any(len(np.unique(schedule(epochs))) > 1 for schedule in self.schedules.values())
 
     def _step(self) -> int:
-        return int(self.model.optimizer.iterations)
+        return int(self.model.optimizer.iterations.numpy())
 
     def _set_weights(self, time: int) -> dict[str, float]:
         weights = {name: weight_at(name, given, time) for name, given in self.schedules.items()}
         for name, weight in weights.items():
-            self._variables[name].assign(weight)
+            if weight != self._held.get(name):
+                self._variables[name].assign(weight)
+        self._held = weights
         return weights

@@ -110,6 +110,13 @@ def bare_loop(dataset):
     return lambda: [step(z, x) for z, x in dataset]
 
 
+def batches(size, count):
+    rng = np.random.default_rng(0)
+    arrays = rng.normal(size=(size * count, 8)), rng.normal(size=(size * count, 5))
+    tensors = tuple(tf.constant(array, tf.float32) for array in arrays)
+    return tf.data.Dataset.from_tensor_slices(tensors).batch(size).cache()
+
+
 def compiled(model):
     model.compile("adam", "mse")
     return model
@@ -123,6 +130,13 @@ def fitting(model, dataset):
 def predicting(model, rows, batch):
     z = np.random.default_rng(0).normal(size=(rows, 8)).astype("float32")
     return lambda: model.predict(z, batch_size=batch, verbose=0)
+
+
+def scheduled(model, dataset, unit):
+    """A fit in which both weights move at every epoch, or at every step."""
+    ramp = kp.GeometricRamp(1e-10, 1.0, duration=10**6)
+    scheduler = kp.WeightScheduler({"x": ramp, "z": ramp}, unit)
+    return lambda: model.fit(dataset, shuffle=False, verbose=0, callbacks=[scheduler])
 
 
 def importing(module):
@@ -152,10 +166,7 @@ def row(name, batch, first, second, repeats):
 
 def training_rows(repeats):
     for batch, steps in BATCHES.items():
-        rng = np.random.default_rng(0)
-        arrays = rng.normal(size=(batch * steps, 8)), rng.normal(size=(batch * steps, 5))
-        tensors = tuple(tf.constant(array, tf.float32) for array in arrays)
-        dataset = tf.data.Dataset.from_tensor_slices(tensors).batch(batch).cache()
+        dataset = batches(batch, steps)
         ours = fitting(with_physics(), dataset)
         for name, other in {
             "(a) training step against the same by hand, same logs": fitting(ByHand(), dataset),
@@ -173,6 +184,18 @@ def prediction_rows(repeats):
             row(f"(c) `predict` against the bare encoder{name}", batch, model, bare, repeats)
 
 
+def scheduling_rows(repeats):
+    for unit, executed in (("epoch", 1), ("step", 1), ("step", 25)):
+        for batch, steps in BATCHES.items():
+            dataset = batches(batch, steps)
+            model = with_physics()
+            plain = fitting(model, dataset)
+            model.compile("adam", "mse", steps_per_execution=executed)
+            name = f"(e) `fit` with a WeightScheduler against without, unit {unit!r}"
+            name += f", {executed} steps per execution" if executed > 1 else ""
+            row(name, batch, scheduled(model, dataset, unit), plain, repeats)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=40)
@@ -180,6 +203,7 @@ def main():
     print("| what | batch size | ratio, median | quartiles |\n| --- | --- | --- | --- |")
     training_rows(repeats)
     prediction_rows(repeats)
+    scheduling_rows(repeats)
     first, second = importing("keras_physreg"), importing("keras")
     row("(d) `import keras_physreg` against `import keras`", "", first, second, repeats)
 

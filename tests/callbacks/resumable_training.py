@@ -10,9 +10,9 @@ import sys
 import time
 
 import keras
-from small_model import data, physics_model
 
 import keras_physreg as kp
+from tests.callbacks.small_model import data, physics_model
 
 EPOCHS = 8
 

@@ -1,0 +1,70 @@
+"""WeightScheduler: what it refuses, and when."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_physreg as kp
+from tests.callbacks.small_model import data, physics_model, plain_model
+
+RAMP = kp.GeometricRamp(1e-4, 1.0, duration=4)
+
+
+def fit(model, *callbacks):
+    model.fit(*data(), batch_size=4, epochs=6, callbacks=list(callbacks), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"schedules": {}}, ValueError, "names no term"),
+        ({"schedules": [RAMP]}, TypeError, "must be a dict"),
+        ({"schedules": RAMP}, TypeError, "must be a dict"),
+        ({"schedules": {"x": 1.0}}, TypeError, "Term 'x' needs a schedule"),
+        ({"schedules": {"x": "ramp"}}, TypeError, "Term 'x' needs a schedule"),
+        ({"schedules": {"x": [1, -1]}}, ValueError, r"term 'x'.*values\[1\]"),
+        ({"schedules": {"x": RAMP}, "unit": "batch"}, ValueError, "'epoch', 'step'.*'batch'"),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=f"(?s){message}"):
+        kp.WeightScheduler(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "schedules", "message"),
+    [
+        (physics_model, {"y": RAMP}, r"no physics term named 'y'.*\['x', 'z'\]"),
+        (physics_model, {"zz": RAMP}, "Is 'z' meant"),
+        (plain_model, {"x": RAMP}, r"no physics term named 'x'.*\['z'\]"),
+        (physics_model, {"x": lambda t: float("nan")}, "term 'x'.*At time 0 it returned nan"),
+        (physics_model, {"x": lambda t: 2 - t}, "term 'x'.*At time 3 it returned -1"),
+        (physics_model, {"x": lambda t: np.ones(2)}, r"term 'x'.*shape \(2,\)"),
+    ],
+)
+def test_bad_input_in_fit(make, schedules, message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        fit(make(), kp.WeightScheduler(schedules))
+
+
+def test_a_schedule_that_returns_a_string():
+    with pytest.raises(TypeError, match=r"term 'x'.*At time 0 it returned 'high'"):
+        fit(physics_model(), kp.WeightScheduler({"x": lambda t: "high"}))
+
+
+def test_a_model_without_physics():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="has no physics terms"):
+        fit(model, kp.WeightScheduler({"x": RAMP}))
+
+
+def test_one_term_steered_twice():
+    with pytest.raises(ValueError, match=r"x_weight.*another WeightScheduler"):
+        fit(physics_model(), kp.WeightScheduler({"x": RAMP}), kp.WeightScheduler({"x": [1]}))
+
+
+def test_steps_named_in_errors_are_iterations():
+    scheduler = kp.WeightScheduler({"x": lambda step: 6 - step}, unit="step")
+    with pytest.raises(ValueError, match="At time 7 it returned -1"):
+        fit(physics_model(), scheduler)
