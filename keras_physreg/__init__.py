@@ -20,6 +20,11 @@ from keras_physreg.schedules import LinearRamp as LinearRamp
 from keras_physreg.schedules import Staircase as Staircase
 from keras_physreg.surgery import regularize as regularize
 from keras_physreg.surgery import strip_physics as strip_physics
+from keras_physreg.sweep import ReplicaHistory as ReplicaHistory
+from keras_physreg.sweep import ReplicaTrainer as ReplicaTrainer
+from keras_physreg.sweep import SweepResult as SweepResult
+from keras_physreg.sweep import TermVerdict as TermVerdict
+from keras_physreg.sweep import sanity_sweep as sanity_sweep
 from keras_physreg.terms import PhysicsTerm as PhysicsTerm
 
 __version__ = "0.1.0"

@@ -1,0 +1,79 @@
+"""Which physics term is worth its weight? One call, on PV modules with 100 labels.
+
+The equation. A datasheet `Z` (8 numbers) goes in, the five parameters `x` of the single-diode
+equation come out; that equation gives the terms x and z (see pv_modules.py). The total loss is
+
+    data_loss(x, x_pred) + weight_x * x_loss(x, x_hat) + weight_z * z_loss(Z, Z_pred)
+
+The known good advice: train with both weights at 0, then raise one from 1e-10 in big steps and
+watch training and validation loss, then the other. `sanity_sweep` does it, with several seeds,
+all trainings as replicas in compiled programs. It prints a table and what to do about each term,
+and draws the figure.
+
+Run: python examples/sanity_sweep.py
+"""
+
+import argparse
+from pathlib import Path
+
+import keras
+import matplotlib as mpl
+import numpy as np
+import pv_modules as pv
+
+import keras_physreg as kp
+
+mpl.use("Agg")
+
+# The model
+
+
+def build_model():
+    """A small network, and one layer that brings in the physics; both terms off."""
+    Z = keras.Input((8,))
+    hidden = keras.layers.Dense(64, activation="tanh")(Z)
+    hidden = keras.layers.Dense(64, activation="tanh")(hidden)
+    x_pred = keras.layers.Dense(5)(hidden)
+    terms = [
+        kp.PhysicsTerm("x", reference="target", components=[0, 1], weight=0.0),
+        kp.PhysicsTerm("z", reference="input", components=[0, 1, 2, 3], weight=0.0),
+    ]
+    model = kp.PhysicsModel(Z, kp.PhysicsRegularization(pv.calc_reg_terms, terms)(Z, x_pred))
+    model.compile(keras.optimizers.Adam(2e-3), loss="mse")
+    return model
+
+
+# The sweep
+
+
+def main():
+    """Sweeps, prints and draws."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=500, help="of four steps each")
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--score", default="best", choices=["best", "last"], help="epoch scored")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
+    arguments = parser.parse_args()
+
+    Z, x = pv.load_modules()
+    data = pv.split(Z, x, labelled=100, seed=0)
+    result = kp.sanity_sweep(
+        build_model(),
+        *data.labelled,
+        validation_data=data.validation,
+        weights=np.geomspace(1e-10, 1e3, 14),
+        seeds=arguments.seeds,
+        epochs=arguments.epochs,
+        batch_size=25,
+        validation_batch_size=1000,
+        score=arguments.score,
+    )
+    print(result.summary())
+    arguments.output.mkdir(exist_ok=True)
+    result.save(arguments.output / "sanity_sweep.json")
+    result.plot().savefig(arguments.output / "sanity_sweep.png", dpi=150)
+    print(f"\nSaved to {arguments.output}: sanity_sweep.json and sanity_sweep.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Data in memory, cut into batches by row numbers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Rows of `x`, `y` and `sample_weight`, and how they are cut into batches.
+
+    Args:
+        data: `(x, y, sample_weight)`, each a tensor, a structure of tensors or `None`.
+        batch_size: Rows in a batch; the last one has what is left over.
+    """
+
+    data: Any
+    batch_size: int
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return int(keras.tree.flatten(self.data[0])[0].shape[0])
+
+    @property
+    def full(self) -> int:
+        """The number of batches that are full."""
+        return self.size // self.batch_size
+
+    @property
+    def rest(self) -> int:
+        """The number of rows left over for the last batch."""
+        return self.size % self.batch_size
+
+    @property
+    def steps(self) -> int:
+        """The number of batches."""
+        return self.full + (self.rest > 0)
+
+    def rows(self, order: Any, step: Any) -> Any:
+        """Returns the row numbers of a full batch, from an order of shape `([replicas,] rows)`."""
+        rank = len(order.shape)
+        begin = [0] * (rank - 1) + [step * self.batch_size]
+        return tf.slice(order, begin, [*order.shape[:-1], self.batch_size])
+
+    def rest_rows(self, order: Any) -> Any:
+        """Returns the row numbers of the last batch."""
+        return order[..., self.full * self.batch_size :]
+
+    def take(self, rows: Any) -> Any:
+        """Returns the batch `(x, y, sample_weight)` of these rows."""
+        return tf.nest.map_structure(lambda t: None if t is None else tf.gather(t, rows), self.data)
+
+
+def as_tensors(data: Any) -> Any:
+    """Converts arrays as `fit` does: floating ones to Keras' float type, others as they are."""
+
+    def convert(array: Any) -> Any:
+        if array is None:
+            return None
+        array = np.asarray(array)
+        dtype = keras.config.floatx() if array.dtype.kind == "f" else None
+        return tf.convert_to_tensor(array, dtype=dtype)
+
+    return tf.nest.map_structure(convert, data)

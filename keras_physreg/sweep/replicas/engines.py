@@ -1,0 +1,111 @@
+"""Which way of training a model's replicas is possible, and which is fastest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_physreg.models import PhysicsModel
+from keras_physreg.sweep.replicas import mappers
+from keras_physreg.sweep.replicas.batches import Batches
+from keras_physreg.sweep.replicas.memory import replicas_that_fit
+from keras_physreg.sweep.replicas.optimizers import why_not_stacked
+from keras_physreg.sweep.replicas.steps import ReplicaStep
+
+# XLA on a CPU takes two to five times longer for these than TensorFlow's own kernels do.
+SLOW_BY_XLA = ("Conv",)
+# Loops inside the step become loops over stacked lists, which XLA does not take.
+SLOW_STACKED = ("While", "For")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to train replicas.
+
+    Args:
+        name: `"stacked"`, `"in-turn"` or `"sequential"`.
+        reason: Why this one.
+        mapper: Runs a function on all replicas of a program; `None` for `"sequential"`.
+        jit: Whether the program is compiled with XLA.
+        most: Replicas that fit into memory at once, as far as can be told; `None` for any number.
+    """
+
+    name: str
+    reason: str
+    mapper: Callable | None = None
+    jit: bool = False
+    most: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}{'' if self.jit or not self.mapper else ' without XLA'}: {self.reason}"
+
+
+def sequential(reason: str) -> Engine:
+    """Returns the engine that calls `fit` for one replica after the other."""
+    return Engine("sequential", f"{reason}, so `fit` runs once a replica")
+
+
+def why_sequential(model: keras.Model) -> str | None:
+    """Returns why a model's step cannot be taken into a program; `None` where it can."""
+    for name in ("train_step", "test_step"):
+        if getattr(type(model), name) not in (getattr(keras.Model, name), _physics_step(name)):
+            return f"the model has a `{name}` of its own"
+    if model.run_eagerly:
+        return "the model is compiled with `run_eagerly=True`"
+    if not model.trainable_variables:
+        return "the model has nothing to train"
+    return why_not_stacked(model, list(model.trainable_variables))
+
+
+def candidates(step: ReplicaStep, data: Batches, requested: str) -> list[Engine]:
+    """Returns the engines that may serve, the fastest first; the last one always serves.
+
+    Args:
+        step: The step of one replica.
+        data: Training data.
+        requested: `"auto"`, or the name of an engine.
+    """
+    reason = why_sequential(step.model)
+    if reason is not None and requested not in ("auto", "sequential"):
+        raise ValueError(f"engine='{requested}' cannot serve: {reason}. Use engine='auto'.")
+    if reason is not None or requested == "sequential":
+        return [sequential(reason or "as asked")]
+    traced = trace(step, data)
+    known = {operation.type for operation in traced.get_operations()}
+    fit = replicas_that_fit(step.variables.weights, traced)
+    loops, slow = _found(SLOW_STACKED, known), _found(SLOW_BY_XLA, known)
+    why = f"its step has {(loops or slow)[0]}" if loops or slow else "its step stacks"
+    # Per mapper, first what is faster.
+    stacked = [Engine("stacked", why, mappers.stacked, jit, fit) for jit in (not slow, False)]
+    in_turn = [
+        Engine("in-turn", why, mappers.in_turn, jit) for jit in (bool(loops) or not slow, False)
+    ]
+    by_name = {"stacked": stacked[:1] if slow else stacked, "in-turn": in_turn}
+    if requested != "auto":
+        return by_name[requested]
+    last = sequential("no program could be compiled")
+    return [*in_turn, last] if loops else [*stacked[:1], *in_turn, last]
+
+
+def _found(kinds: tuple[str, ...], operations: set[str]) -> list[str]:
+    return sorted({name for name in operations for kind in kinds if kind in name})
+
+
+def _physics_step(name: str) -> Any:
+    return getattr(PhysicsModel, name)
+
+
+def trace(step: ReplicaStep, data: Batches) -> Any:
+    """Returns the graph of the training step of one replica."""
+    variables = step.variables
+    groups = [variables.trainable, variables.state, variables.metrics]
+    values = [[tf.TensorSpec(v.shape, v.dtype) for v in group] for group in groups]
+    rows = tf.TensorSpec((min(data.batch_size, data.size),), tf.int32)
+
+    def train(trainable: Any, state: Any, metrics: Any, rows: Any) -> Any:
+        updates = step.train(trainable, state, metrics, data.take(rows))
+        return updates.gradients, updates.state, updates.metrics
+
+    return tf.function(train, autograph=False).get_concrete_function(*values, rows).graph

@@ -1,0 +1,116 @@
+"""Checks and builds what a training of replicas needs, before any time is spent."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras.ops import convert_to_numpy
+
+from keras_physreg.steps import open_step
+from keras_physreg.sweep.replicas.batches import Batches, as_tensors
+from keras_physreg.sweep.replicas.steps import labelled
+
+
+def check_model(model: Any) -> None:
+    """Raises unless the model is a compiled Keras model."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a Keras model. Received: model={model!r} (of type {type(model)})"
+        )
+    if not model.compiled or model.optimizer is None:
+        raise ValueError(
+            f"Model '{model.name}' is not compiled: call `model.compile(optimizer, loss)` first."
+        )
+
+
+def as_batches(name: str, data: Any, batch_size: Any) -> Batches:
+    """Converts `(x, y, sample_weight)` to batches; raises where they are no arrays of one length.
+
+    Args:
+        name: What the data is called in messages.
+        data: Tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` of arrays or structures of them.
+        batch_size: Rows in a batch; `None` means 32.
+    """
+    if not isinstance(data, (tuple, list)) or not 1 <= len(data) <= 3:
+        raise ValueError(
+            f"`{name}` must be a tuple (x, y) or (x, y, sample_weight) of arrays: replicas are "
+            f"trained on data in memory. Received: {name} of type {type(data)}"
+        )
+    tensors = as_tensors(tuple(data) + (None,) * (3 - len(data)))
+    arrays = [array for array in keras.tree.flatten(tensors) if array is not None]
+    lengths = sorted({array.shape[0] if array.shape.rank else 0 for array in arrays})
+    if len(lengths) != 1 or not lengths[0]:
+        raise ValueError(
+            f"All arrays of `{name}` need the same number of rows, at least 1. "
+            f"Received rows: {lengths}"
+        )
+    if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
+        raise ValueError(
+            f"`batch_size` must be a whole number >= 1. Received: batch_size={batch_size!r}"
+        )
+    return Batches(tensors, int(batch_size or 32))
+
+
+def build(model: keras.Model, data: Batches) -> None:
+    """Calls the model once, so that its variables, loss and metrics are there."""
+    x, y, sample_weight = data.take(np.arange(min(data.size, data.batch_size)))
+    kept = [(variable, convert_to_numpy(variable)) for variable in model.variables]
+    with labelled(model):
+        y_pred = model(x)
+        model.compute_loss(x, y, y_pred, sample_weight, training=False)
+        model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+    for variable, value in kept:
+        variable.assign(value)
+    model.reset_metrics()
+
+
+def check_repeatable(model: keras.Model, data: Batches) -> None:
+    """Raises if the physics gives other values when it is called again."""
+    x = data.take(np.arange(min(data.size, data.batch_size)))[0]
+    first, second = _physics_outputs(model, x), _physics_outputs(model, x)
+    for name, value in first.items():
+        if not np.array_equal(value, second[name], equal_nan=True):
+            raise ValueError(
+                f"The physics of term '{name}' gives other values when it is called again with the "
+                "same input: it is random, and replicas could not be compared. Hand the random "
+                "numbers over as an input, or draw them in a physics `keras.layers.Layer` from a "
+                "`keras.random.SeedGenerator`, which each replica then has for itself."
+            )
+
+
+def choose_monitor(monitor: str | None, logs: list[str]) -> str:
+    """Returns the log by which best epochs are found; raises if there is none of that name."""
+    if monitor is None:
+        preferred = ("val_data_loss", "val_loss", "data_loss", "loss")
+        return next(key for key in preferred if key in logs)
+    if monitor not in logs:
+        raise ValueError(
+            f"There is no log named {monitor!r} to monitor. The logs are: {sorted(logs)}."
+            + (
+                " `data_loss` is logged by a `keras_physreg.PhysicsModel`; for a plain "
+                "`keras.Model` compile an unweighted metric, such as `metrics=['mse']`, and "
+                "monitor `val_mse`."
+                if monitor.endswith("data_loss")
+                else ""
+            )
+        )
+    return monitor
+
+
+def log_names(model: keras.Model, validation: bool) -> list[str]:
+    """Returns the keys that `fit` logs for a built model."""
+    names = list(model.get_metrics_result())
+    return names + [f"val_{name}" for name in names] if validation else names
+
+
+def _physics_outputs(model: keras.Model, x: Any) -> dict[str, np.ndarray]:
+    kept = [(variable, convert_to_numpy(variable)) for variable in model.variables]
+    with open_step(model, "labelled") as step:
+        model(x)
+    for variable, value in kept:
+        variable.assign(value)
+    return {
+        name: convert_to_numpy(output)
+        for evaluation in step.evaluations
+        for name, output in evaluation.outputs.items()
+    }

@@ -1,0 +1,138 @@
+"""Trains replicas one after the other with `fit`: slow, but it serves any model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras.ops import convert_to_numpy
+
+from keras_physreg.inspection import weight_variable
+from keras_physreg.sweep.replicas.batches import Batches
+from keras_physreg.sweep.replicas.engines import Engine
+from keras_physreg.sweep.replicas.job import Job, Outcome, Trained
+
+
+class OrderedRows(keras.utils.PyDataset):
+    """The rows of each epoch in a given order.
+
+    Args:
+        batches: The data.
+        orders: Function from epoch to the order of the rows.
+    """
+
+    def __init__(self, batches: Batches, orders: Callable[[int], np.ndarray]) -> None:
+        super().__init__()
+        self._batches, self._orders, self._epoch = batches, orders, 0
+
+    def __len__(self) -> int:
+        return self._batches.steps
+
+    def __getitem__(self, index: int) -> Any:
+        begin = index * self._batches.batch_size
+        rows = self._orders(self._epoch)[begin : begin + self._batches.batch_size]
+        return without_nones(self._batches.take(rows))
+
+    def on_epoch_end(self) -> None:
+        """Goes on to the next epoch."""
+        self._epoch += 1
+
+
+class ReplicaCallback(keras.callbacks.Callback):
+    """Moves the term weights of one replica; keeps its logs, and its weights at the best epoch.
+
+    Args:
+        job: What is trained.
+        group: The one replica; gets the logs.
+    """
+
+    def __init__(self, job: Job, group: Trained) -> None:
+        super().__init__()
+        self._job, self._group = job, group
+        self._table = np.zeros(0)
+        self._score, self.best_epoch = np.inf, -1
+        self.best = [convert_to_numpy(v) for v in job.step.variables.weights]
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Reads the weights of the epoch's steps."""
+        self._table = self._job.inputs(self._group.replicas, epoch, 1)[1][0, :, 0]
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Sets the weights of this step."""
+        for name, weight in zip(self._job.table.terms, self._table[batch], strict=True):
+            weight_variable(self.model, name).assign(weight)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Keeps the logs, and the weights where the epoch is the best so far."""
+        logs = logs or {}
+        self._group.append({key: np.asarray(value)[None, None] for key, value in logs.items()})
+        score = self._job.sign * float(logs[self._job.monitor])
+        if score < self._score:
+            self._score, self.best_epoch = score, epoch
+            self.best = [convert_to_numpy(v) for v in self._job.step.variables.weights]
+        self._job.progress(1)
+
+
+def train(job: Job, engine: Engine, weights: list[np.ndarray]) -> Outcome:
+    """Trains the replicas one after the other; the model and its optimizer are put back."""
+    model = job.step.model
+    optimizer = model.optimizer
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    kept = [(v, convert_to_numpy(v)) for v in [*job.step.variables.weights, *optimizer.variables]]
+    start = _optimizer_start(job)
+    groups = [Trained(np.array([replica])) for replica in range(job.replicas)]
+    interrupted = False
+    try:
+        for group in groups:
+            for variable, value in zip(job.step.variables.weights, weights, strict=True):
+                variable.assign(value[group.replicas[0]])
+            for variable, value in zip(optimizer.variables, start, strict=True):
+                variable.assign(value)
+            _train_replica(job, group)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        for variable, value in kept:
+            variable.assign(value)
+        model.reset_metrics()
+    return Outcome.of(
+        job, weights, groups, interrupted=interrupted, engine=str(engine), compile_seconds=0.0
+    )
+
+
+def _train_replica(job: Job, group: Trained) -> None:
+    recorder = ReplicaCallback(job, group)
+    validation = None if job.validation is None else without_nones(job.validation.data)
+    try:
+        job.step.model.fit(
+            OrderedRows(
+                job.train, lambda epoch: job.inputs(group.replicas, epoch, 1)[0].reshape(-1)
+            ),
+            validation_data=validation,
+            validation_batch_size=None if job.validation is None else job.validation.batch_size,
+            epochs=job.epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[recorder],
+        )
+    finally:
+        group.last = [convert_to_numpy(v)[np.newaxis] for v in job.step.variables.weights]
+        group.best = [value[np.newaxis] for value in recorder.best]
+        group.best_epoch = np.array([recorder.best_epoch])
+
+
+def _optimizer_start(job: Job) -> list[np.ndarray]:
+    """Returns the optimizer's state to start from: fresh where replicas are drawn by seed."""
+    optimizer = job.step.model.optimizer
+    if job.seeds is None:
+        return [convert_to_numpy(variable) for variable in optimizer.variables]
+    fresh = type(optimizer).from_config(optimizer.get_config())
+    fresh.build(job.step.model.trainable_variables)
+    return [convert_to_numpy(variable) for variable in fresh.variables]
+
+
+def without_nones(data: Any) -> tuple[Any, ...]:
+    """Returns `(x, y, sample_weight)` without what is not there, as Keras wants it."""
+    x, y, sample_weight = data
+    return (x,) if y is None else (x, y) if sample_weight is None else (x, y, sample_weight)

@@ -1,0 +1,132 @@
+"""The train and test step of one replica, as pure functions of its state."""
+
+import contextlib
+import inspect
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_physreg.models import PhysicsModel
+from keras_physreg.steps import open_step
+from keras_physreg.sweep.replicas.optimizers import clip_gradients
+
+
+@dataclass(frozen=True)
+class Variables:
+    """The variables of a model, by what happens to them in a step.
+
+    Args:
+        trainable: Those that the optimizer updates.
+        state: Those that the step itself may update: term weights, moving averages, seeds.
+        metrics: Those of the metrics, which begin anew with every epoch.
+    """
+
+    trainable: list[keras.Variable]
+    state: list[keras.Variable]
+    metrics: list[keras.Variable]
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "Variables":
+        """Returns the variables of a built model."""
+        trainable = list(model.trainable_variables)
+        metrics = list(model.metrics_variables)
+        known = {id(variable) for variable in [*trainable, *metrics]}
+        if model.optimizer is not None:
+            known |= {id(variable) for variable in model.optimizer.variables}
+        state = {id(v): v for v in model.variables if id(v) not in known}
+        return cls(trainable, list(state.values()), metrics)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """All but the metrics: what makes up a replica."""
+        return [*self.trainable, *self.state]
+
+
+@dataclass(frozen=True)
+class Updates:
+    """What a step changed: gradients of the trainable variables, new values by position."""
+
+    gradients: dict[int, tf.Tensor]
+    state: dict[int, tf.Tensor]
+    metrics: dict[int, tf.Tensor]
+
+
+class ReplicaStep:
+    """What `keras.Model` does with one batch, on values instead of its own variables.
+
+    Args:
+        model: A built and compiled model.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+        self.variables = Variables.of(model)
+        self._takes_training = "training" in inspect.signature(model.call).parameters
+        self._loss_metric = next(m for m in model.metrics if m.name == "loss")
+
+    def train(self, values: list[Any], state: list[Any], metrics: list[Any], batch: Any) -> Updates:
+        """Computes gradients and updates of one batch."""
+        with self._scope(values, state, metrics) as scope:
+            with tf.GradientTape() as tape:
+                tape.watch(values)
+                loss = self._run(batch, training=True)
+            gradients = tape.gradient(loss, values)
+        gradients = clip_gradients(self.model.optimizer, gradients)
+        dense = {i: tf.convert_to_tensor(g) for i, g in enumerate(gradients) if g is not None}
+        return Updates(
+            dense,
+            _changed(scope, self.variables.state, state),
+            _changed(scope, self.variables.metrics, metrics),
+        )
+
+    def test(self, values: list[Any], state: list[Any], metrics: list[Any], batch: Any) -> Updates:
+        """Computes the metrics' updates of one batch of validation data."""
+        with self._scope(values, state, metrics) as scope:
+            self._run(batch, training=False)
+        return Updates(
+            {},
+            _changed(scope, self.variables.state, state),
+            _changed(scope, self.variables.metrics, metrics),
+        )
+
+    def logs(self, metrics: list[Any]) -> dict[str, tf.Tensor]:
+        """Returns what `fit` logs, from the values of the metrics' variables."""
+        mapping = list(zip(self.variables.metrics, metrics, strict=True))
+        with keras.StatelessScope(mapping, initialize_variables=False):
+            logs = self.model.get_metrics_result()
+        return {key: tf.convert_to_tensor(value) for key, value in logs.items()}
+
+    def _scope(self, values: list[Any], state: list[Any], metrics: list[Any]) -> Any:
+        variables = [*self.variables.weights, *self.variables.metrics]
+        mapping = list(zip(variables, [*values, *state, *metrics], strict=True))
+        return keras.StatelessScope(mapping, collect_losses=True, initialize_variables=False)
+
+    def _run(self, batch: Any, training: bool) -> Any:
+        x, y, sample_weight = batch
+        arguments = {"training": training} if self._takes_training else {}
+        with labelled(self.model):
+            y_pred = self.model(x, **arguments)
+            loss = self.model.compute_loss(x, y, y_pred, sample_weight, training=training)
+            rows = keras.ops.shape(keras.tree.flatten(x)[0])[0]
+            self._loss_metric.update_state(loss, sample_weight=rows)
+            self.model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        return loss
+
+
+def labelled(model: keras.Model) -> AbstractContextManager:
+    """Opens the step in which a `PhysicsModel` compares with the labels."""
+    if isinstance(model, PhysicsModel):
+        return open_step(model, "labelled")
+    return contextlib.nullcontext()
+
+
+def _changed(scope: Any, variables: list[keras.Variable], values: list[Any]) -> dict[int, Any]:
+    current = [scope.get_current_value(variable) for variable in variables]
+    return {
+        i: tf.cast(new, old.dtype)
+        for i, (new, old) in enumerate(zip(current, values, strict=True))
+        if new is not old
+    }

@@ -1,0 +1,135 @@
+"""Which weight each replica has at each step, and in which order it sees the rows."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_physreg.inspection import check_known, find_terms
+from keras_physreg.schedules.values import weight_at
+from keras_physreg.terms import check_weight
+
+
+class WeightTable:
+    """The weights of all replicas: numbers, or schedules of the time.
+
+    Args:
+        model: The model whose terms they weigh.
+        weights: `{term: sequence of one weight or schedule a replica}`.
+        seeds: One seed a replica, or `None`.
+        unit: What schedules count: `"epoch"` or `"step"`.
+    """
+
+    def __init__(
+        self, model: keras.Model, weights: dict[str, Any], seeds: Any, unit: str = "epoch"
+    ) -> None:
+        if unit not in ("epoch", "step"):
+            raise ValueError(f"`unit` must be 'epoch' or 'step'. Received: unit={unit!r}")
+        if not isinstance(weights, dict):
+            raise TypeError(
+                "`weights` must be a dict `{term: one weight a replica}`. "
+                f"Received: weights={weights!r} (of type {type(weights)})"
+            )
+        self.unit = unit
+        self.entries = {name: _entries(model, name, values) for name, values in weights.items()}
+        self.replicas = _count(self.entries, seeds)
+
+    @property
+    def terms(self) -> list[str]:
+        """The names of the terms."""
+        return list(self.entries)
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """Returns one weight a replica for each term; NaN where a schedule moves it."""
+        return {
+            name: np.array([np.nan if callable(v) else v for v in values], "float64")
+            for name, values in self.entries.items()
+        }
+
+    def steps(self, first_epoch: int, epochs: int, steps: int, begin: int = 0) -> np.ndarray:
+        """Returns the weights of some epochs, of shape `(epochs, steps, replicas, terms)`.
+
+        Args:
+            first_epoch: The first of these epochs, counted from 0.
+            epochs: Number of epochs.
+            steps: Steps in an epoch.
+            begin: Steps that the optimizer had taken before the first epoch of all.
+        """
+        times = first_epoch + np.repeat(np.arange(epochs), steps)
+        if self.unit == "step":
+            times = begin + first_epoch * steps + np.arange(epochs * steps)
+        table = np.empty((len(times), self.replicas, len(self.entries)), "float32")
+        for column, (name, values) in enumerate(self.entries.items()):
+            known: dict[int, np.ndarray] = {}
+            for replica, value in enumerate(values):
+                if id(value) not in known:
+                    known[id(value)] = _course(name, value, times)
+                table[:, replica, column] = known[id(value)]
+        return table.reshape((epochs, steps, self.replicas, len(self.entries)))
+
+
+def row_orders(seeds: Sequence[int], first: int, epochs: int, rows: int, shuffle: bool) -> Any:
+    """Returns the order of the rows in some epochs.
+
+    Args:
+        seeds: The seed of each replica's order.
+        first: The first of these epochs, counted from 0.
+        epochs: Number of epochs.
+        rows: Number of rows.
+        shuffle: Whether to shuffle them; each epoch anew.
+
+    Returns:
+        Integers of shape `(epochs, rows)` where all replicas have the same order, else
+        `(epochs, replicas, rows)`.
+    """
+    if not shuffle:
+        return np.broadcast_to(np.arange(rows, dtype="int32"), (epochs, rows))
+    unique, inverse = np.unique(np.asarray(seeds), return_inverse=True)
+    orders = np.array(
+        [[row_order(seed, first + e, rows) for seed in unique] for e in range(epochs)], "int32"
+    )
+    return orders[:, 0] if len(unique) == 1 else orders[:, inverse]
+
+
+def row_order(seed: int, epoch: int, rows: int) -> np.ndarray:
+    """Returns the shuffled order of the rows that a seed gives in an epoch."""
+    return np.random.default_rng([int(seed), epoch]).permutation(rows)
+
+
+def _course(name: str, value: Any, times: np.ndarray) -> np.ndarray:
+    if not callable(value):
+        return np.full(len(times), value)
+    unique, inverse = np.unique(times, return_inverse=True)
+    return np.array([weight_at(name, value, int(t)) for t in unique])[inverse]
+
+
+def _entries(model: keras.Model, name: str, values: Any) -> list[float | Callable]:
+    check_known(model, name, list(find_terms(model)))
+    if isinstance(values, str) or not hasattr(values, "__len__") or np.ndim(values) != 1:
+        raise ValueError(
+            f"`weights` of term '{name}' must be a list or 1-D array with one weight or schedule "
+            f"a replica. Received: {values!r} (of type {type(values)})"
+        )
+    return [v if callable(v) else check_weight(name, _number(v)) for v in values]
+
+
+def _number(value: Any) -> Any:
+    # The decimal that a float32 stands for: 1e-10, not 1.00000001335e-10.
+    return float(str(value)) if isinstance(value, np.floating) else value
+
+
+def _count(entries: dict[str, list], seeds: Any) -> int:
+    lengths = {name: len(values) for name, values in entries.items()}
+    if seeds is not None:
+        lengths["seeds"] = len(seeds)
+    if not lengths:
+        raise ValueError("Give `weights`, `seeds` or both: without them there are no replicas.")
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"`weights` and `seeds` need one entry a replica, all as many. Received: {lengths}"
+        )
+    count = next(iter(lengths.values()))
+    if not count:
+        raise ValueError(f"There are no replicas to train. Received: {lengths}")
+    return count

@@ -1,0 +1,238 @@
+"""ReplicaTrainer: trains copies of a model that differ in term weights and seeds."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_physreg.sweep.replicas import compiled, engines, preparation, sequential
+from keras_physreg.sweep.replicas.history import ReplicaHistory
+from keras_physreg.sweep.replicas.job import Job, Outcome
+from keras_physreg.sweep.replicas.steps import ReplicaStep
+from keras_physreg.sweep.replicas.tables import WeightTable
+
+
+class ReplicaTrainer:
+    """Trains K copies of a model, which differ in term weights and seeds, in compiled programs.
+
+    Every replica is trained as `model.fit` would train the model with these term weights: with
+    the same loss, optimizer, metrics and batches. The model itself keeps its weights; each `fit`
+    begins anew from them. On a small model nearly all of `fit` is the dispatch of steps, which
+    the replicas share.
+
+    Args:
+        model: A compiled Keras model, with physics terms or without.
+        weights: Dict from term name to a sequence of K weights (numbers >= 0 in units of 1 / loss,
+            or schedules of the time). Terms left out keep the model's present weight.
+        seeds: `None`: all replicas start from the model's present weights (and optimizer state)
+            and see the same batches. Or a sequence of K integers: each replica draws new weights
+            for all layers that train, the seeds of dropout and its own order of the rows.
+        unit: What schedules count: `"epoch"`, or `"step"` of the optimizer.
+        engine: `"stacked"` runs each operation on all replicas of a program at once, `"in-turn"`
+            runs the replicas of a program one after the other, `"sequential"` calls `fit` once a
+            replica. `"auto"` takes the fastest that serves; `history.engine` says which and why.
+        replicas_per_program: Replicas that are in memory in one program at most; `None` spreads
+            them evenly over one program a core.
+
+    Raises:
+        TypeError: If an argument has a type that cannot serve.
+        ValueError: If the model is not compiled, a term unknown, a weight negative or not finite,
+            or the numbers of entries differ.
+
+    Example:
+    >>> import keras, keras_physreg as kp
+    >>> z = keras.Input((3,))
+    >>> x = keras.layers.Dense(3)(z)
+    >>> identity = kp.PhysicsRegularization(lambda z, x: x - z, {"identity": 0.0})
+    >>> model = kp.PhysicsModel(z, identity(z, x))
+    >>> model.compile("sgd", "mse")
+    >>> trainer = kp.ReplicaTrainer(model, {"identity": [0.0, 1e-3, 1.0]})
+    >>> data = keras.ops.ones((8, 3))
+    >>> history = trainer.fit(data, data, epochs=2, verbose=0)
+    >>> history.history["identity_loss"].shape
+    (2, 3)
+    >>> trainer.load_replica(2)
+    >>> kp.get_term_weights(model)
+    {'identity': 1.0}
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        weights: dict[str, Any],
+        seeds: Sequence[int] | None = None,
+        unit: str = "epoch",
+        engine: str = "auto",
+        replicas_per_program: int | None = None,
+    ) -> None:
+        preparation.check_model(model)
+        self.model = model
+        self.seeds = _checked_seeds(seeds)
+        self.table = WeightTable(model, weights, self.seeds, unit)
+        self.engine = _checked_engine(engine)
+        self.replicas_per_program = _checked_count("replicas_per_program", replicas_per_program)
+        self._outcome: Outcome | None = None
+
+    @property
+    def replicas(self) -> int:
+        """The number of replicas."""
+        return self.table.replicas
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        validation_batch_size: int | None = None,
+        shuffle: bool = True,
+        monitor: str | None = None,
+        mode: str = "min",
+        verbose: str | int = "auto",
+    ) -> ReplicaHistory:
+        """Trains all replicas.
+
+        Ctrl-C ends the training after the epochs in progress; what was finished is returned.
+
+        Args:
+            x: Inputs, in memory: an array or a structure of arrays of shape `(rows, ...)`.
+            y: Labels, likewise.
+            validation_data: Tuple `(x, y)` or `(x, y, sample_weight)`.
+            sample_weight: Trust in the labels, of shape `(rows,)`.
+            batch_size: Rows in a batch; 32 by default.
+            epochs: Number of epochs.
+            validation_batch_size: Rows in a batch of validation data; `batch_size` by default.
+            shuffle: Whether to shuffle the rows before each epoch.
+            monitor: Log by which each replica's best epoch is found. By default the first that is
+                there of `val_data_loss`, `val_loss`, `data_loss`, `loss`.
+            mode: `"min"` or `"max"`: whether a smaller or a larger monitor is better.
+            verbose: 0: silent; `"auto"` or 1: a progress bar with the time left.
+
+        Returns:
+            A `ReplicaHistory`, whose `history` has an array of shape `(epochs, replicas)` for
+            every key that `model.fit` logs.
+
+        Raises:
+            ValueError: If data, monitor or epochs cannot serve, or the physics is random.
+            MemoryError: If not even one replica fits into memory.
+        """
+        if mode not in ("min", "max"):
+            raise ValueError(f"`mode` must be 'min' or 'max'. Received: mode={mode!r}")
+        _checked_count("epochs", epochs)
+        train = preparation.as_batches("x, y, sample_weight", (x, y, sample_weight), batch_size)
+        validation = None
+        if validation_data is not None:
+            validation = preparation.as_batches(
+                "validation_data", validation_data, validation_batch_size or batch_size
+            )
+        preparation.build(self.model, train)
+        preparation.check_repeatable(self.model, train)
+        logs = preparation.log_names(self.model, validation is not None)
+        job = Job(
+            step=ReplicaStep(self.model),
+            table=self.table,
+            seeds=self.seeds,
+            train=train,
+            validation=validation,
+            epochs=epochs,
+            shuffle=shuffle,
+            monitor=preparation.choose_monitor(monitor, logs),
+            sign=1 if mode == "min" else -1,
+            progress=_progress(verbose, epochs * self.replicas),
+        )
+        begin = time.perf_counter()
+        self._outcome = self._train(job)
+        return self._history(job, self._outcome, time.perf_counter() - begin)
+
+    def load_replica(self, replica: int, which: str = "best") -> None:
+        """Puts a trained replica's weights and term weights into the model.
+
+        Args:
+            replica: Position of the replica.
+            which: `"best"`: at its best epoch; `"last"`: at its last; `"initial"`: at its start.
+
+        Raises:
+            RuntimeError: If `fit` was not called.
+            ValueError: If there is no such replica.
+        """
+        if self._outcome is None:
+            raise RuntimeError("There are no trained replicas yet: call `fit` first.")
+        if which not in ("best", "last", "initial"):
+            raise ValueError(
+                f"`which` must be 'best', 'last' or 'initial'. Received: which={which!r}"
+            )
+        if not 0 <= replica < self.replicas:
+            raise ValueError(
+                f"`replica` must be in 0..{self.replicas - 1}. Received: replica={replica!r}"
+            )
+        values = getattr(self._outcome, which)
+        for variable, value in zip(self._outcome.variables, values, strict=True):
+            variable.assign(value[replica])
+
+    def _train(self, job: Job) -> Outcome:
+        """Trains by the first engine that serves."""
+        weights = job.starting_weights()
+        failures = ""
+        for engine in engines.candidates(job.step, job.train, self.engine):
+            engine = replace(engine, reason=engine.reason + failures)
+            if engine.mapper is None:
+                return sequential.train(job, engine, weights)
+            try:
+                return compiled.train(job, engine, weights, self.replicas_per_program)
+            except compiled.CannotCompileError as error:
+                failures += f"; {engine.name}{' by XLA' * engine.jit} failed ({error})"
+        raise ValueError(
+            f"engine='{self.engine}' cannot train model '{self.model.name}'{failures}. Use "
+            "engine='auto'."
+        )
+
+    def _history(self, job: Job, outcome: Outcome, seconds: float) -> ReplicaHistory:
+        return ReplicaHistory(
+            history=outcome.logs,
+            weights=self.table.constants(),
+            seeds=self.seeds,
+            engine=outcome.engine,
+            monitor=job.monitor,
+            best_epoch=outcome.best_epoch,
+            epochs_done=outcome.epochs_done,
+            interrupted=outcome.interrupted,
+            seconds=(outcome.compile_seconds, seconds - outcome.compile_seconds),
+        )
+
+
+def _progress(verbose: str | int, target: int) -> Any:
+    if verbose == 0:
+        return lambda done: None
+    bar = keras.utils.Progbar(target, unit_name="replica-epoch")
+    return bar.add
+
+
+def _checked_seeds(seeds: Any) -> list[int] | None:
+    if seeds is None:
+        return None
+    if np.ndim(seeds) != 1 or not all(isinstance(s, (int, np.integer)) and s >= 0 for s in seeds):
+        raise ValueError(
+            f"`seeds` must be None or a list of whole numbers >= 0, one a replica. "
+            f"Received: seeds={seeds!r}"
+        )
+    return [int(seed) for seed in seeds]
+
+
+def _checked_engine(engine: str) -> str:
+    known = ("auto", "stacked", "in-turn", "sequential")
+    if engine not in known:
+        raise ValueError(f"`engine` must be one of {known}. Received: engine={engine!r}")
+    return engine
+
+
+def _checked_count(name: str, value: Any) -> Any:
+    if value is None and name == "replicas_per_program":
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
+    return int(value)

@@ -1,0 +1,162 @@
+"""Times replicas in compiled programs against `model.fit`, in turn in one process.
+
+Steady state: microseconds a step and replica, compiling left out, over the same steps for all. The
+best `fit` is the fastest of steps_per_execution 32 and 128, with and without jit_compile. Compile
+time and the peak memory of the process stand beside it.
+
+Run: python tests/benchmarks/sweep.py [--models mlp norm conv gru] [--replicas 64] [--tuner]
+"""
+
+import argparse
+import itertools
+import os
+import resource
+import tempfile
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_physreg as kp
+
+LAYERS = keras.layers
+ROWS, BATCH = 8192, 64  # 128 steps an epoch, so that `fit` can take them in one execution
+STEPS = ROWS // BATCH
+
+
+def calc_reg_terms(z, x_pred):
+    first = keras.ops.reshape(z, (-1, int(np.prod(z.shape[1:]))))[:, :5]
+    return {"x": keras.ops.tanh(first), "z": keras.ops.exp(0.1 * x_pred) - first}
+
+
+def hidden_layers(kind, z):
+    if kind == "conv":
+        h = LAYERS.Conv1D(16, 5, activation="relu")(z)
+        return LAYERS.Flatten()(LAYERS.MaxPooling1D(2)(h))
+    if kind in ("gru", "lstm"):
+        return {"gru": LAYERS.GRU, "lstm": LAYERS.LSTM}[kind](16)(z)
+    h = z
+    for _ in range(2):
+        h = LAYERS.Dense(64, activation="tanh")(h)
+        if kind == "norm":
+            h = LAYERS.Dropout(0.1)(LAYERS.BatchNormalization()(h))
+    return h
+
+
+def build(kind, **compile_args):
+    shape = (8,) if kind in ("mlp", "norm") else (32, 4)
+    z = keras.Input(shape)
+    x = LAYERS.Dense(5)(hidden_layers(kind, z))
+    terms = [kp.PhysicsTerm("x", "target", weight=0.1), kp.PhysicsTerm("z", weight=0.1)]
+    model = kp.PhysicsModel(z, kp.PhysicsRegularization(calc_reg_terms, terms)(z, x))
+    model.compile(keras.optimizers.Adam(1e-3), "mse", **compile_args)
+    return model
+
+
+def make_data(kind):
+    rng = np.random.default_rng(0)
+    shape = (ROWS, 8) if kind in ("mlp", "norm") else (ROWS, 32, 4)
+    return rng.normal(size=shape).astype("float32"), rng.normal(size=(ROWS, 5)).astype("float32")
+
+
+def time_fit(kind, data, epochs, **compile_args):
+    """Microseconds a step of `fit`, the second call: the first one compiles."""
+    model = build(kind, **compile_args)
+    fit = {"batch_size": BATCH, "verbose": 0}
+    model.fit(*data, epochs=2, **fit)
+    start = time.perf_counter()
+    model.fit(*data, epochs=epochs, **fit)
+    return (time.perf_counter() - start) / epochs / STEPS * 1e6
+
+
+def best_fit(kind, data, epochs):
+    found = {}
+    for steps, jit in itertools.product((32, 128), (False, True)):
+        try:
+            found[steps, jit] = time_fit(
+                kind, data, epochs, steps_per_execution=steps, jit_compile=jit
+            )
+        except tf.errors.OpError:
+            continue  # XLA does not know one of the operations.
+    best = min(found, key=found.get)
+    return found[best], f"steps_per_execution={best[0]}, jit_compile={best[1]}"
+
+
+def time_replicas(kind, data, replicas, epochs):
+    trainer = kp.ReplicaTrainer(build(kind), {"x": np.geomspace(1e-10, 1.0, replicas)})
+    history = trainer.fit(*data, batch_size=BATCH, epochs=epochs, verbose=0)
+    compile_seconds, seconds = history.seconds
+    return seconds / epochs / STEPS / replicas * 1e6, compile_seconds, history.engine
+
+
+def time_tuner(kind, data, epochs, trials):
+    """Seconds a trial of KerasTuner's RandomSearch, which builds and compiles each model anew."""
+    import keras_tuner
+
+    def build_trial(hp):
+        model = build(kind, steps_per_execution=32)
+        weight = hp.Float("x", 1e-10, 1.0, sampling="log")
+        kp.set_term_weights(model, {"x": weight})
+        return model
+
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = keras_tuner.RandomSearch(
+            build_trial,
+            keras_tuner.Objective("val_data_loss", "min"),
+            max_trials=trials,
+            directory=folder,
+        )
+        start = time.perf_counter()
+        tuner.search(*data, validation_data=data, epochs=epochs, batch_size=BATCH, verbose=0)
+        return (time.perf_counter() - start) / trials
+
+
+def peak_memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(kind, counts, fit_epochs, replica_steps, tuner):
+    data = make_data(kind)
+    default = time_fit(kind, data, fit_epochs)
+    best, how = best_fit(kind, data, fit_epochs)
+    print(f"\n{kind}: fit {default:.0f} us a step by default, {best:.0f} at best ({how})")
+    print(f"{'K':>5}{'us/step/replica':>17}{'x best':>8}{'x default':>11}{'compile s':>11}", end="")
+    print(f"{'peak MiB':>10}  engine")
+    for replicas in counts:
+        epochs = max(2, replica_steps // replicas // STEPS)
+        micro, compiling, engine = time_replicas(kind, data, replicas, epochs)
+        row = (
+            f"{replicas:5}{micro:17.1f}{best / micro:8.1f}{default / micro:11.1f}{compiling:11.1f}"
+        )
+        print(f"{row}{peak_memory():10.0f}  {engine}", flush=True)
+    if tuner:
+        seconds = time_tuner(kind, data, fit_epochs, trials=3)
+        steps = fit_epochs * STEPS
+        start = time.perf_counter()
+        time_replicas(kind, data, 64, fit_epochs)
+        replicas = (time.perf_counter() - start) / 64
+        print(
+            f"KerasTuner: {seconds:.2f} s a trial of {steps} steps (3 trials); 64 replicas with "
+            f"compiling {replicas:.3f} s each: {seconds / replicas:.0f} times"
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=["mlp", "norm", "conv", "gru"])
+    parser.add_argument("--replicas", nargs="+", type=int, default=[1, 8, 64, 256])
+    parser.add_argument("--fit-epochs", type=int, default=5, help="of each timed fit")
+    parser.add_argument("--replica-steps", type=int, default=200_000, help="of all replicas")
+    parser.add_argument("--tuner", action="store_true", help="compare with KerasTuner, too")
+    arguments = parser.parse_args()
+    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {os.cpu_count()} cores")
+    print(f"Load of the machine in the last minute: {os.getloadavg()[0]:.1f}")
+    for kind in arguments.models:
+        steps = arguments.replica_steps // (1 if kind in ("mlp", "norm") else 10)
+        measure(kind, arguments.replicas, arguments.fit_epochs, steps, arguments.tuner)
+    print(f"Load of the machine in the last minute: {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""One program instead of one a core: the tests compile half as much."""
+
+import pytest
+
+from keras_physreg.sweep.replicas import compiled
+
+
+@pytest.fixture
+def one_program(monkeypatch):
+    monkeypatch.setattr(compiled, "cores", lambda: 1)

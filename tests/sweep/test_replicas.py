@@ -1,0 +1,283 @@
+"""Engines, divergence, interruption, memory and bad input of ReplicaTrainer."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import keras_physreg as kp
+from keras_physreg.sweep.replicas import compiled, optimizers
+from keras_physreg.sweep.replicas.program import Program
+from tests import problems
+from tests.sweep import models
+
+DATA = models.mlp_data()
+
+
+def fit(model, weights=(0.0, 1.0), epochs=2, seeds=None, **trainer):
+    replicas = kp.ReplicaTrainer(model, {"x": weights}, seeds, **trainer)
+    return replicas, replicas.fit(*DATA, DATA, epochs=epochs, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "reason"),
+    [
+        (keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), None),
+        (keras.optimizers.RMSprop(0.1), None),
+        (keras.optimizers.Nadam(), None),
+        (keras.optimizers.Lion(), None),
+        (keras.optimizers.Adam(clipvalue=0.1, use_ema=True), None),
+        (keras.optimizers.Adam(clipnorm=0.1), None),
+        (keras.optimizers.Lamb(), "elementwise"),
+        (keras.optimizers.Adafactor(), "elementwise"),
+        (keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), "one factor"),
+        (keras.optimizers.SGD(clipnorm=1.0, gradient_accumulation_steps=2), "accumulated"),
+    ],
+)
+def test_probe_finds_optimizers_that_cannot_be_stacked(optimizer, reason):
+    model = models.mlp(optimizer)
+    kept = model.get_weights()
+    found = optimizers.why_not_stacked(model, model.trainable_variables)
+    assert found is None if reason is None else reason in found
+    assert problems.arrays_equal(kept, model.get_weights())
+    assert int(optimizer.iterations) == 0
+
+
+def test_probe_finds_what_the_config_does_not_hold():
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model = models.mlp(optimizer)
+    assert "elementwise" in optimizers.why_not_stacked(model, model.trainable_variables)
+
+
+def test_other_optimizers_fall_back_to_fit():
+    _, history = fit(models.mlp(keras.optimizers.Lamb()))
+    assert history.engine.startswith("sequential: Lamb does not work elementwise")
+
+
+class CustomStep(kp.PhysicsModel):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+def test_custom_train_step_falls_back_to_fit():
+    model = problems.physics_model(model_class=CustomStep)
+    model.compile("sgd", "mse")
+    _, history = fit(model)
+    assert history.engine.startswith("sequential: the model has a `train_step` of its own")
+    with pytest.raises(ValueError, match=r"train_step.*engine='auto'"):
+        fit(model, engine="stacked")
+
+
+def test_what_does_not_stack_runs_in_turn(one_program, monkeypatch):
+    def refuse(function, values):
+        raise ValueError("no converter")
+
+    monkeypatch.setattr("keras_physreg.sweep.replicas.mappers.stacked", refuse)
+    _, history = fit(models.mlp())
+    assert history.engine.startswith("in-turn")
+    assert "no converter" in history.engine
+
+
+def test_a_diverging_replica_is_marked_and_harms_no_other(one_program):
+    model = models.mlp("sgd")
+    history, alone = (
+        kp.ReplicaTrainer(model, {"z": weights}).fit(*DATA, epochs=4, verbose=0)
+        for weights in ([0.0, 1e30, 1.0], [0.0, 1.0])
+    )
+    assert list(history.diverged) == [False, True, False]
+    assert history.diverged_at[1] >= 0
+    loss = history.history["loss"]
+    np.testing.assert_allclose(loss[:, [0, 2]], alone.history["loss"], rtol=1e-5)
+
+
+def test_best_epoch_and_weights(one_program):
+    replicas, history = fit(models.mlp(keras.optimizers.SGD(0.5)), epochs=8, seeds=[1, 2])
+    assert history.monitor == "val_data_loss"
+    monitored = history.history["val_data_loss"]
+    assert list(history.best_epoch) == list(monitored.argmin(axis=0))
+    for k in (0, 1):
+        replicas.load_replica(k)
+        logs = replicas.model.evaluate(*DATA, return_dict=True, verbose=0)
+        assert logs["data_loss"] == pytest.approx(monitored[:, k].min(), rel=1e-4)
+        assert kp.get_term_weights(replicas.model)["x"] == [0.0, 1.0][k]
+    assert history.at_best("val_data_loss")[1] == monitored[:, 1].min()
+    assert history.at_last("val_data_loss")[1] == monitored[-1, 1]
+
+
+def test_groups_and_programs_give_the_same(monkeypatch):
+    model, weights = models.mlp(), [0.0, 0.1, 1.0, 2.0, 3.0]
+    monkeypatch.setattr(compiled, "cores", lambda: 2)
+    _, split = fit(model, weights, replicas_per_program=2)
+    assert "2 programs of 2, 3 groups" in split.engine
+    monkeypatch.setattr(compiled, "cores", lambda: 1)
+    _, whole = fit(model, weights)
+    for key, values in whole.history.items():
+        np.testing.assert_allclose(split.history[key], values, rtol=1e-5, err_msg=key)
+
+
+def test_many_epochs_in_calls_of_some(one_program, monkeypatch):
+    model = models.mlp()
+    _, whole = fit(model, epochs=7)
+    monkeypatch.setattr(compiled, "STEPS_A_CALL", 3)
+    _, parts = fit(model, epochs=7)
+    for key, values in whole.history.items():
+        assert values.shape == (7, 2)
+        np.testing.assert_allclose(parts.history[key], values, rtol=1e-5)
+
+
+def test_too_little_memory_halves_the_programs(one_program, monkeypatch):
+    load = Program.load
+
+    def load_few(self, weights, optimizer):
+        if self.size > 2:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+        load(self, weights, optimizer)
+
+    monkeypatch.setattr(Program, "load", load_few)
+    _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])
+    assert "1 program of 2, 2 groups" in history.engine
+
+
+def test_programs_are_as_large_as_the_free_memory_allows(one_program, monkeypatch):
+    monkeypatch.setattr("keras_physreg.sweep.replicas.memory.free_memory", lambda: 80_000)
+    _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])
+    assert "groups" in history.engine
+    monkeypatch.setattr("keras_physreg.sweep.replicas.memory.free_memory", lambda: 2**30)
+    _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])
+    assert "1 program of 4" in history.engine
+
+
+def test_not_even_one_replica_fits(one_program, monkeypatch):
+    def load_none(self, weights, optimizer):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    monkeypatch.setattr(Program, "load", load_none)
+    with pytest.raises(MemoryError, match=r"batch_size"):
+        fit(models.mlp())
+
+
+@pytest.mark.parametrize("engine", ["stacked", "sequential"])
+def test_ctrl_c_returns_what_was_finished(engine, one_program, monkeypatch):
+    monkeypatch.setattr(compiled, "STEPS_A_CALL", 1)
+    replicas = kp.ReplicaTrainer(models.mlp(), {"x": [0.0, 1.0]}, engine=engine)
+
+    def interrupt(done):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_physreg.sweep.replicas.trainer._progress", lambda *_: interrupt)
+    kept = replicas.model.get_weights()
+    history = replicas.fit(*DATA, epochs=500, verbose=0)
+    assert history.interrupted
+    assert 0 < history.epochs_done[0] < 500
+    assert history.history["loss"].shape == (history.epochs_done[0], 2)
+    assert np.isfinite(history.history["loss"][:, 0]).all()
+    assert problems.arrays_equal(kept, replicas.model.get_weights())
+
+
+def test_frozen_and_adapted_layers_keep_their_weights(one_program):
+    z = keras.Input((3,))
+    scale = keras.layers.Normalization()
+    scale.adapt(DATA[0])
+    frozen = keras.layers.Dense(4, trainable=False)
+    x = keras.layers.Dense(2, kernel_initializer=keras.initializers.GlorotUniform(seed=1))
+    layer = kp.PhysicsRegularization(problems.Gain(3.0), problems.terms())
+    model = kp.PhysicsModel(z, layer(z, x(frozen(scale(z)))))
+    model.compile("sgd", "mse")
+    replicas, _ = fit(model, seeds=[1, 2])
+    kept = [v.numpy() for v in (*scale.weights, *frozen.weights, *layer.physics.weights)]
+    kernels = []
+    for k in (0, 1):
+        replicas.load_replica(k, "initial")
+        present = [v.numpy() for v in (*scale.weights, *frozen.weights, *layer.physics.weights)]
+        assert problems.arrays_equal(kept, present)
+        kernels.append(x.kernel.numpy())
+    assert not np.allclose(*kernels)
+
+
+def random_physics(z, x_pred):
+    return {"x": z[:, :2] + keras.random.normal((2,)), "z": x_pred}
+
+
+def subclassed():
+    model = problems.Subclassed()
+    model.compile("sgd", "mse")
+    return model
+
+
+def uncompiled():
+    return problems.physics_model()
+
+
+def noisy():
+    model = problems.physics_model(random_physics)
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "error", "message"),
+    [
+        (uncompiled, {}, ValueError, r"not compiled.*compile"),
+        (lambda: "model", {}, TypeError, r"must be a Keras model.*'model'"),
+        (models.mlp, {"weights": {"y": [1.0]}}, ValueError, r"no physics term named 'y'"),
+        (models.mlp, {"weights": {"x": [1.0], "z": [1.0, 2.0]}}, ValueError, r"'x': 1, 'z': 2"),
+        (models.mlp, {"weights": {"x": [1.0, 2.0]}, "seeds": [1]}, ValueError, r"'seeds': 1"),
+        (models.mlp, {"weights": {"x": [-1.0]}}, ValueError, r"term 'x'.*-1.0"),
+        (models.mlp, {"weights": {"x": [np.nan]}}, ValueError, r"term 'x'.*nan"),
+        (models.mlp, {"weights": {"x": ["1"]}}, TypeError, r"term 'x'.*'1'"),
+        (models.mlp, {"weights": {"x": 1.0}}, ValueError, r"'x'.*list.*1.0"),
+        (models.mlp, {"weights": {"x": []}}, ValueError, r"no replicas"),
+        (models.mlp, {"weights": {}}, ValueError, r"no replicas"),
+        (models.mlp, {"weights": [1.0]}, TypeError, r"dict"),
+        (models.mlp, {"seeds": [0.5]}, ValueError, r"whole numbers.*0.5"),
+        (models.mlp, {"engine": "fast"}, ValueError, r"'fast'"),
+        (models.mlp, {"unit": "hour"}, ValueError, r"'hour'"),
+        (models.mlp, {"replicas_per_program": 0}, ValueError, r"replicas_per_program=0"),
+        (models.mlp, {"fit": {"monitor": "val_acc"}}, ValueError, r"'val_acc'.*val_data_loss"),
+        (models.plain, {"fit": {"monitor": "val_data_loss"}}, ValueError, r"PhysicsModel.*val_mse"),
+        (models.mlp, {"fit": {"epochs": 0}}, ValueError, r"epochs=0"),
+        (models.mlp, {"fit": {"batch_size": 0}}, ValueError, r"batch_size=0"),
+        (models.mlp, {"fit": {"mode": "least"}}, ValueError, r"'least'"),
+        (models.mlp, {"fit": {"validation_data": DATA[0]}}, ValueError, r"validation_data"),
+        (models.mlp, {"fit": {"sample_weight": np.ones(3)}}, ValueError, r"\[3, 20\]"),
+        (noisy, {}, ValueError, r"term 'x'.*random"),
+        (subclassed, {"seeds": [1]}, ValueError, r"cannot be copied.*seeds=None"),
+    ],
+)
+def test_bad_input(model, arguments, error, message):
+    arguments = dict(arguments)
+    fit_arguments = {"validation_data": DATA} | arguments.pop("fit", {})
+    with pytest.raises(error, match=f"(?s){message}"):
+        kp.ReplicaTrainer(model(), arguments.pop("weights", {"x": [1.0]}), **arguments).fit(
+            *DATA, verbose=0, **fit_arguments
+        )
+
+
+def test_random_physics_with_a_generator_of_its_own_serves(one_program):
+    class Noise(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.seed = keras.random.SeedGenerator(1)
+
+        def call(self, z, x_pred):
+            noise = 0.1 * keras.random.normal(ops.shape(x_pred), seed=self.seed)
+            return {"x": z[:, :2] / 2 + noise, "z": 2 * x_pred}
+
+    model = problems.physics_model(Noise())
+    model.compile("sgd", "mse")
+    _, history = fit(model)
+    assert history.engine.startswith("stacked")
+    assert np.all(history.history["x_loss"] > 0)
+
+
+def test_load_replica_bad_input(one_program):
+    replicas = kp.ReplicaTrainer(models.mlp(), {"x": [0.0, 1.0]})
+    with pytest.raises(RuntimeError, match="fit"):
+        replicas.load_replica(0)
+    replicas.fit(*DATA, verbose=0)
+    with pytest.raises(ValueError, match=r"0..1.*replica=2"):
+        replicas.load_replica(2)
+    with pytest.raises(ValueError, match=r"'worst'"):
+        replicas.load_replica(0, "worst")
