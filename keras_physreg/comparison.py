@@ -25,6 +25,7 @@ def term_reference(term: PhysicsTerm, output: Any, roots: dict[str, Any]) -> Any
         ValueError: If the reference is not there, or has another shape than the output.
     """
     if term.reference is None:
+        _check_residual(term, output, roots)
         return ops.zeros_like(output)
     reference = references.resolve(term.name, term.reference, roots)
     reference = ops.cast(ops.convert_to_tensor(reference), output.dtype)
@@ -62,7 +63,7 @@ def term_loss(
             f"The loss of physics term '{term.name}' returns one number for the whole batch, so "
             "that `sample_weight` and `class_weight` cannot weigh its rows. Return one value a row."
         )
-    weights = _align(ops.cast(sample_weight, values.dtype), len(values.shape))
+    weights = _align(term, ops.cast(sample_weight, values.dtype), values)
     weighted = values * weights
     if getattr(loss, "reduction", None) == "mean_with_sample_weight":
         return ops.divide_no_nan(
@@ -107,6 +108,19 @@ def _check_same_shape(term: PhysicsTerm, output: Any, reference: Any) -> None:
     )
 
 
+def _check_residual(term: PhysicsTerm, output: Any, roots: dict[str, Any]) -> None:
+    """Raises where a residual has an axis of unknown size that nothing it came from has."""
+    sources = keras.tree.flatten((roots["input"], roots["prediction"]))
+    known = all(None not in tuple(source.shape)[1:] for source in sources)
+    if known and None in tuple(output.shape)[1:]:
+        raise ValueError(
+            f"The residual of physics term '{term.name}' has shape {tuple(output.shape)}: an axis "
+            "of unknown size beside the batch, which neither input nor prediction has. Were "
+            "`(batch,)` and `(batch, 1)` broadcast against each other? Use "
+            "`keras.ops.expand_dims(..., -1)` or `keras.ops.squeeze(..., -1)` on one of them."
+        )
+
+
 def _same_size(a: int | None, b: int | None) -> bool:
     # A size of 1 beside an unknown one is the batch reduced by the physics: it would broadcast.
     return a == b or (a is None and b != 1) or (b is None and a != 1)
@@ -119,9 +133,15 @@ def _with_last_axis(tensor: Any) -> Any:
     return ops.expand_dims(tensor, -1) if len(tensor.shape) == 1 else tensor
 
 
-def _align(weights: Any, rank: int) -> Any:
+def _align(term: PhysicsTerm, weights: Any, values: Any) -> Any:
+    rank = len(values.shape)
     if len(weights.shape) == rank + 1 and weights.shape[-1] == 1:
         weights = ops.squeeze(weights, -1)
+    if len(weights.shape) > rank:
+        raise ValueError(
+            f"`sample_weight` has shape {tuple(weights.shape)}, but the loss of physics term "
+            f"'{term.name}' has shape {tuple(values.shape)}. Give one weight a row."
+        )
     for _ in range(rank - len(weights.shape)):
         weights = ops.expand_dims(weights, -1)
     return weights

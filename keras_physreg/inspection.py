@@ -24,6 +24,10 @@ def find_terms(model: keras.Model) -> dict[str, PhysicsRegularization]:
     Raises:
         ValueError: If two layers of the model have a term of the same name.
     """
+    if not isinstance(model, keras.Layer):
+        raise TypeError(
+            f"Expected a Keras model. Received: model={model!r} (of type {type(model)})"
+        )
     layers = physics_layers(model)
     names = [name for layer in layers for name in layer.term_names]
     check_unique(names, f"model '{model.name}'")
@@ -94,6 +98,11 @@ def set_term_weights(model: keras.Model, weights: dict[str, float]) -> None:
     >>> kp.get_term_weights(model)
     {'balance': 0.0}
     """
+    if not isinstance(weights, dict):
+        raise TypeError(
+            "`weights` must be a dict from term names to weights. "
+            f"Received: weights={weights!r} (of type {type(weights)})"
+        )
     terms = find_terms(model)
     checked: dict[str, Any] = {}
     for name, weight in weights.items():

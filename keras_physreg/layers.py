@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_physreg import references, registration
 from keras_physreg.comparison import term_loss, term_reference
-from keras_physreg.physics import call_physics, compute_in_float32
+from keras_physreg.physics import call_physics, compute_in_float32, is_built
 from keras_physreg.references import root
 from keras_physreg.shielding import shield
 from keras_physreg.steps import Evaluation, TermValue, current_step
@@ -82,6 +82,9 @@ class PhysicsRegularization(keras.layers.Layer):
         if isinstance(physics, keras.layers.Layer):
             compute_in_float32(physics)
         self._weights_by_term = {term.name: self._add_term_weight(term) for term in self.terms}
+        # Whether trainable layers compute `inputs`; a functional `PhysicsModel` finds out. Shielded
+        # inputs are no longer those that the prediction was computed from, so not in any case.
+        self.shields_inputs = False
         self._term_losses = NamedMeans([f"{term.name}_loss" for term in self.terms], "term_losses")
 
     @property
@@ -101,19 +104,13 @@ class PhysicsRegularization(keras.layers.Layer):
     def build(self, inputs_shape: Any, prediction_shape: Any, targets_shape: Any = None) -> None:
         """Builds the physics where it is a layer, so that its weights show before training."""
         del targets_shape
-        if isinstance(self.physics, keras.layers.Layer) and not self.physics.built:
-            try:
-                self.physics(_symbolic(inputs_shape), _symbolic(prediction_shape))
-            except Exception:
-                # Physics that runs on real tensors only is built by its first call.
-                return
+        self._build_physics(_symbolic(inputs_shape), _symbolic(prediction_shape))
 
     def compute_output_spec(self, inputs: Any, prediction: Any, targets: Any = None) -> Any:
         """Returns the prediction's spec; the physics does not run on symbolic inputs."""
-        del inputs, targets
-        return keras.tree.map_structure(
-            lambda t: keras.KerasTensor(t.shape, dtype=t.dtype), prediction
-        )
+        self._build_physics(inputs, prediction)
+        del targets
+        return keras.tree.map_structure(lambda tensor: _passed_on(tensor, inputs), prediction)
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         """Returns `None`: the prediction keeps the mask that it carries."""
@@ -144,7 +141,10 @@ class PhysicsRegularization(keras.layers.Layer):
             The outputs by term name, with what they were computed from.
         """
         active = sum(self._weights_by_term.values()) > 0
-        outputs = call_physics(self.physics, inputs, prediction, self.term_names, self.name, active)
+        given = inputs
+        if self.shields_inputs:
+            given = keras.tree.map_structure(lambda t: shield(t, active), inputs)
+        outputs = call_physics(self.physics, given, prediction, self.term_names, self.name, active)
         return Evaluation(self, outputs, inputs, prediction, targets)
 
     def compare(
@@ -244,10 +244,20 @@ class PhysicsRegularization(keras.layers.Layer):
             row_weights = references.resolve_part(term.reference, sample_weight)
         else:
             row_weights = None
-            reference = shield(reference, active)
+        reference = shield(reference, active)
         loss = term_loss(term, shield(output, active), reference, row_weights)
         weighted = ops.where(active, weight * loss, ops.zeros_like(loss))
         return TermValue(term.name, loss, weighted)
+
+    def _build_physics(self, inputs: Any, prediction: Any) -> None:
+        if not isinstance(self.physics, keras.layers.Layer) or is_built(self.physics):
+            return
+        try:
+            self.physics(inputs, prediction)
+        except Exception:
+            return  # Physics that runs on real tensors only is built by its first call.
+        finally:
+            compute_in_float32(self.physics)
 
     def _message_no_label(self, term: PhysicsTerm) -> str:
         return (
@@ -268,6 +278,13 @@ def physics_layers(model: keras.Model) -> list[PhysicsRegularization]:
     layers = (_layer_of_weight.get(id(variable)) for variable in model.variables)
     unique = {id(layer): layer for layer in layers if layer is not None}
     return list(unique.values())
+
+
+def _passed_on(tensor: Any, inputs: Any) -> Any:
+    """Returns the spec of the tensor, which leads the model to where it came from."""
+    spec = keras.KerasTensor(tensor.shape, dtype=tensor.dtype)
+    spec.prediction, spec.physics_inputs = tensor, inputs
+    return spec
 
 
 def _symbolic(shapes: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -150,12 +151,12 @@ class PhysicsModel(keras.Model):
         step = current_step()
         if step is None or step.model is not self or step.mode != "labelled":
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        losses = self._data_and_layer_losses(step, x, y, y_pred, sample_weight, training)
         values = self._compare_terms(step, y, sample_weight)
+        losses = self._data_and_layer_losses(step, x, y, y_pred, sample_weight, training)
         step.terms = {value.name: value for value in values}
         dtype = keras.backend.result_type("float32", keras.config.floatx())
         physics = ops.sum([ops.zeros((), dtype), *(ops.cast(v.weighted, dtype) for v in values)])
-        self._track_losses(step.data_loss, physics, batch_size(x))
+        self._track_losses(step.data_loss, physics, batch_size(y_pred))
         total = ops.sum(losses) if len(losses) > 1 else losses[0] if losses else None
         physics = physics / replica_count()
         return physics if total is None else total + ops.cast(physics, total.dtype)
@@ -186,6 +187,12 @@ class PhysicsModel(keras.Model):
         values: list[TermValue] = []
         for evaluation in step.evaluations:
             layer: PhysicsRegularization = evaluation.layer
+            if sum(other.layer is layer for other in step.evaluations) > 1:
+                raise ValueError(
+                    f"Physics layer '{layer.name}' is called more than once in model "
+                    f"'{self.name}', so that its terms have two values. Give each call a layer of "
+                    "its own, with terms of other names."
+                )
             found = layer.compare(evaluation, y, sample_weight)
             check_unique([value.name for value in [*values, *found]], f"a call of '{self.name}'")
             layer.track(found, batch_size(evaluation.prediction))
@@ -211,8 +218,17 @@ class FunctionalPhysicsModel(PhysicsModel, Functional):
         if len(args) < 3 and kwargs.get("name") is None:
             kwargs["name"] = _next_name()
         super().__init__(*args, **kwargs)
-        names = [name for layer in physics_layers(self) for name in layer.term_names]
-        check_unique(names, f"model '{self.name}'")
+        layers = physics_layers(self)
+        if not layers:
+            warnings.warn(
+                f"Model '{self.name}' has no physics: use what the `PhysicsRegularization` layer "
+                "returns as output, or Keras leaves the layer out of the model.",
+                stacklevel=2,
+            )
+        check_unique([n for layer in layers for n in layer.term_names], f"model '{self.name}'")
+        self.output_names = _origin_names(self)
+        for layer in layers:
+            layer.shields_inputs = _has_trainable_inputs(self, layer)
 
 
 def check_log_names(model: keras.Model) -> None:
@@ -236,6 +252,23 @@ def _logged_names(metric: keras.metrics.Metric) -> list[str]:
 
 def _is_functional(args: tuple, kwargs: dict[str, Any]) -> bool:
     return len(args) >= 2 or (len(args) == 1 and "outputs" in kwargs) or "inputs" in kwargs
+
+
+def _origin_names(model: keras.Model) -> list[str]:
+    """Returns the names of the layers that made the outputs, which physics layers only pass on."""
+    origins = []
+    for tensor in model.outputs:
+        while hasattr(tensor, "prediction"):
+            tensor = tensor.prediction
+        origins.append(tensor)
+    return keras.Model(model.inputs, origins, name="origins").output_names
+
+
+def _has_trainable_inputs(model: keras.Model, layer: PhysicsRegularization) -> bool:
+    if not any(layer is own for own in model.layers):
+        return layer.shields_inputs  # It is in a nested model, and was looked at there.
+    inputs = keras.tree.flatten(keras.tree.flatten(layer.output)[0].physics_inputs)
+    return bool(keras.Model(model.inputs, inputs, name="inputs").trainable_variables)
 
 
 def _make_functional(cls: type) -> None:

@@ -65,16 +65,27 @@ def compute_in_float32(layer: keras.Layer) -> None:
 
 
 def _with_sublayers(layer: keras.Layer) -> list[keras.Layer]:
-    found = [layer]
-    for part in found:
-        for value in keras.tree.flatten(list(vars(part).values())):
-            if isinstance(value, keras.Layer) and not any(value is known for known in found):
-                found.append(value)
+    found: list[keras.Layer] = []
+    waiting: list[Any] = [layer]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, keras.Layer) and not any(value is known for known in found):
+            found.append(value)
+            waiting += vars(value).values()
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, (list, tuple)):
+            waiting += value
     return found
 
 
+def is_built(layer: keras.Layer) -> bool:
+    """Returns whether a physics layer, and the layers in it, have created their variables."""
+    return all(part.built for part in _with_sublayers(layer))
+
+
 def _run(physics: Any, inputs: Any, prediction: Any, active: Any) -> Any:
-    if not isinstance(physics, keras.Layer) or not physics.built:
+    if not isinstance(physics, keras.Layer) or not is_built(physics):
         return physics(inputs, prediction)
     return _run_layer(physics, inputs, prediction, active)
 
@@ -145,13 +156,13 @@ def _checked(output: Any, name: str, where: str) -> Any:
 def _explained(error: Exception, physics: Any, layer: str) -> Exception:
     """Returns an error of the same type that also names the layer and says what NumPy did."""
     name = display_name(physics)
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    last = _last_frame(error, physics)
     message = (
         f"The physics `{name}` of layer '{layer}' raised {type(error).__name__} at line "
         f"{last.lineno} of {last.filename} (in `{last.name}`): {error}"
     )
     kind: type[Exception] = type(error)
-    if "numpy" in str(error).lower():
+    if _is_of_numpy(error):
         kind = TypeError
         message += (
             f"\n\n`{name}` calls NumPy, or `.numpy()`, on a symbolic tensor: while Keras traces "
@@ -164,6 +175,21 @@ def _explained(error: Exception, physics: Any, layer: str) -> Exception:
         explained = RuntimeError(message)
     # Keras drops the cause of errors raised in a layer; the traceback survives.
     return explained.with_traceback(error.__traceback__)
+
+
+def _last_frame(error: Exception, physics: Any) -> traceback.FrameSummary:
+    """Returns the last frame in the file of the physics; else the last of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    code = getattr(physics, "__code__", None) or getattr(type(physics).call, "__code__", None)
+    own = [frame for frame in frames if code and frame.filename == code.co_filename]
+    return (own or frames)[-1]
+
+
+def _is_of_numpy(error: Exception) -> bool:
+    text = str(error)
+    if isinstance(error, NotImplementedError):
+        return "numpy" in text.lower()
+    return isinstance(error, AttributeError) and "has no attribute 'numpy'" in text
 
 
 def _dtype(value: Any) -> str:

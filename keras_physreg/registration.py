@@ -64,12 +64,11 @@ def _check_same_loss(loss: keras.losses.Loss, reloaded: keras.losses.Loss, what:
 
 def _loads_again(value: Any) -> bool:
     if isinstance(value, types.FunctionType):
-        name = keras.saving.get_registered_name(value)
-        return keras.saving.get_registered_object(name) is value or _is_builtin_loss(value)
+        return _is_registered(value) or getattr(keras.losses, value.__name__, None) is value
     if isinstance(value, keras.Layer):
-        return True  # Keras says itself what it cannot load.
+        return _is_registered(type(value)) or type(value).__module__.split(".")[0] == "keras"
     return hasattr(value, "get_config")
 
 
-def _is_builtin_loss(function: types.FunctionType) -> bool:
-    return getattr(keras.losses, function.__name__, None) is function
+def _is_registered(value: Any) -> bool:
+    return keras.saving.get_registered_object(keras.saving.get_registered_name(value)) is value

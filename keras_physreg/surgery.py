@@ -79,14 +79,15 @@ def _strip(model: keras.Model) -> tuple[keras.Model, list[Any]]:
     keys_of: dict[int, list[Any]] = {}
     calls: list[tuple[Any, Any]] = []
 
-    def keep_or_strip(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, PhysicsRegularization) or not physics_layers(layer):
+    def keep_or_strip(layer: Any) -> Any:
+        is_layer = isinstance(layer, keras.layers.Layer)  # Else it is an operation: a slice, a sum.
+        if not is_layer or isinstance(layer, PhysicsRegularization) or not physics_layers(layer):
             return layer
         stripped, keys_of_inputs = _strip(_checked_nested(layer))
         keys_of[id(stripped)] = keys_of_inputs
         return stripped
 
-    def call_without_physics(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+    def call_without_physics(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, PhysicsRegularization):
             return args[1] if len(args) > 1 else kwargs["prediction"]
         if id(layer) in keys_of:
@@ -141,7 +142,7 @@ def _needed_inputs(inputs: Any, outputs: Any, calls: list[tuple[Any, Any]]) -> l
         if needed & _ids(results):
             needed |= _ids(arguments)
     values = dict(zip(_keys(inputs), _values(inputs), strict=True))
-    return [key for key, tensor in values.items() if id(tensor) in needed]
+    return [key for key, value in values.items() if _ids(value) & needed]
 
 
 def _ids(structure: Any) -> set[int]:
@@ -173,7 +174,7 @@ def _check_functional(model: Any, function: str, cure: str) -> None:
 
 
 def _checked_nested(layer: keras.layers.Layer) -> keras.Model:
-    if not isinstance(layer, Functional):
+    if not isinstance(layer, (Functional, keras.Sequential)):
         raise ValueError(
             f"Layer '{layer.name}' (of type {type(layer).__name__}) holds physics inside its "
             "`call`, from where `strip_physics` cannot take it. Call the physics layer in the "

@@ -146,7 +146,8 @@ def _standardize_components(term: PhysicsTerm) -> tuple[int, ...] | None:
             f"Physics term '{term.name}' is a residual (`reference=None`): there is no reference "
             f"to take components of. Received: components={components!r}"
         )
-    indices: tuple[Any, ...] = (components,) if _is_index(components) else tuple(components)
+    iterable = components if hasattr(components, "__iter__") else [components]
+    indices: tuple[Any, ...] = tuple(iterable)
     if not indices or not all(_is_index(index) for index in indices):
         raise TypeError(
             f"`components` of physics term '{term.name}' must be a list of integers. "

@@ -31,6 +31,6 @@ class NamedMeans(keras.metrics.Metric):
         self.rows.assign_add(ops.stack([rows if n in values else zero for n in self.names]))
 
     def result(self) -> dict[str, Any]:
-        """Returns the means by name."""
-        means = ops.unstack(ops.divide_no_nan(self.total, self.rows), len(self.names))
+        """Returns the means by name; NaN where nothing was computed: 0 would look like a value."""
+        means = ops.unstack(ops.divide(self.total, self.rows), len(self.names))
         return dict(zip(self.names, means, strict=True))

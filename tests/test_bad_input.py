@@ -147,6 +147,11 @@ TERMS = {
         TypeError,
         "list of integers",
     ),
+    "one component of no integer": (
+        lambda: kp.PhysicsTerm("x", "input", components=3.5),
+        TypeError,
+        "list of integers",
+    ),
     "no components": (
         lambda: kp.PhysicsTerm("x", "input", components=[]),
         TypeError,
@@ -214,7 +219,7 @@ def test_one_layer_called_twice_in_a_model():
     layer = kp.PhysicsRegularization(problems.residual, {"r": 1.0})
     model = kp.PhysicsModel(z, layer(z, layer(z, x)))
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="more than once"):
+    with pytest.raises(ValueError, match="is called more than once"):
         model.fit(*data(), verbose=0)
 
 
@@ -256,6 +261,37 @@ def test_fit_without_labels_where_a_term_needs_them():
         model.fit(data()[0], verbose=0)
 
 
+def test_fit_without_labels_is_told_before_the_data_loss_fails():
+    model = physics_model()
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"term 'x'.*fit it with labels"):
+        model.fit(data()[0], verbose=0)
+
+
+def test_a_residual_that_broadcasts_by_itself():
+    model = physics_model(lambda z, x: x[:, 0] - z[:, :1], {"r": 1.0})
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"'r' has shape \(None, None\)"):
+        model.fit(*data(), verbose=0)
+
+
+def test_row_weights_of_too_many_axes():
+    model = physics_model()
+    model.compile("sgd", loss=None)
+    with pytest.raises(ValueError, match=r"term 'x' has shape \(None,\). Give one weight a row"):
+        model.fit(*data(), sample_weight=np.ones((20, 20)), verbose=0)
+
+
+def test_an_error_that_only_mentions_numpy_is_told_as_it_is():
+    def lookup(z, x):
+        raise ValueError("the numpy table lacks row 3")
+
+    model = physics_model(lookup, {"r": 1.0})
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"test_bad_input.py \(in `lookup`\): the numpy table"):
+        model.fit(*data(), verbose=0)
+
+
 def test_a_physics_model_with_label_terms_nested_in_a_plain_one():
     z = keras.Input((3,))
     outer = keras.Model(z, physics_model()(z))
@@ -290,6 +326,7 @@ SET_WEIGHTS = {
     "negative": ({"x": -1.0}, ValueError, "weight=-1.0"),
     "NaN": ({"z": 1.0, "x": float("nan")}, ValueError, "weight=nan"),
     "type": ({"z": 1.0, "x": None}, TypeError, "must be a number"),
+    "no dict": (1.0, TypeError, "must be a dict"),
 }
 
 

@@ -80,6 +80,86 @@ def test_weights_of_zero_train_bit_for_bit_as_the_bare_model(physics, options):
     assert histories[0]["loss"] == histories[1]["loss"] == histories[0]["data_loss"]
 
 
+def test_under_jit_larger_networks_agree_up_to_rounding():
+    """XLA rounds the gradient of the data differently where another, of zeros, joins it."""
+    z, x = data(rows=37)
+    models = []
+    for with_physics in (True, False):
+        keras.utils.set_random_seed(0)
+        z_in = keras.Input((3,))
+        hidden = keras.layers.Dense(64, activation="gelu")(z_in)
+        x_pred = keras.layers.Dense(2)(keras.layers.Dense(64, activation="tanh")(hidden))
+        if with_physics:
+            layer = kp.PhysicsRegularization(problems.not_finite, terms(x=0, z=0))
+            x_pred = layer(z_in, x_pred)
+        models.append((kp.PhysicsModel if with_physics else keras.Model)(z_in, x_pred))
+        models[-1].compile("adam", "mse", jit_compile=True)
+        models[-1].fit(z, x, epochs=3, shuffle=False, verbose=0)
+    for ours, bare in zip(*map(trainable_values, models), strict=True):
+        np.testing.assert_allclose(ours, bare, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("reference", ["input", "prediction"])
+def test_weight_zero_shields_inputs_that_trainable_layers_compute(reference):
+    z, x = data()
+    models = []
+    for with_physics in (True, False):
+        keras.utils.set_random_seed(0)
+        z_in = keras.Input((3,))
+        hidden = keras.layers.Dense(2, activation="tanh")(z_in)
+        x_pred = keras.layers.Dense(2)(hidden)
+        if with_physics:
+            term = kp.PhysicsTerm("t", reference, weight=0.0)
+            physics = kp.PhysicsRegularization(lambda h, p: ops.sqrt(h - 5) * p, [term])
+            x_pred = physics(hidden, x_pred)
+        models.append((kp.PhysicsModel if with_physics else keras.Model)(z_in, x_pred))
+        models[-1].compile("adam", "mse")
+        models[-1].fit(z, x, shuffle=False, verbose=0)
+    assert arrays_equal(*map(trainable_values, models))
+
+
+def test_outputs_keep_the_names_of_the_layers_that_made_them(tmp_path):
+    z = keras.Input((3,))
+    outputs = [keras.layers.Dense(2, name="p")(z), keras.layers.Dense(1, name="q")(z)]
+    layer = kp.PhysicsRegularization(lambda z, x: x[1], {"r": 0.5})
+    model = kp.PhysicsModel(z, layer(z, outputs))
+    assert model.output_names == ["p", "q"]
+    inputs, labels = data()
+    for loss in ["mse", ["mse", "mae"], {"p": "mse", "q": "mse"}]:
+        model.compile("sgd", loss)
+        history = model.fit(inputs, [labels, labels[:, :1]], verbose=0).history
+        assert {"p_loss", "q_loss", "r_loss"} <= set(history)
+    encoder = problems.bare_model()
+    regularized = kp.regularize(encoder, problems.residual, {"r": 1.0})
+    assert regularized.output_names == encoder.output_names
+
+
+def test_a_model_whose_physics_layer_leads_nowhere_is_told():
+    z, x_pred = problems.tensors()
+    kp.PhysicsRegularization(problems.residual, {"r": 1.0})(z, x_pred)
+    with pytest.warns(UserWarning, match="use what the `PhysicsRegularization` layer returns"):
+        kp.PhysicsModel(z, x_pred)
+
+
+def test_only_the_last_call_in_a_step_counts():
+    class Twice(kp.PhysicsModel):
+        def train_step(self, data):
+            x, y = data
+            self(0 * x, training=True)
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            return self.get_metrics_result()
+
+    z, x = data()
+    model = physics_model(model_class=Twice)
+    expected = expected_losses(model, z, x)
+    model.compile("sgd", "mse")
+    history = model.fit(z, x, batch_size=20, verbose=0).history
+    assert history["z_loss"][0] == pytest.approx(expected["z_loss"], rel=1e-5)
+
+
 def test_a_single_term_of_weight_zero_that_is_not_finite_leaves_the_others_alone():
     @keras.saving.register_keras_serializable(package="tests")
     def half_finite(z, x_pred):

@@ -121,12 +121,20 @@ def test_checkpoint_and_early_stopping_restore_term_weights(tmp_path):
     model = physics_model()
     model.compile("adam", "mse")
     path = str(tmp_path / "best.keras")
+    raise_x = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: kp.set_term_weights(model, {"x": 0.5 + 10 * epoch})
+    )
     checkpoint = keras.callbacks.ModelCheckpoint(
         path, monitor="val_data_loss", mode="min", save_best_only=True
     )
     stop = keras.callbacks.EarlyStopping("val_x_loss", mode="min", restore_best_weights=True)
-    model.fit(z, x, validation_data=(z, x), epochs=2, verbose=0, callbacks=[checkpoint, stop])
-    assert kp.get_term_weights(keras.saving.load_model(path)) == {"x": 0.5, "z": 0.25}
+    # The label term is the same in every epoch, so that the first one is the best.
+    callbacks = [raise_x, checkpoint, stop]
+    model.fit(z, x, validation_data=(z, x), epochs=3, verbose=0, callbacks=callbacks)
+    assert kp.get_term_weights(model) == {"x": 0.5, "z": 0.25}
+    saved = kp.get_term_weights(keras.saving.load_model(path))["x"]
+    best = int(np.argmin(model.history.history["val_data_loss"]))
+    assert saved == 0.5 + 10 * best
 
 
 def test_a_clone_starts_from_the_initial_weights():

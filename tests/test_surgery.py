@@ -74,6 +74,25 @@ def test_nested_models_without_physics_are_shared_as_they_are():
     assert plain.layers[1] is encoder
 
 
+def test_models_with_operations_are_stripped():
+    z = keras.Input((3,))
+    x_pred = keras.ops.tanh(keras.layers.Dense(2)(z[:, :2])) * 2.0
+    layer = kp.PhysicsRegularization(lambda z, x: x, {"r": 1.0})
+    model = kp.PhysicsModel(z, layer(z, x_pred))
+    plain = kp.strip_physics(model)
+    inputs, _ = data()
+    np.testing.assert_array_equal(
+        plain.predict(inputs, verbose=0), model.predict(inputs, verbose=0)
+    )
+
+
+def test_physics_in_a_nested_sequential_is_gone():
+    model = keras.Sequential([keras.Input((3,)), physics_model(), keras.layers.Dense(1)])
+    z = keras.Input((3,))
+    plain = kp.strip_physics(keras.Model(z, model(z)))
+    assert not physics_in(plain)
+
+
 def test_structured_outputs_keep_their_structure():
     z = keras.Input((3,))
     outputs = {"a": keras.layers.Dense(2)(z), "b": keras.layers.Dense(1)(z)}
