@@ -8,12 +8,13 @@ import keras
 WEIGHTED_LOSSES = ("loss", "val_loss")
 
 
-def arrange_callbacks(callbacks: Any, epochs: int) -> Any:
+def arrange_callbacks(callbacks: Any, epochs: int, initial_epoch: int = 0) -> Any:
     """Puts callbacks that add to the logs before those that read them, and warns of misreadings.
 
     Args:
         callbacks: As in `keras.Model.fit`: callbacks in any nesting, a `CallbackList` or `None`.
-        epochs: Number of epochs, as in `keras.Model.fit`.
+        epochs: Epoch after the last one, as in `keras.Model.fit`.
+        initial_epoch: First epoch, as in `keras.Model.fit`.
 
     Returns:
         A flat list, otherwise in the given order; a `CallbackList` or `None` as it is.
@@ -21,18 +22,18 @@ def arrange_callbacks(callbacks: Any, epochs: int) -> Any:
     if callbacks is None:
         return None
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        warn_of_moving_objectives(callbacks.callbacks, epochs)
+        warn_of_moving_objectives(callbacks.callbacks, initial_epoch, epochs)
         return callbacks
     callbacks = keras.tree.flatten(callbacks)
-    warn_of_moving_objectives(callbacks, epochs)
+    warn_of_moving_objectives(callbacks, initial_epoch, epochs)
     return sorted(callbacks, key=lambda callback: not getattr(callback, "adds_logs", False))
 
 
-def warn_of_moving_objectives(callbacks: list[Any], epochs: int) -> None:
+def warn_of_moving_objectives(callbacks: list[Any], initial_epoch: int, epochs: int) -> None:
     """Warns of callbacks that compare weighted losses while a schedule moves the weights."""
     schedulers = [callback for callback in callbacks if hasattr(callback, "moves_between")]
     for callback in filter(_compares_weighted_losses, callbacks):
-        first = getattr(callback, "start_from_epoch", 0)
+        first = max(initial_epoch, getattr(callback, "start_from_epoch", 0))
         if moving := [s for s in schedulers if s.moves_between(first, epochs)]:
             warnings.warn(_message(callback, moving), stacklevel=4)
 

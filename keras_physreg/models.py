@@ -31,11 +31,15 @@ class PhysicsModel(keras.Model):
 
     A row's `sample_weight` (and `class_weight`) is trust in its label: it weighs the data loss and
     the terms that compare with the label, and leaves the label-free terms alone. The physics is
-    not computed in `predict` and `export`. With every weight 0 the model trains bit for bit as it
-    would without physics, even where the physics is not finite. A single term at weight 0 beside
-    others adds nothing to loss or gradient, with one exception: a non-finite derivative inside
-    physics that the terms share; and physics that differentiates the prediction by the input is
-    shielded only where it is finite. `compile(loss=None)` trains on the physics alone.
+    not computed in `predict` and `export`. `compile(loss=None)` trains on the physics alone.
+
+    With every weight 0 the model trains bit for bit as it would without physics, even where the
+    physics is not finite; under XLA (`jit_compile=True`) up to rounding, as XLA rounds the data
+    gradient differently where another joins it. A single term at weight 0 beside others adds
+    nothing to loss or gradient either. What a weight of 0 cannot keep out is a derivative that is
+    not finite: inside physics that several terms share, of the prediction by the input, of
+    trainable layers that a physics function closes over (make it a layer), or, in a subclassed
+    model, of trainable layers that compute the physics' `inputs`.
 
     Args:
         inputs: `keras.Input`, or a list or dict of them.
@@ -95,7 +99,8 @@ class PhysicsModel(keras.Model):
         """Trains the model; see `keras.Model`. Warns where a callback compares weighted losses."""
         given = inspect.signature(super().fit).bind(*args, **kwargs)
         callbacks, epochs = given.arguments.get("callbacks"), given.arguments.get("epochs", 1)
-        given.arguments["callbacks"] = arrange_callbacks(callbacks, epochs)
+        first = given.arguments.get("initial_epoch", 0)
+        given.arguments["callbacks"] = arrange_callbacks(callbacks, epochs, first)
         return super().fit(*given.args, **given.kwargs)
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:

@@ -109,3 +109,11 @@ def test_fit_without_callbacks_is_keras_fit():
     assert set(history) == {"loss", "data_loss", "physics_loss", "x_loss"}
     with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
         model.fit(x, y, epoch=3)
+
+
+def test_a_resumed_run_whose_weights_stand_still_is_not_warned_of():
+    callbacks = [RAMP, EarlyStopping("val_loss", mode="min")]
+    assert messages(callbacks)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        arrange_callbacks(callbacks, epochs=20, initial_epoch=12)
