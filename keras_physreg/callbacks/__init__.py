@@ -1,3 +1,7 @@
 """Callbacks that steer, watch and stop the training of physics terms."""
 
+from keras_physreg.callbacks.gradient_monitor import GradientMonitor as GradientMonitor
+from keras_physreg.callbacks.terminate_on_non_finite import (
+    TerminateOnNonFinite as TerminateOnNonFinite,
+)
 from keras_physreg.callbacks.weight_scheduler import WeightScheduler as WeightScheduler

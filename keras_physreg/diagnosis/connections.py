@@ -16,13 +16,13 @@ class Connection:
 
     Args:
         arrives: Whether it reaches the network, not the physics' own constants alone.
-        at_prediction: Whether it reaches the prediction in the physics.
+        cut_before: Whether the prediction that the physics takes has no gradient either.
         missing: Paths of variables that feed the prediction in the physics and are not reached.
         reason: Why there is no gradient, in TensorFlow's words, where it gave any.
     """
 
     arrives: bool
-    at_prediction: bool
+    cut_before: bool
     missing: tuple[str, ...]
     reason: str | None
 
@@ -31,30 +31,28 @@ def connection(
     model: keras.Model, layer: PhysicsRegularization, name: str, gradients: Gradients
 ) -> Connection:
     """Says where the gradient of one term arrives."""
-    constants = _paths(layer.physics) if isinstance(layer.physics, keras.Layer) else set()
-    reached = {
-        path
-        for path, connected in zip(gradients.variables, gradients.connected[name], strict=True)
-        if connected
-    }
-    network = set(gradients.variables) - constants or constants
-    feeding = (_feeding(model, layer) - constants) & network
+    constants = _ids(layer.physics) if isinstance(layer.physics, keras.Layer) else set()
+    connected = zip(model.trainable_variables, gradients.connected[name], strict=True)
+    # By identity: two variables may share a path.
+    reached = {id(variable) for variable, is_reached in connected if is_reached}
+    network = _ids(model) - constants or constants
+    missing = (_feeding(model, layer) & network) - reached
     return Connection(
         arrives=bool(reached & network),
-        at_prediction=gradients.at_prediction[name],
-        missing=tuple(path for path in gradients.variables if path in feeding - reached),
+        cut_before=name in gradients.cut_before,
+        missing=tuple(v.path for v in model.trainable_variables if id(v) in missing),
         reason=gradients.reasons.get(name),
     )
 
 
-def _feeding(model: keras.Model, layer: PhysicsRegularization) -> set[str]:
+def _feeding(model: keras.Model, layer: PhysicsRegularization) -> set[int]:
     """Returns the variables that a functional graph has on its way to the physics layer."""
     try:
         # Named, so that no counter of automatic names moves on.
-        return _paths(keras.Model(model.input, layer.output, name="feeding"))
+        return _ids(keras.Model(model.input, layer.output, name="feeding"))
     except (AttributeError, ValueError):  # Subclassed, or the layer is called more than once.
         return set()
 
 
-def _paths(layer: keras.Layer) -> set[str]:
-    return {variable.path for variable in layer.trainable_variables}
+def _ids(layer: keras.Layer) -> set[int]:
+    return {id(variable) for variable in layer.trainable_variables}

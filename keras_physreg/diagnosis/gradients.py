@@ -28,9 +28,9 @@ class Gradients:
         names: `"data"` and the terms, in the order of the Gramian.
         variables: Paths of the trainable variables.
         by_variable: Inner products of the gradients, of shape `(variables, names, names)`.
-        connected: For each name, which variables its gradient reaches; an empty tuple where
-            there is no such loss.
-        at_prediction: For each term, whether any gradient reaches the prediction in its physics.
+        connected: For each name, which variables its gradient reaches.
+        cut_before: The terms without a gradient whose prediction has none either, so that the
+            fault lies before the physics.
         reasons: Why there is no gradient, in TensorFlow's words, where it gave any.
     """
 
@@ -38,7 +38,7 @@ class Gradients:
     variables: tuple[str, ...]
     by_variable: np.ndarray
     connected: dict[str, tuple[bool, ...]]
-    at_prediction: dict[str, bool]
+    cut_before: frozenset[str]
     reasons: dict[str, str]
 
     @property
@@ -90,16 +90,17 @@ class GradientMeter:
         self.names = (DATA, *find_terms(model))
         self.notes: dict[str, str] = {}
         self._model = model
-        self._variables = model.trainable_variables if differentiate else []
+        self._variables = model.trainable_variables
         self._state = model.non_trainable_variables if training else []
-        self._training, self._in_full = training, in_full
-        self._connected: dict[str, tuple[bool, ...]] = dict.fromkeys(self.names, ())
-        self._at_prediction: dict[str, bool] = {}
+        self._training, self._in_full, self._differentiates = training, in_full, differentiate
+        self._connected: dict[str, tuple[bool, ...]] = dict.fromkeys(
+            self.names, (False,) * len(self._variables)
+        )
+        self._cut_before: set[str] = set()
         self._reasons: dict[str, str] = {}
         self._traced: list[Any] = []
         self._add = self._compiled(self._add_batch)
         self._at_once = self._compiled(self._multiply_batch)
-        self._multiply = self._compiled(self._inner_products)
         self.reset()
 
     def reset(self) -> None:
@@ -111,7 +112,8 @@ class GradientMeter:
     def update(self, batch: Batch) -> dict[str, Any]:
         """Adds a batch, and returns what was observed, in NumPy."""
         if self._sums is None:
-            self._sums = [[_zeros(v) for v in self._variables] for _ in self.names]
+            names = self.names if self._differentiates else ()
+            self._sums = [[_zeros(v) for v in self._variables] for _ in names]
         state, data = (self._sums, self._values), (batch.x, batch.y, batch.sample_weight)
         self._trace(self._add, state, data)
         self._sums, self._values, observed = self._add(*state, *data)
@@ -120,7 +122,7 @@ class GradientMeter:
 
     def result(self) -> Gradients:
         """Returns the gradients of the mean over all rows so far."""
-        return self._gradients(self._multiply(self._sums) / float(self._rows) ** 2)
+        return self._gradients(self._inner_products(self._sums) / float(self._rows) ** 2)
 
     def measure(self, batch: Batch) -> Gradients:
         """Returns the gradients over one batch: in one program, and faster for it."""
@@ -134,7 +136,7 @@ class GradientMeter:
             tuple(variable.path for variable in self._variables),
             np.asarray(by_variable).reshape(-1, len(self.names), len(self.names)),
             self._connected,
-            self._at_prediction,
+            frozenset(self._cut_before),
             self._reasons,
         )
 
@@ -190,24 +192,25 @@ class GradientMeter:
                 seen = observe(self._model, x, y, sample_weight, self._training, self._in_full)
         values = [scope.get_current_value(variable) for variable in self._state]
         self.notes.update(seen.notes)
-        gradients = [self._gradient(tape, name, variables, seen) for name in self.names]
+        names = self.names if self._differentiates else ()
+        gradients = [self._gradient(tape, name, variables, seen) for name in names]
         return seen, gradients, values
 
     def _gradient(
         self, tape: tf.GradientTape, name: str, variables: list[tf.Tensor], seen: Observation
     ) -> list[Any]:
-        if name not in seen.losses or not variables:
+        if name not in seen.losses:
             return [None] * len(variables)
-        sources = [*variables, *seen.predictions.get(name, [])]
         try:
-            found = tape.gradient(seen.losses[name], sources)
+            found = tape.gradient(seen.losses[name], variables)
         except (LookupError, NotImplementedError) as error:  # An op without a gradient.
             self._reasons[name] = str(error)
-            found = [None] * len(sources)
-        count = len(variables)
-        self._connected[name] = tuple(gradient is not None for gradient in found[:count])
-        self._at_prediction[name] = any(gradient is not None for gradient in found[count:])
-        return [_dense(gradient) for gradient in found[:count]]
+            found = [None] * len(variables)
+        connected = self._connected[name] = tuple(gradient is not None for gradient in found)
+        predictions = seen.predictions.get(name, [])
+        if not any(connected) and not any(_connects(tape, part, variables) for part in predictions):
+            self._cut_before.add(name)
+        return [_dense(gradient) for gradient in found]
 
 
 def gradients(
@@ -236,7 +239,6 @@ def gradients(
         The gradients, as all their inner products.
 
     Example:
-
     >>> import keras, keras_physreg as kp
     >>> from keras_physreg.diagnosis.gradients import gradients
     >>> dense = keras.layers.Dense(1, kernel_initializer="ones")
@@ -244,8 +246,10 @@ def gradients(
     >>> model = kp.regularize(encoder, lambda z, x: x - 3 * z, {"triple": 0.1})
     >>> model.compile("sgd", "mse")
     >>> found = gradients(model, keras.ops.ones((4, 1)), 2 * keras.ops.ones((4, 1)))
-    >>> found.cosine("data", "triple"), round(found.norm("triple") / found.norm("data"), 5)
-    (1.0, 2.0)
+    >>> print(f"{found.cosine('data', 'triple'):.3f}")
+    1.000
+    >>> print(f"{found.norm('triple') / found.norm('data'):.3f}")
+    2.000
     """
     meter = GradientMeter(model, training)
     for batch in choose_rows(x, y, sample_weight, max_samples).batches(batch_size):
@@ -261,6 +265,10 @@ def _zeros(variable: keras.Variable) -> tf.Tensor:
     # Sums of many small parts need float32 at least.
     dtype = "float64" if variable.dtype == "float64" else "float32"
     return tf.zeros(variable.shape, dtype)
+
+
+def _connects(tape: tf.GradientTape, tensor: tf.Tensor, variables: list[tf.Tensor]) -> bool:
+    return any(gradient is not None for gradient in tape.gradient(tensor, variables))
 
 
 def _add(total: tf.Tensor, gradient: Any, rows: tf.Tensor) -> tf.Tensor:

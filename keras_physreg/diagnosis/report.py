@@ -143,7 +143,6 @@ def diagnose(
         ValueError: If the model has no physics terms or is not built, or the data do not fit.
 
     Example:
-
     >>> import keras, keras_physreg as kp
     >>> encoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     >>> def balance(z, x):

@@ -6,11 +6,10 @@ import math
 from collections.abc import Iterator
 
 from keras_physreg.diagnosis.finding import Finding
+from keras_physreg.diagnosis.floor_rules import floor_findings
 from keras_physreg.diagnosis.statistics import Summary
 from keras_physreg.diagnosis.term import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
-
-Places = list[tuple[str, Summary, Summary]]
 
 
 def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
@@ -18,16 +17,15 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     if row.here is None:
         return
     non_finite = [*_non_finite(row)]
-    yield from non_finite
-    if row.trainable:
-        unconnected = [*_disconnected(row), *_zero_gradient(row, limits)]
-        yield from unconnected
-        if not unconnected:
-            yield from _partly_connected(row)
-            if not non_finite:
-                yield from _floor(row, limits)
-                yield from _size(row, limits)
-    yield from _biased(row, limits)
+    unconnected = [*_disconnected(row), *_zero_gradient(row, limits)] if row.trainable else []
+    yield from (*non_finite, *unconnected)
+    if row.trainable and not unconnected:
+        yield from _partly_connected(row)
+        if not non_finite:
+            yield from floor_findings(row, limits)
+            yield from _size(row, limits)
+    if not (unconnected and row.loss == row.floor):  # Then the output ignores the labels, too.
+        yield from _biased(row, limits)
 
 
 def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
@@ -36,14 +34,14 @@ def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
     why = row.connection.reason
     if why:
         where, cure = f" ({why.rstrip('.')})", "Write that operation with `keras.ops` ones."
-    elif row.connection.at_prediction:
-        where = ": it reaches the prediction that the physics takes, and stops before the variables"
+    elif row.connection.cut_before:
+        where = ": the prediction that the physics takes is itself cut off from them"
         cure = (
-            "Look between the prediction and the network's variables: a `stop_gradient`, frozen "
-            "layers (`trainable = False`), or a prediction that is a constant."
+            "Look between the network and the physics: a `stop_gradient`, frozen layers "
+            "(`trainable = False`), or a prediction that is a constant."
         )
     else:
-        where = ": none reaches the prediction that the physics takes"
+        where = ": the physics does not pass it on to the prediction"
         cure = (
             "Compute the output from the `prediction` argument with `keras.ops`: no NumPy, no "
             "prediction made outside and captured, no integer cast, no `stop_gradient`."
@@ -127,64 +125,6 @@ def _bad_rows(seen: Summary) -> str:
     return f": {seen.bad_row_count} row(s) are not finite{of} (rows {rows})"
 
 
-def _floor(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
-    places = _places(row)
-    if not places:
-        return
-    _, here, labels = places[0]
-    kinds = {_against_floor(seen, floor, limits) for _, seen, floor in places}
-    if labels.loss > limits.floor_tolerance and kinds == {"below"}:
-        yield from _below_floor(row, places, limits)
-    elif labels.loss > limits.floor_tolerance and kinds <= {"at", "below"}:
-        unseen = " Give `validation_data` to see whether other rows stand there too."
-        yield Finding(
-            "at-floor",
-            "info",
-            row.term,
-            f"'{row.term}' stands at its floor: {_said(places)}.",
-            "Do not raise the weight for it: this is the value at the true labels, and more "
-            "weight only pulls away from them; better physics or labels would lower the floor."
-            f"{unseen if len(places) == 1 else ''}",
-        )
-    elif len(places) == 2 and here.loss <= limits.floor_factor * labels.loss + (
-        limits.floor_tolerance
-    ):
-        yield from _memorised(row, places, limits)
-
-
-def _below_floor(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterator[Finding]:
-    ratio = row.grad_ratio
-    if row.weight and (ratio is None or ratio >= limits.negligible_ratio):
-        yield Finding(
-            "below-floor",
-            "warning",
-            row.term,
-            f"The model fits '{row.term}' better than the labels do: {_said(places)}.",
-            f"Lower the weight ({row.weight:g}) until the held-out data loss stops falling; only "
-            "where the labels are noisy and the physics is exact is it right to stand here.",
-        )
-
-
-def _memorised(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterator[Finding]:
-    _, here, labels = places[1]
-
-    def far(value: float | None, floor: float | None) -> bool:
-        if value is None or floor is None:
-            return True
-        return value > limits.memorised_factor * floor + limits.floor_tolerance
-
-    if far(here.loss, labels.loss) and far(here.median, labels.median):
-        yield Finding(
-            "memorised",
-            "warning",
-            row.term,
-            f"'{row.term}' has nothing left to gain on the given rows, and much on others: "
-            f"{_said(places)}.",
-            "The model has memorised the labelled rows: apply label-free terms to inputs without "
-            "labels, or get more labelled rows; more weight on these rows does little.",
-        )
-
-
 def _biased(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     seen = row.labels
     if seen is None or not seen.loss > limits.floor_tolerance:
@@ -192,7 +132,9 @@ def _biased(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     biased = [
         k
         for k, (bias, count) in enumerate(zip(row.biases, seen.count, strict=True))
-        if abs(bias) >= limits.bias_ratio and abs(bias) * math.sqrt(count) >= limits.bias_z
+        if abs(bias) >= limits.bias_ratio
+        and abs(bias) * math.sqrt(count) >= limits.bias_z
+        and seen.mean[k] ** 2 + seen.sd[k] ** 2 > limits.floor_tolerance
     ]
     if biased:
         biased.sort(key=lambda k: -abs(row.biases[k]))
@@ -234,45 +176,6 @@ def _size(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
             f"It does nothing yet: it starts to count at a weight of about "
             f"{0.1 * row.weight / ratio:.1e} (a ratio of 0.1).",
         )
-
-
-def _places(row: TermDiagnosis) -> Places:
-    pairs = (
-        ("on the given rows", row.here, row.labels),
-        ("on the held-out rows", row.val_here, row.val_labels),
-    )
-    found = [(where, here, labels) for where, here, labels in pairs if here and labels]
-    return found if found and found[0][1] is row.here else []
-
-
-def _against_floor(here: Summary, labels: Summary, limits: Thresholds) -> str:
-    """Says `"below"`, `"at"` or `"above"`; where mean and median differ, the higher one counts."""
-    pairs = [(here.loss, labels.loss)]
-    if here.median is not None and labels.median is not None:
-        # Heavy tails: a few rows make the mean, and say little of the others.
-        pairs.append((here.median, labels.median))
-    if all(_below(loss, floor, limits) for loss, floor in pairs):
-        return "below"
-    if all(loss <= limits.floor_factor * f + limits.floor_tolerance for loss, f in pairs):
-        return "at"
-    return "above"
-
-
-def _below(loss: float, floor: float, limits: Thresholds) -> bool:
-    return loss < limits.below_factor * floor or loss <= floor <= limits.floor_tolerance
-
-
-def _said(places: Places) -> str:
-    return ", and ".join(
-        f"{here.loss:.3g} against {labels.loss:.3g} at the labels {where}{_medians(here, labels)}"
-        for where, here, labels in places
-    )
-
-
-def _medians(here: Summary, labels: Summary) -> str:
-    if here.median is None or labels.median is None:
-        return ""
-    return f" (medians {here.median:.3g} and {labels.median:.3g})"
 
 
 def _listed(values: tuple | list, most: int = 6) -> str:

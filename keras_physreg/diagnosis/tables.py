@@ -87,9 +87,10 @@ def _term_cells(row: TermDiagnosis, held_out: bool) -> list[str]:
 
 
 def _bias(row: TermDiagnosis) -> str:
-    if not row.biases:
+    if row.labels is None:
         return "-"
-    largest = max(range(len(row.biases)), key=lambda k: abs(row.biases[k]))
+    means = row.labels.mean
+    largest = max(range(len(means)), key=lambda k: abs(means[k]))
     of = f" [{largest}]" if len(row.biases) > 1 else ""
     return f"{row.biases[largest]:+.2f}{of}"
 
@@ -99,7 +100,7 @@ def _notes(diagnosis: Diagnosis) -> list[str]:
     if diagnosis.data_grad_norm is None:
         notes.append("No data loss: no labels, or no loss compiled; so no ratios and no cosines.")
     if any(len(row.biases) > 1 for row in diagnosis.terms):
-        notes.append("bias/sd is that of the component in brackets, the largest one.")
+        notes.append("bias/sd is that of the component in brackets, whose mean is the largest.")
     return notes
 
 

@@ -19,7 +19,8 @@ class Thresholds:
         floor_factor: Times the floor up to which a loss is at its floor.
         below_factor: Times the floor under which a loss is below its floor.
         floor_tolerance: Loss, in the term's own units, that counts as zero: it is allowed on top
-            of every floor, and a floor under it means that physics and labels agree.
+            of every floor, and a floor under it means that physics and labels agree; so does a
+            mean square residual under it, per component.
         memorised_factor: Times the floor from which a held-out loss is far above it.
         bias_ratio: Mean residual at the labels over its standard deviation, per component.
         bias_z: The same mean over its standard error, so that few rows cannot look biased.
@@ -35,7 +36,6 @@ class Thresholds:
         ValueError: If a threshold is not finite, negative (but the cosine), or contradicts another.
 
     Example:
-
     >>> import keras_physreg as kp
     >>> kp.Thresholds(dominates_ratio=100.0).dominates_ratio
     100.0

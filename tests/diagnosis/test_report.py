@@ -4,14 +4,25 @@ import json
 import keras
 import numpy as np
 import pytest
-from linear import closed_form, data, linear_model
 
 import keras_physreg as kp
+from tests.diagnosis.linear import closed_form, data, linear_model
 
-KEYS = (
-    "term loss weight floor val_loss val_floor bias grad_norm grad_ratio grad_cosine reached "
-    "trainable finite"
-).split()
+KEYS = [
+    "term",
+    "loss",
+    "weight",
+    "floor",
+    "val_loss",
+    "val_floor",
+    "bias",
+    "grad_norm",
+    "grad_ratio",
+    "grad_cosine",
+    "reached",
+    "trainable",
+    "finite",
+]
 
 
 def both(z, x):
@@ -25,9 +36,7 @@ TERMS = [kp.PhysicsTerm("double", weight=0.3), kp.PhysicsTerm("label", "target",
 def test_every_number_of_the_table_in_closed_form(cls):
     z, x = data()
     z_val, x_val = data(40, seed=1)
-    model = linear_model(both, TERMS[: 2 if cls is kp.PhysicsModel else 1], cls) if (
-        cls is kp.PhysicsModel
-    ) else linear_model(lambda z, x: both(z, x)["double"], TERMS[:1], cls)
+    model = linear_model(lambda z, x: both(z, x)["double"], TERMS[:1], cls)
     report = kp.diagnose(model, z, x, validation_data=(z_val, x_val))
     data_loss, by_data = closed_form(model, z, x)
     loss, by_term = closed_form(model, z, 2 * z[:, :2])
@@ -54,7 +63,9 @@ def test_every_number_of_the_table_in_closed_form(cls):
         np.testing.assert_allclose(getattr(row, name), value, rtol=1e-5, err_msg=name)
     np.testing.assert_allclose(report.data_loss, data_loss, rtol=1e-5)
     np.testing.assert_allclose(report.data_grad_norm, norms[0], rtol=1e-5)
-    np.testing.assert_allclose(row.labels.median, np.median(np.mean(residual**2, axis=1)), rtol=1e-5)
+    np.testing.assert_allclose(
+        row.labels.median, np.median(np.mean(residual**2, axis=1)), rtol=1e-5
+    )
     np.testing.assert_allclose(row.labels.mean, residual.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(row.labels.sd, residual.std(axis=0), rtol=1e-5)
 
@@ -213,6 +224,18 @@ def test_without_labels_target_terms_have_no_numbers():
     assert "No data loss" in str(report)
 
 
+def test_a_model_that_is_not_compiled_has_no_data_loss():
+    z, x = data()
+    inputs = keras.Input((3,))
+    layer = kp.PhysicsRegularization(both, TERMS)
+    for cls in (kp.PhysicsModel, keras.Model):
+        model = cls(inputs, layer(inputs, keras.layers.Dense(2)(inputs)))
+        report = kp.diagnose(model, z, x)
+        assert (report.data_loss, report["label"].grad_cosine) == (None, None)
+        assert report["label"].floor > 0
+        assert report["label"].grad_norm > 0
+
+
 def test_labels_without_their_last_axis():
     z, x = data(outputs=1)
     model = linear_model(lambda z, x: x - z[:, :1], {"one": 1.0}, outputs=1)
@@ -269,7 +292,7 @@ def test_html_is_escaped():
 
 def test_unknown_term_of_a_report():
     z, x = data()
-    with pytest.raises(KeyError, match="'duoble'.*'double', 'label'"):
+    with pytest.raises(KeyError, match=r"'duoble'.*'double', 'label'"):
         kp.diagnose(linear_model(both, TERMS), z, x)["duoble"]
 
 
@@ -281,7 +304,11 @@ Z, X = data()
     [
         ({"model": "model"}, TypeError, r"takes a Keras model. Received: model='model'"),
         ({"model": keras.Sequential([keras.layers.Dense(1)])}, ValueError, "is not built"),
-        ({"model": keras.Sequential([keras.Input((1,))])}, ValueError, "no physics terms"),
+        (
+            {"model": keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])},
+            ValueError,
+            "no physics terms",
+        ),
         ({"x": Z[:5]}, ValueError, r"same number of rows. Received: x of shape \(5, 3\), y of"),
         ({"x": Z[:0], "y": X[:0]}, ValueError, r"no rows to look at. Received: x of shape \(0"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be an integer >= 1"),

@@ -1,13 +1,13 @@
-"""A diagnosis leaves no trace: weights, optimizer, metrics, random state, losses, later training."""
+"""A diagnosis leaves no trace in weights, optimizer, metrics, random state or later training."""
 
 import random
 
 import keras
 import numpy as np
 import pytest
-from linear import data
 
 import keras_physreg as kp
+from tests.diagnosis.linear import data
 
 
 @keras.saving.register_keras_serializable(package="test_unchanged")
@@ -23,7 +23,9 @@ class NoisyPhysics(keras.layers.Layer):
         self.factor = self.add_weight(name="factor", shape=(), initializer="ones")
 
     def call(self, z, x, training=None):
-        return self.noise(self.norm(x - self.factor * z[:, :2], training=training), training=training)
+        return self.noise(
+            self.norm(x - self.factor * z[:, :2], training=training), training=training
+        )
 
 
 def eventful_model(cls):
@@ -41,13 +43,19 @@ def eventful_model(cls):
 
 
 def state_of(model):
-    state = [v.numpy().tobytes() for v in (*model.variables, *model.metrics_variables)]
-    return state, [v.numpy().tobytes() for v in model.optimizer.variables]
+    variables = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
+    return [(id(v), v.numpy().tobytes()) for v in variables]
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("fitted", [False, True])
-@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize(
+    ("cls", "fitted", "training"),
+    [
+        (kp.PhysicsModel, False, False),
+        (kp.PhysicsModel, True, True),
+        (keras.Model, False, True),
+        (keras.Model, True, False),
+    ],
+)
 def test_bit_for_bit(cls, fitted, training):
     z, x = data()
     labels = [x, x[:, :1]]
@@ -60,7 +68,10 @@ def test_bit_for_bit(cls, fitted, training):
         losses, before = model.losses, state_of(model)
         if diagnosed:
             kp.diagnose(model, z, labels, validation_data=(z, labels), training=training)
-            assert state_of(model) == before
+            after = state_of(model)
+            assert [item for item in after if item in before] == before
+            # Keras makes its per-output loss metrics on first use; they are made, and still 0.
+            assert not any(value.strip(b"\0") for _, value in after if (_, value) not in before)
             left = model.losses
             added = [i for i, loss in enumerate(losses) if not hasattr(loss, "numpy")]
             assert len(left) == len(losses)
@@ -68,6 +79,7 @@ def test_bit_for_bit(cls, fitted, training):
         later = model.fit(z, labels, epochs=2, verbose=0)
         draws = random.random(), np.random.rand(), keras.random.uniform((2,)).numpy().tolist()
         new_layer = keras.layers.Dense(1)
-        return later.history, state_of(model), draws, new_layer.name, keras.Model().name
+        state = [value for _, value in state_of(model)]
+        return later.history, state, draws, new_layer.name, keras.Model().name
 
     assert run(diagnosed=True) == run(diagnosed=False)

@@ -1,0 +1,150 @@
+"""GradientMonitor: logs how hard and in which direction each term pulls while the model trains."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from keras_physreg.diagnosis.gradients import DATA, GradientMeter, Gradients
+from keras_physreg.diagnosis.rows import Rows, check_count, choose_rows
+from keras_physreg.inspection import find_terms, get_term_weights
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class GradientMonitor(keras.callbacks.Callback):
+    """Callback that logs each term's gradient on a probe set, against that of the data loss.
+
+    At the end of every `every`-th epoch, the first one included, it logs `<term>_grad_norm` (of
+    the unweighted loss), `<term>_grad_ratio` (weight times that norm over the norm of the data
+    gradient) and `<term>_grad_cosine` (with the data gradient); they are NaN where a term is not
+    connected, there are no labels, or a gradient is zero. It changes nothing in the model: the
+    training is bit for bit the same. As any callback that adds to the logs, it stands before a
+    `CSVLogger` in the list.
+
+    Args:
+        x: Inputs of the probe set, array or structure of arrays of shape `(rows, ...)`, or a
+            dataset of batches.
+        y: Labels. Without them there are norms, but no ratios and cosines.
+        every: Number of epochs from one measurement to the next.
+        sample_weight: Weights of the rows, of shape `(rows,)`.
+        max_samples: Most rows of the probe set, drawn at random but the same each time; `None`
+            for all.
+        batch_size: Rows in a batch. One batch is the fastest.
+        training: Whether dropout and batch normalisation work as in training.
+
+    Attributes:
+        epochs: The epochs that were measured, counted from 0.
+        history: What was measured, a dict from log key to a list with a value per epoch in
+            `epochs`.
+
+    Raises:
+        TypeError: If a count is no integer.
+        ValueError: If a count is < 1 or the data do not fit; in `fit`, if the model has no terms.
+
+    Example:
+    >>> import keras, keras_physreg as kp
+    >>> encoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    >>> model = kp.regularize(encoder, lambda z, x: x - z, {"balance": 0.5})
+    >>> model.compile("sgd", "mse")
+    >>> ones = keras.ops.ones((4, 2))
+    >>> monitor = kp.GradientMonitor(ones, ones)
+    >>> history = model.fit(ones, ones, epochs=3, callbacks=[monitor], verbose=0)
+    >>> [round(ratio, 4) for ratio in history.history["balance_grad_ratio"]]
+    [0.5, 0.5, 0.5]
+    """
+
+    adds_logs = True
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        every: int = 1,
+        sample_weight: Any = None,
+        max_samples: int | None = 256,
+        batch_size: int = 256,
+        training: bool = False,
+    ) -> None:
+        super().__init__()
+        check_count("every", every)
+        check_count("batch_size", batch_size)
+        self.every, self.batch_size, self.training = every, batch_size, training
+        self.rows: Rows = choose_rows(x, y, sample_weight, max_samples)
+        self.epochs: list[int] = []
+        self.history: dict[str, list[float]] = {}
+        self._meter: GradientMeter | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Prepares the measurement of the model that trains."""
+        if not find_terms(self.model):
+            raise ValueError(
+                f"GradientMonitor: model '{self.model.name}' has no physics terms. Call a "
+                "`keras_physreg.PhysicsRegularization` layer in it."
+            )
+        self.epochs, self.history = [], {}
+        self._meter = GradientMeter(self.model, self.training)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures, and adds to the logs."""
+        if self._meter is None or epoch % self.every:
+            return
+        gradients = self._measure(self._meter)
+        if not self.epochs:
+            self._warn_of_disconnected(gradients, self._meter.notes)
+        found = _logs(gradients, get_term_weights(self.model))
+        self.epochs.append(epoch)
+        for key, value in found.items():
+            self.history.setdefault(key, []).append(value)
+        if logs is not None:
+            logs.update(found)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Lets go of the compiled measurement."""
+        self._meter = None
+
+    def plot(self) -> Figure:
+        """Draws norms, ratios and cosines over the measured epochs.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+            ValueError: If nothing was measured yet.
+        """
+        from keras_physreg.plotting_diagnosis import plot_gradient_history
+
+        return plot_gradient_history(self.history, self.epochs)
+
+    def _measure(self, meter: GradientMeter) -> Gradients:
+        batches = self.rows.batches(self.batch_size)
+        if len(self.rows.numbers) <= self.batch_size:
+            return meter.measure(next(batches))
+        meter.reset()
+        for batch in batches:
+            meter.update(batch)
+        return meter.result()
+
+    def _warn_of_disconnected(self, gradients: Gradients, notes: dict[str, str]) -> None:
+        for name in gradients.names[1:]:
+            if not any(gradients.connected[name]) and name not in notes:
+                warnings.warn(
+                    f"GradientMonitor: no gradient of physics term '{name}' reaches the model's "
+                    "variables, and its logs are NaN. `keras_physreg.diagnose` says why.",
+                    stacklevel=2,
+                )
+
+
+def _logs(gradients: Gradients, weights: dict[str, float]) -> dict[str, float]:
+    data_norm, logs = gradients.norm(DATA), {}
+    for name in gradients.names[1:]:
+        norm, cosine = gradients.norm(name), gradients.cosine(DATA, name)
+        ratio = weights[name] * norm / data_norm if norm is not None and data_norm else None
+        for key, value in (("norm", norm), ("ratio", ratio), ("cosine", cosine)):
+            logs[f"{name}_grad_{key}"] = math.nan if value is None else value
+    return logs

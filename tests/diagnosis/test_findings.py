@@ -1,0 +1,457 @@
+"""Each finding with a case that must raise it, and a near one that must not."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import keras_physreg as kp
+from tests.diagnosis.linear import data, linear_model
+
+RNG = np.random.default_rng(5)
+NOISE = RNG.normal(size=(400, 2)).astype("float32")
+NOISE = (NOISE - NOISE.mean(axis=0)) / NOISE.std(axis=0)
+
+
+def codes(report, term=None):
+    return [f.code for f in report.findings if term in (None, f.term)]
+
+
+def only(report):
+    (finding,) = report.findings
+    return finding
+
+
+# Does the gradient arrive?
+
+OUTSIDE = np.random.default_rng(0).normal(size=(70, 2)).astype("float32")
+
+
+def numpy_inside(x):
+    exp = tf.numpy_function(np.exp, [x], tf.float32)
+    return tf.reshape(exp, tf.shape(x))
+
+
+def without_gradient(x):
+    colours = tf.stack([x, x, x], axis=-1)
+    return tf.raw_ops.AdjustHue(images=colours, delta=0.1)[..., 0]
+
+
+DISCONNECTED = {
+    "stop_gradient": lambda z, x: ops.stop_gradient(x) - z[:, :2],
+    "captured prediction": lambda z, x: OUTSIDE - z[:, :2],
+    "integer cast": lambda z, x: ops.cast(ops.cast(x, "int32"), "float32") + z[:, :2],
+    "NumPy": lambda z, x: numpy_inside(x) - z[:, :2],
+    "no gradient in TensorFlow": lambda z, x: without_gradient(x) - z[:, :2],
+    "comparison": lambda z, x: ops.where(x > 0, 1.0, 0.0),
+}
+CONNECTED = {
+    "half stopped": lambda z, x: ops.stop_gradient(x) - x + z[:, :2],
+    "beside a captured constant": lambda z, x: x - OUTSIDE,
+    "py_function": lambda z, x: ops.reshape(tf.py_function(tf.exp, [x], tf.float32), ops.shape(x)),
+    "cast to half": lambda z, x: ops.cast(ops.cast(x, "float16"), "float32"),
+}
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+@pytest.mark.parametrize("kind", DISCONNECTED)
+def test_disconnected(kind, weight):
+    z, x = data()
+    model = linear_model(DISCONNECTED[kind], {"t": weight})
+    report = kp.diagnose(model, z, x, batch_size=70)
+    finding = report.findings[0]
+    assert (finding.code, finding.severity, finding.term) == ("disconnected", "error", "t")
+    assert (report["t"].grad_norm, report["t"].grad_ratio, report["t"].reached) == (None, None, 0)
+    assert set(codes(report)) <= {"disconnected", "biased"}
+
+
+@pytest.mark.parametrize("kind", CONNECTED)
+def test_connected(kind):
+    z, x = data()
+    report = kp.diagnose(linear_model(CONNECTED[kind], {"t": 0.1}), z, x, batch_size=70)
+    assert "disconnected" not in codes(report)
+    assert report["t"].reached == 2
+
+
+def test_an_operation_without_gradient_is_named():
+    z, x = data()
+    model = linear_model(DISCONNECTED["no gradient in TensorFlow"], {"t": 0.1})
+    assert "AdjustHue" in kp.diagnose(model, z, x).findings[0].message
+
+
+def test_disconnected_before_the_physics():
+    z, x = data()
+    inputs = keras.Input((3,))
+    prediction = ops.stop_gradient(keras.layers.Dense(2)(inputs))
+    layer = kp.PhysicsRegularization(lambda z, x: x - z[:, :2], {"t": 1.0})
+    model = kp.PhysicsModel(inputs, layer(inputs, prediction))
+    model.compile("sgd", "mse")
+    finding = kp.diagnose(model, z, x).findings[0]
+    assert finding.code == "disconnected"
+    assert "is itself cut off" in finding.message
+
+
+class Offset(keras.layers.Layer):
+    def build(self, *shapes):
+        self.offset = self.add_weight(name="offset", shape=(), initializer="ones")
+
+    def call(self, z, x):
+        return ops.stop_gradient(x) + self.offset
+
+
+def test_disconnected_although_a_constant_of_the_physics_is_reached():
+    z, x = data()
+    report = kp.diagnose(linear_model(Offset(), {"t": 1.0}), z, x)
+    assert codes(report, "t")[0] == "disconnected"
+    assert (report["t"].reached, report["t"].trainable) == (1, 3)
+
+
+def test_numpy_on_a_symbolic_tensor_is_the_clear_error_of_the_layer():
+    z, x = data()
+    model = linear_model(lambda z, x: ops.convert_to_tensor(np.exp(x)), {"t": 1.0})
+    with pytest.raises(TypeError, match=r"calls NumPy[\s\S]*keras.ops.exp"):
+        kp.diagnose(model, z, x)
+    model.compile("sgd", "mse", run_eagerly=True)
+    assert "disconnected" in codes(kp.diagnose(model, z, x))
+
+
+@pytest.mark.parametrize(
+    ("physics", "raised"),
+    [
+        (lambda z, x: 1.0 + ops.relu(x - 100.0), True),
+        (lambda z, x: x - x + z[:, :2], True),
+        (lambda z, x: ops.relu(x - 100.0), False),  # An inequality that holds.
+        (lambda z, x: 1.0 + 1e-6 * x, False),
+    ],
+)
+def test_zero_gradient(physics, raised):
+    z, x = data()
+    report = kp.diagnose(linear_model(physics, {"t": 1.0}), z, x)
+    assert ("zero-gradient" in codes(report)) == raised
+    assert "disconnected" not in codes(report)
+    assert not raised or "at-floor" not in codes(report)
+
+
+def model_of_two(physics_of_both=None, physics_of_a=None):
+    inputs = keras.Input((3,))
+    trunk = keras.layers.Dense(4, name="trunk")(inputs)
+    outputs = {name: keras.layers.Dense(2, name=name)(trunk) for name in ("a", "b")}
+    if physics_of_both is not None:
+        outputs = kp.PhysicsRegularization(physics_of_both, {"t": 1.0})(inputs, outputs)
+    else:
+        layer = kp.PhysicsRegularization(physics_of_a, {"t": 1.0})
+        outputs["a"] = layer(inputs, outputs["a"])
+    model = kp.PhysicsModel(inputs, outputs)
+    model.compile("sgd", {"a": "mse", "b": "mse"})
+    return model
+
+
+def test_partly_connected():
+    z, x = data()
+    labels = {"a": x, "b": x}
+    report = kp.diagnose(model_of_two(lambda z, x: x["a"] - z[:, :2]), z, labels)
+    finding = next(f for f in report.findings if f.code == "partly-connected")
+    assert "reaches 4 of 6" in finding.message
+    assert "b/kernel, b/bias" in finding.message
+    near = [
+        model_of_two(lambda z, x: x["a"] - x["b"]),
+        model_of_two(physics_of_a=lambda z, x: x - z[:, :2]),
+    ]
+    assert all("partly-connected" not in codes(kp.diagnose(m, z, labels)) for m in near)
+
+
+# Where does the term stand?
+
+
+def shifted(offset=0.0, third=0.0, weight=1.0, **kwargs):
+    """Predicts the first two inputs and `offset`; the physics says that `x` is the first two."""
+    model = linear_model(lambda z, x: x - z[:, :2], {"t": weight}, **kwargs)
+    kernel = np.vstack([np.eye(2), np.full((1, 2), third)])
+    model.trainable_variables[0].assign(kernel)
+    model.trainable_variables[1].assign(np.full(2, offset))
+    return model
+
+
+def rows(third=0.0, noise=0.1, offset=0.0, count=400):
+    z = np.random.default_rng(1).normal(size=(count, 3)).astype("float32")
+    z[:, 2] = third * NOISE[:count, 0]
+    return z, z[:, :2] + noise * NOISE[:count] + np.float32(offset)
+
+
+PLACES = {
+    "at": (0.095, ["at-floor"]),
+    "just below": (0.08, ["at-floor"]),
+    "just above": (0.13, []),
+    "far above": (1.0, []),
+    "below": (0.05, ["below-floor"]),
+}
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_against_the_floor(place, held_out):
+    offset, expected = PLACES[place]
+    z, x = rows()
+    report = kp.diagnose(shifted(offset), z, x, validation_data=(z, x) if held_out else None)
+    assert [c for c in codes(report) if "floor" in c or c == "memorised"] == expected
+    assert report["t"].floor == pytest.approx(0.01, rel=1e-4)
+
+
+def test_the_sentence_holds_the_numbers():
+    report = kp.diagnose(shifted(0.095), *rows())
+    finding = next(f for f in report.findings if f.code == "at-floor")
+    assert "0.00903 against 0.01 at the labels on the given rows" in finding.message
+    assert "validation_data" in finding.cure
+
+
+def test_a_floor_near_zero_means_that_physics_and_labels_agree():
+    z, x = rows(noise=1e-4)  # A floor of 1e-8.
+    for offset in (1e-4, 5e-4, 1e-2):
+        report = kp.diagnose(shifted(offset), z, x, validation_data=(z, x))
+        assert not {"at-floor", "below-floor", "memorised"} & set(codes(report))
+
+
+def test_memorised():
+    z, x = rows()
+    far, near = rows(third=1.0), rows(third=0.15)
+    model = shifted(0.095, third=1.0)
+    report = kp.diagnose(model, z, x, validation_data=far)
+    assert codes(report, "t")[0] == "memorised"
+    assert "on the held-out rows" in report.findings[0].message
+    assert "memorised" not in codes(kp.diagnose(model, z, x, validation_data=near))
+    assert "memorised" not in codes(kp.diagnose(shifted(0.5, 1.0), z, x, validation_data=far))
+
+
+def test_memorised_at_a_floor_near_zero():
+    z, x = rows(noise=1e-5)
+    report = kp.diagnose(shifted(1e-4, 1.0), z, x, validation_data=rows(third=1.0, noise=1e-5))
+    assert "memorised" in codes(report)
+
+
+def test_heavy_tails_are_judged_by_mean_and_median():
+    z, x = rows(noise=0.0)
+    x[:4] += 1.0  # One row in a hundred makes the floor of 0.01; the median floor is 0.
+    report = kp.diagnose(shifted(0.095), z, x)
+    assert report["t"].labels.median == 0.0
+    assert not {"at-floor", "below-floor"} & set(codes(report))
+    assert "below-floor" not in codes(kp.diagnose(shifted(1e-4), z, x))
+
+
+@pytest.mark.parametrize(
+    ("offset", "count", "raised"),
+    [(0.05, 400, True), (-0.05, 400, True), (0.02, 400, False), (0.05, 20, False)],
+)
+def test_biased(offset, count, raised):
+    z, x = rows(offset=offset, count=count)
+    report = kp.diagnose(shifted(0.3), z, x)
+    assert ("biased" in codes(report)) == raised
+    if raised:
+        finding = next(f for f in report.findings if f.code == "biased")
+        assert f"{offset:+.3g} with sd 0.1" in finding.message
+        assert "over 400 values" in finding.message
+
+
+def test_a_residual_that_ignores_the_labels_says_nothing_of_them():
+    z, x = data()
+    report = kp.diagnose(
+        linear_model(lambda z, x: ops.convert_to_tensor(OUTSIDE) + 5, {"t": 1.0}),
+        z,
+        x,
+        batch_size=70,
+    )
+    assert codes(report) == ["disconnected"]
+    stopped = linear_model(lambda z, x: ops.stop_gradient(x) + 5, {"t": 1.0})
+    assert codes(kp.diagnose(stopped, z, x)) == ["disconnected", "biased"]
+
+
+def test_a_component_without_residual_is_not_biased():
+    def physics(z, x):
+        return ops.stack([x[:, 0] - z[:, 0], 1e-4 + 0 * x[:, 1]], axis=-1)
+
+    z, x = rows(offset=0.05)
+    report = kp.diagnose(linear_model(physics, {"t": 1.0}), z, x)
+    (finding,) = (f for f in report.findings if f.code == "biased")
+    assert "in component 0" in finding.message
+    assert "in component 1" not in finding.message
+
+
+def test_a_constant_residual_is_biased():
+    z, x = rows(noise=0.0, offset=0.5)
+    report = kp.diagnose(shifted(0.3), z, x)
+    assert "biased" in codes(report)
+    assert min(report["t"].bias) > 1e3
+
+
+# Does it fight the data, and how hard?
+
+
+def constant(prediction, physics, terms):
+    """Predicts a constant: gradients reach the bias alone."""
+    model = linear_model(physics, terms)
+    model.trainable_variables[0].assign(np.zeros((3, 2)))
+    model.trainable_variables[1].assign(prediction)
+    return model
+
+
+def on_ones(model, **kwargs):
+    return kp.diagnose(model, np.zeros((8, 3)), np.ones((8, 2)), **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("weight", "sign", "expected"),
+    [
+        # Data pull to 1, the term to -1 (3 times as hard), from 0.5.
+        (1.0, 1, [("conflict", "warning")]),
+        (0.05, 1, [("conflict", "warning")]),
+        (0.03, 1, []),  # Too weak to matter.
+        (1 / 3, 1, [("conflict", "info")]),  # They cancel: a compromise.
+        (0.0, 1, []),
+        (1.0, -1, []),  # The term pulls to 1 as well.
+    ],
+)
+def test_conflict_with_the_data(weight, sign, expected):
+    model = constant([0.5, 0.5], lambda z, x: x + sign, {"t": weight})
+    report = on_ones(model)
+    found = [(f.code, f.severity) for f in report.findings if f.code == "conflict"]
+    assert found == expected
+    assert report["t"].grad_cosine == pytest.approx(-sign)
+    assert report["t"].grad_ratio == pytest.approx(weight * (3 if sign > 0 else 1))
+
+
+@pytest.mark.parametrize(
+    ("second", "weights", "raised"),
+    [
+        (lambda x: x[:, 0] - 1, (1.0, 1.0), True),
+        (lambda x: x[:, 0] - 1, (1.0, 0.0), False),
+        (lambda x: x[:, 0] - 1, (1.0, 0.01), False),
+        (lambda x: x[:, 1] - 1, (1.0, 1.0), False),  # Another component.
+    ],
+)
+def test_conflict_between_terms(second, weights, raised):
+    def physics(z, x):
+        return {"a": x[:, 0] + 1, "b": second(x)}
+
+    model = constant([0.5, 0.5], physics, dict(zip("ab", weights, strict=True)))
+    found = [f for f in on_ones(model).findings if "pulls against 'a'" in f.message]
+    assert bool(found) == raised
+    assert all((f.code, f.term) == ("conflict", "b") for f in found)
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [(20.0, "dominates"), (9.0, None), (2e-3, None), (5e-4, "negligible"), (0.0, None)],
+)
+def test_dominates_and_negligible(weight, expected):
+    model = constant([0.5, 0.5], lambda z, x: x - 1, {"t": weight})
+    report = on_ones(model)
+    assert [c for c in codes(report) if c in ("dominates", "negligible")] == (
+        [expected] if expected else []
+    )
+    if expected == "dominates":
+        assert "20 times" in only(report).message
+        assert "about 1.0e+00" in only(report).cure
+
+
+def test_weight_0_says_nothing_of_weights():
+    z, x = rows(offset=0.3)
+    report = kp.diagnose(shifted(0.01, weight=0.0), z, x, validation_data=(z, x))
+    assert codes(report) == ["biased"]
+
+
+# Is it finite?
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_non_finite_rows_and_components_are_named(weight):
+    z, x = data()
+    z[:, 0] = 1.0
+    z[[3, 41], 0] = -1.0
+
+    def physics(z, x):
+        return ops.stack([x[:, 0], x[:, 1] + ops.log(z[:, 0])], axis=-1)
+
+    report = kp.diagnose(linear_model(physics, {"t": weight}), z, x, max_samples=60)
+    chosen = [n for n in (3, 41) if n in np.sort(np.random.default_rng(0).choice(70, 60, False))]
+    assert chosen
+    first = report.findings[0]
+    assert (first.code, first.severity) == ("non-finite", "error" if weight else "warning")
+    named = ", ".join(map(str, chosen))
+    assert f"{len(chosen)} row(s) are not finite in component 1 (rows {named})" in first.message
+    assert ("At weight 0" in first.message) == (not weight)
+    assert not report["t"].finite
+
+
+def test_non_finite_gradient_of_a_finite_loss():
+    model = constant([0.0, 0.0], lambda z, x: ops.sqrt(ops.abs(x)) + 1, {"t": 1.0})
+    finding = on_ones(model).findings[0]
+    assert finding.code == "non-finite"
+    assert "loss of 't' is finite (1), but its gradient is not" in finding.message
+    near = constant([1e-6, 1e-6], lambda z, x: ops.sqrt(ops.abs(x)) + 1, {"t": 1.0})
+    assert "non-finite" not in codes(on_ones(near))
+
+
+def test_non_finite_at_the_labels_only():
+    model = constant([0.5, 0.5], lambda z, x: ops.log(x), {"t": 1.0})
+    report = kp.diagnose(model, np.zeros((8, 3)), np.zeros((8, 2)))
+    message = next(f.message for f in report.findings if f.code == "non-finite")
+    assert message.startswith("The loss of 't' at the labels is inf: 8 row(s)")
+    assert report["t"].grad_norm > 0
+
+
+def test_non_finite_held_out_rows():
+    z, x = data()
+    model = linear_model(lambda z, x: x + ops.log(z[:, :1]), {"t": 1.0})
+    report = kp.diagnose(model, np.abs(z), x, validation_data=(-np.abs(z), x))
+    assert "on the held-out rows is nan: 70 row(s)" in report.findings[0].message
+
+
+def test_non_finite_data_loss():
+    z, x = data()
+    x[3] = np.nan
+    report = kp.diagnose(linear_model(lambda z, x: x - z[:, :2], {"t": 1.0}), z, x)
+    assert (report.findings[0].code, report.findings[0].term) == ("non-finite", "data")
+
+
+# And where there is nothing.
+
+
+def test_a_healthy_model_gets_a_clean_bill():
+    z, x = rows()
+    report = kp.diagnose(shifted(0.2, weight=0.5), z, x, validation_data=rows(count=300))
+    assert report.findings == ()
+    assert str(report).endswith("none fights the data.")
+
+
+def test_a_perfect_model_gets_a_clean_bill():
+    z, x = rows(noise=0.0)
+    report = kp.diagnose(shifted(0.0), z, x, validation_data=(z, x))
+    assert report.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ({"floor_factor": 1.0 - 1e-9}, "at-floor"),
+        ({"floor_tolerance": 1.0}, "at-floor"),
+        ({"bias_ratio": 0.6}, "biased"),
+        ({"bias_z": 20.0}, "biased"),
+    ],
+)
+def test_thresholds_can_be_changed(limits, code):
+    z, x = rows(offset=0.05)
+    model = shifted(0.11)
+    assert code in codes(kp.diagnose(model, z, x))
+    assert code not in codes(kp.diagnose(model, z, x, thresholds=kp.Thresholds(**limits)))
+
+
+def test_findings_come_by_severity():
+    def physics(z, x):
+        return {"a": x - z[:, :2] - 0.001 * z[:, :1], "b": ops.stop_gradient(x)}
+
+    z, x = rows(offset=0.05)
+    model = linear_model(physics, {"a": 1e-6, "b": 1.0})
+    report = kp.diagnose(model, z, x)
+    order = [("error", "warning", "info").index(f.severity) for f in report.findings]
+    assert order == sorted(order)
+    assert set(order) == {0, 1, 2}
