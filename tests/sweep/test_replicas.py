@@ -117,6 +117,7 @@ def test_groups_and_programs_give_the_same(monkeypatch):
         np.testing.assert_allclose(split.history[key], values, rtol=1e-5, err_msg=key)
 
 
+@pytest.mark.slow
 def test_many_epochs_in_calls_of_some(one_program, monkeypatch):
     model = models.mlp()
     _, whole = fit(model, epochs=7)
@@ -140,6 +141,7 @@ def test_too_little_memory_halves_the_programs(one_program, monkeypatch):
     assert "1 program of 2, 2 groups" in history.engine
 
 
+@pytest.mark.slow
 def test_programs_are_as_large_as_the_free_memory_allows(one_program, monkeypatch):
     monkeypatch.setattr("keras_physreg.sweep.replicas.memory.free_memory", lambda: 80_000)
     _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])

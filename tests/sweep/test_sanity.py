@@ -100,6 +100,7 @@ def test_too_large_a_weight_diverges(one_program):
     assert verdict.hurts_from == 1e20
 
 
+@pytest.mark.slow
 def test_null_trainings_give_a_false_verdict_in_at_most_five_percent(one_program):
     """All replicas have weight 0 and seeds of their own: what differs is chance."""
     weights, seeds, repeats = 3, 6, 50
@@ -120,6 +121,7 @@ def test_extends_while_the_last_weight_is_best(one_program):
     assert result.verdicts["law"].best_weight == 1.0
 
 
+@pytest.mark.slow
 def test_others_at_zero_or_best(one_program):
     model = linear(terms=("law", "again"))
     zero = sweep(model, weights=[1.0, 10.0])
@@ -131,6 +133,7 @@ def test_others_at_zero_or_best(one_program):
     assert ratio.mean() < 0.7  # Its baseline has the other term at its best weight.
 
 
+@pytest.mark.slow
 def test_score_at_the_last_epoch(one_program):
     best, last = (sweep(linear(), weights=[0.1], score=score) for score in ("best", "last"))
     scores = [r.terms["law"].measured["score"] for r in (best, last)]
@@ -138,6 +141,7 @@ def test_score_at_the_last_epoch(one_program):
     assert np.any(scores[0] < scores[1])
 
 
+@pytest.mark.slow
 def test_plain_model_with_a_metric(one_program):
     model = models.plain()
     data = models.mlp_data()
