@@ -67,7 +67,12 @@ def check(build, data, expected, compared=(2,), **trainer):
     return history
 
 
-@pytest.mark.parametrize("kind", KINDS)
+SLOW = {"constraint, clipnorm, AdamW", "plain model"}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in KINDS]
+)
 def test_replicas_equal_fit(kind, one_program):
     check(*KINDS[kind])
 

@@ -128,6 +128,7 @@ def test_many_epochs_in_calls_of_some(one_program, monkeypatch):
         np.testing.assert_allclose(parts.history[key], values, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_too_little_memory_halves_the_programs(one_program, monkeypatch):
     load = Program.load
 
@@ -257,6 +258,7 @@ def test_bad_input(model, arguments, error, message):
         )
 
 
+@pytest.mark.slow
 def test_random_physics_with_a_generator_of_its_own_serves(one_program):
     class Noise(keras.layers.Layer):
         def __init__(self):
