@@ -13,7 +13,7 @@ from keras_physreg.diagnosis.conflicts import conflicts
 from keras_physreg.diagnosis.connections import connection
 from keras_physreg.diagnosis.finding import SEVERITIES, Finding
 from keras_physreg.diagnosis.gradients import DATA, GradientMeter, Gradients
-from keras_physreg.diagnosis.rows import check_count, choose_rows
+from keras_physreg.diagnosis.rows import Rows, check_count, choose_rows
 from keras_physreg.diagnosis.rules import term_findings
 from keras_physreg.diagnosis.statistics import Measurement, measure
 from keras_physreg.diagnosis.term import TermDiagnosis
@@ -157,7 +157,8 @@ def diagnose(
     check_count("batch_size", batch_size)
     limits = Thresholds() if thresholds is None else thresholds
     meter = GradientMeter(model, training, in_full=True)
-    seen = measure(meter, choose_rows(x, y, sample_weight, max_samples), batch_size)
+    chosen = choose_rows(x, y, sample_weight, max_samples)
+    seen = measure(meter, chosen, batch_size)
     held_out = _held_out(model, validation_data, max_samples, batch_size)
     gradients = meter.result()
     layers = find_terms(model)
@@ -165,7 +166,7 @@ def diagnose(
         _row(model, layer, name, seen, held_out, gradients, meter.notes.get(name))
         for name, layer in layers.items()
     )
-    found = [*_data_findings(seen.data_loss, gradients)]
+    found = [*_weightless(chosen), *_data_findings(seen.data_loss, gradients)]
     found += [finding for row in rows for finding in term_findings(row, limits)]
     found += conflicts(rows, gradients, limits)
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
@@ -241,6 +242,22 @@ def _row(
         val_labels=held_out.at_labels.get(name),
         note=note,
     )
+
+
+def _weightless(rows: Rows) -> list[Finding]:
+    weights = [w for w in keras.tree.flatten(rows.sample_weight) if w is not None]
+    if not weights or any(w[rows.numbers].any() for w in weights):
+        return []
+    return [
+        Finding(
+            "weightless",
+            "warning",
+            DATA,
+            f"All {len(rows.numbers)} rows have `sample_weight` 0: the data loss, and each term "
+            "that compares with the label, is 0 whatever the model predicts.",
+            "Give rows whose labels count, or leave `sample_weight` out.",
+        )
+    ]
 
 
 def _data_findings(loss: float | None, gradients: Gradients) -> list[Finding]:

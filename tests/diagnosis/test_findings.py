@@ -455,3 +455,45 @@ def test_findings_come_by_severity():
     order = [("error", "warning", "info").index(f.severity) for f in report.findings]
     assert order == sorted(order)
     assert set(order) == {0, 1, 2}
+
+
+def test_no_clean_bill_for_what_was_not_measured():
+    z, x = rows()
+    model = shifted(0.2, weight=0.5)
+    assert str(kp.diagnose(model, z)).endswith("the notes say what could not.")
+    with_label = linear_model(lambda z, x: x, [kp.PhysicsTerm("t", "target")])
+    assert str(kp.diagnose(with_label, z)).endswith("the notes say what could not.")
+    model.trainable = False
+    text = str(kp.diagnose(model, z, x))
+    assert text.endswith("the notes say what could not.")
+    assert "no trainable variables" in text
+    assert "No data loss" not in text
+    assert "the notes say what could not." in kp.diagnose(model, z, x)._repr_html_()
+
+
+def test_rows_that_all_weigh_nothing():
+    z, x = data()
+    model = linear_model(lambda z, x: x, [kp.PhysicsTerm("t", "target")])
+    report = kp.diagnose(model, z, x, sample_weight=np.zeros(len(z)))
+    assert codes(report) == ["weightless"]
+    some = np.r_[np.zeros(len(z) - 1), 1.0]
+    assert "weightless" not in codes(kp.diagnose(model, z, x, sample_weight=some))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_term_that_is_not_finite_hides_no_conflict_of_others(weight):
+    def physics(z, x):
+        return {"a": x[:, 0] + 1, "b": ops.log(x[:, 1] - 2)}
+
+    report = on_ones(constant([0.5, 0.5], physics, {"a": 1.0, "b": weight}))
+    assert [f.severity for f in report.findings if f.code == "conflict"] == ["warning"]
+    assert "non-finite" in codes(report, "b")
+
+
+def test_the_table_shows_the_component_of_the_largest_bias():
+    z, x = rows()
+    x += np.array([0.2, 0.05], "float32")
+    x[:, 0] += 9 * NOISE[:, 0]
+    report = kp.diagnose(shifted(0.3), z, x)
+    assert abs(report["t"].labels.mean[0]) > abs(report["t"].labels.mean[1])
+    assert "+0.50 [1]" in str(report)
