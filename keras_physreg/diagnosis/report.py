@@ -67,13 +67,16 @@ class Diagnosis:
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as plain Python types, ready for JSON.
 
+        Numbers that are NaN or infinite become `None`, as JSON has none; `"finite"` and the
+        findings tell of them.
+
         Returns:
             A dict. `"terms"` is a list of dicts with the keys `term, loss, weight, floor, val_loss,
             val_floor, bias, grad_norm, grad_ratio, grad_cosine, reached, trainable, finite`;
             `"findings"` one with `code, severity, term, message, cure`; `"gramian"` holds the inner
             products of the gradients, rows and columns named by `"names"`.
         """
-        return {
+        found = {
             "model": self.model,
             "rows": self.rows,
             "val_rows": self.val_rows,
@@ -85,6 +88,7 @@ class Diagnosis:
             "gramian": self.gradients.gramian.tolist(),
             "thresholds": dataclasses.asdict(self.thresholds),
         }
+        return _finite_or_none(found)
 
     def plot(self) -> Figure:
         """Draws weighted gradient norms, cosines, and losses against their floors.
@@ -113,7 +117,8 @@ def diagnose(
 ) -> Diagnosis:
     """Measures what each physics term does to a model, and says what is wrong with it.
 
-    Gradients are those of the *unweighted* losses, so that a term at weight 0 is seen too. The
+    Gradients are those of the *unweighted* losses, so that a term at weight 0 is seen too, by all
+    trainable variables: ratio and cosine include the trainable constants of a physics layer. The
     floor of a term is its loss when the labels stand in for the prediction. Weights, optimizer,
     metrics, random state and `model.losses` stay as they are: training goes on bit for bit as it
     would have. The cosine between gradients as a measure of conflict is that of Yu et al.,
@@ -139,7 +144,8 @@ def diagnose(
         A `Diagnosis`: `print` it, look into `findings`, `to_dict()` or `plot()`.
 
     Raises:
-        TypeError: If `model` is no Keras model, or the physics cannot run in a compiled step.
+        TypeError: If `model` is no Keras model, `thresholds` no `Thresholds`, or the physics
+            cannot run in a compiled step.
         ValueError: If the model has no physics terms or is not built, or the data do not fit.
 
     Example:
@@ -156,6 +162,11 @@ def diagnose(
     _check_model(model)
     check_count("batch_size", batch_size)
     limits = Thresholds() if thresholds is None else thresholds
+    if not isinstance(limits, Thresholds):
+        raise TypeError(
+            "`thresholds` must be a `keras_physreg.Thresholds`. "
+            f"Received: thresholds={thresholds!r} (of type {type(thresholds)})"
+        )
     meter = GradientMeter(model, training, in_full=True)
     chosen = choose_rows(x, y, sample_weight, max_samples)
     seen = measure(meter, chosen, batch_size)
@@ -181,6 +192,14 @@ def diagnose(
         gradients=gradients,
         thresholds=limits,
     )
+
+
+def _finite_or_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite_or_none(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite_or_none(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _check_model(model: Any) -> None:

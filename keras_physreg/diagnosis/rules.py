@@ -75,15 +75,20 @@ def _zero_gradient(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
 
 
 def _partly_connected(row: TermDiagnosis) -> Iterator[Finding]:
-    missing = row.connection.missing
+    missing, idle = row.connection.missing, row.connection.idle
+    said = []
     if missing:
+        said.append(f"{len(missing)} of those that feed its prediction are not reached: ")
+        said[-1] += _listed(missing)
+    if idle:
+        said.append(f"in {len(idle)} of those it is exactly 0 on these rows: {_listed(idle)}")
+    if said:
         yield Finding(
             "partly-connected",
             "warning",
             row.term,
             f"The gradient of '{row.term}' reaches {row.reached} of {row.trainable} trainable "
-            f"variables; {len(missing)} of those that feed its prediction are not reached: "
-            f"{_listed(missing)}.",
+            f"variables; {', and '.join(said)}.",
             "Use the parts of the prediction that come from them, or look for a `stop_gradient` on "
             "the way; if the physics is not about them, leave them out of its `prediction`.",
         )

@@ -161,6 +161,27 @@ def test_partly_connected():
     assert all("partly-connected" not in codes(kp.diagnose(m, z, labels)) for m in near)
 
 
+def model_of_parts(physics, loss="mse"):
+    """Its prediction is put together from that of two layers, a column each."""
+    inputs = keras.Input((3,))
+    parts = [keras.layers.Dense(1, name=name)(inputs) for name in "uv"]
+    layer = kp.PhysicsRegularization(physics, {"t": 1.0})
+    model = kp.PhysicsModel(inputs, layer(inputs, keras.layers.Concatenate()(parts)))
+    model.compile("sgd", loss)
+    return model
+
+
+@pytest.mark.parametrize("loss", ["mse", None])
+def test_partly_connected_by_an_index(loss):
+    z, x = data()
+    report = kp.diagnose(model_of_parts(lambda z, p: p[:, :1] - z[:, :1], loss), z, x)
+    finding = next(f for f in report.findings if f.code == "partly-connected")
+    assert "in 2 of those it is exactly 0 on these rows: v/kernel, v/bias." in finding.message
+    near = [lambda z, p: p - z[:, :2], lambda z, p: ops.relu(p - 100.0)]
+    for physics in near:
+        assert "partly-connected" not in codes(kp.diagnose(model_of_parts(physics, loss), z, x))
+
+
 # Where does the term stand?
 
 
