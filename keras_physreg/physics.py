@@ -141,9 +141,9 @@ def _checked(output: Any, name: str, where: str) -> Any:
         output = ops.convert_to_tensor(output)
     if not ops.is_tensor(output):
         raise TypeError(
-            f"{where} returned no tensor for term '{name}', but {output!r} (of type "
-            f"{type(output)}). A NumPy array or Python number carries no gradient: compute it from "
-            "the prediction with `keras.ops`."
+            f"{where} returned no tensor for term '{name}', but {_shown(output)} "
+            f"(of type {type(output)}). A NumPy array or Python number carries no gradient: "
+            "compute it from the prediction with `keras.ops`."
         )
     if not _is_float(_dtype(output)):
         raise TypeError(
@@ -190,6 +190,12 @@ def _is_of_numpy(error: Exception) -> bool:
     if isinstance(error, NotImplementedError):
         return "numpy" in text.lower()
     return isinstance(error, AttributeError) and "has no attribute 'numpy'" in text
+
+
+def _shown(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
+    return repr(value)
 
 
 def _dtype(value: Any) -> str:

@@ -43,7 +43,12 @@ PHYSICS = {
     ),
     "a boolean": (lambda z, x: x > 0, ONE, TypeError, ["dtype bool", "without a cast"]),
     "a number": (lambda z, x: 1.0, ONE, TypeError, ["no tensor", "float"]),
-    "an array": (lambda z, x: np.ones(2), ONE, TypeError, ["no tensor", "ndarray", "keras.ops"]),
+    "an array": (
+        lambda z, x: np.ones(2),
+        ONE,
+        TypeError,
+        ["no tensor", "array of shape (2,) and dtype float64", "ndarray", "keras.ops"],
+    ),
     "(N,) for (N, 2)": (
         lambda z, x: x[:, 0],
         ONE,

@@ -77,22 +77,27 @@ class GradientMonitor(keras.callbacks.Callback):
         self.rows: Rows = choose_rows(x, y, sample_weight, max_samples)
         self.epochs: list[int] = []
         self.history: dict[str, list[float]] = {}
+        self._first_epoch: int | None = None
         self._meter: GradientMeter | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Prepares the measurement of the model that trains."""
+        """Finds the terms on the model that trains."""
         if not find_terms(self.model):
             raise ValueError(
                 f"GradientMonitor: model '{self.model.name}' has no physics terms. Call a "
                 "`keras_physreg.PhysicsRegularization` layer in it."
             )
         self.epochs, self.history = [], {}
-        self._meter = GradientMeter(self.model, self.training)
+        self._first_epoch, self._meter = None, None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures, and adds to the logs."""
-        if self._meter is None or epoch % self.every:
+        if self._first_epoch is None:
+            self._first_epoch = epoch
+        if (epoch - self._first_epoch) % self.every:
             return
+        if self._meter is None:  # Not before the first step: it may build the model.
+            self._meter = GradientMeter(self.model, self.training)
         gradients = self._measure(self._meter)
         if not self.epochs:
             self._warn_of_disconnected(gradients, self._meter.notes)

@@ -22,11 +22,13 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
 
     Args:
         restore_weights: Whether the model and its optimizer go back to the last step after which
-            all losses and weights were finite. This keeps a copy of both, renewed at each step.
+            all losses and weights were finite. This keeps a copy of both, renewed at each step;
+            of a model that is built by its first step, from the end of that step on.
 
     Attributes:
         stopped_term: Name of the term that stopped the training; `"data"` where it was none of
-            them; `None` while nothing has.
+            them; `None` while nothing has, and where the terms and the data loss failed at once,
+            so that none is to blame alone.
         stopped_epoch: The epoch in which it did, counted from 0.
         stopped_batch: The batch in which it did, counted from 0.
 
@@ -70,9 +72,12 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
                 f"TerminateOnNonFinite: model '{self.model.name}' has no physics terms. Use "
                 "`keras.callbacks.TerminateOnNaN`, or call a `PhysicsRegularization` layer in it."
             )
-        if self.restore_weights and not self.model.optimizer.built:
-            self.model.optimizer.build(self.model.trainable_variables)
-        self._keep_copies()
+        self._copies = []
+        # The first step builds what is not built yet; the optimizer is built after it, and once.
+        if self.restore_weights and _is_built(self.model):
+            if not self.model.optimizer.built:
+                self.model.optimizer.build(self.model.trainable_variables)
+            self._keep_copies()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the epoch; its means begin anew."""
@@ -93,7 +98,8 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         # A mean stays NaN for the rest of the epoch: it may be from the time at weight 0.
         live = [name for name in bad if weights[name] and name not in self._excused]
         if live or not total_is_finite:
-            self._stop(batch, live, bad, values, weights)
+            data_loss = float(logs.get("data_loss", 0.0 if len(bad) < len(values) else math.nan))
+            self._stop(batch, live, bad, values, weights, math.isfinite(data_loss))
             return
         for name in bad:
             if name not in self._reported:
@@ -117,19 +123,29 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         bad: list[str],
         values: dict[str, float],
         weights: dict[str, float],
+        data_is_finite: bool,
     ) -> None:
         to_blame = live or [name for name in bad if weights[name]]
-        self.stopped_term = to_blame[0] if to_blame else "data"
         self.stopped_epoch, self.stopped_batch = self._epoch, batch
         said = [self._what(name, batch, values, weights) for name in to_blame]
-        if not said:
+        if to_blame and data_is_finite:
+            self.stopped_term = to_blame[0]
+        elif to_blame:
+            self.stopped_term = None
+            said.append(
+                "All losses failed at once: the weights, the inputs or the labels are not finite. "
+                "Look at the step before, whose derivative may have been infinite, and at the rows "
+                "of this batch; `keras_physreg.diagnose` names them."
+            )
+        else:
+            self.stopped_term = "data"
             said = [
                 f"The loss is not finite at epoch {self._epoch}, batch {batch}, and no term of a "
                 "weight above 0 is to blame: look at the data loss."
             ]
         self.model.stop_training = True
         restored = ""
-        if self.restore_weights:
+        if self._copies:
             for variable, value in self._copies:
                 variable.assign(value)
             restored = " The model and its optimizer are back at the last finite step."
@@ -154,3 +170,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         if all(bool(ops.all(ops.isfinite(weight))) for weight in self.model.trainable_weights):
             variables = [*self.model.weights, *self.model.optimizer.variables]
             self._copies = [(v, ops.copy(v)) for v in variables]
+
+
+def _is_built(model: keras.Model) -> bool:
+    return model.built and all(layer.built for layer in model.layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,14 +18,14 @@ def conflicts(
     rows: Sequence[TermDiagnosis], gradients: Gradients, limits: Thresholds
 ) -> Iterator[Finding]:
     """Yields a finding for each pair of gradients, both of some weight, that fight."""
-    if not np.isfinite(gradients.gramian).all():
-        return
-    weights = {DATA: 1.0, **{row.term: row.weight for row in rows}}
-    norms = {name: weights[name] * (gradients.norm(name) or 0.0) for name in weights}
+    weights = {DATA: 1.0, **{row.term: row.weight for row in rows if row.weight}}
+    norms = {name: weight * (gradients.norm(name) or 0.0) for name, weight in weights.items()}
+    # A gradient that is not finite fights nobody, and hides no fight of the others.
+    weights = {n: weight for n, weight in weights.items() if norms[n] and math.isfinite(norms[n])}
     balanced = _balanced(weights, gradients, limits)
     for a, b in itertools.combinations(weights, 2):
         cosine = gradients.cosine(a, b)
-        if cosine is None or cosine > limits.conflict_cosine or not norms[a] or not norms[b]:
+        if cosine is None or cosine > limits.conflict_cosine:
             continue
         ratio = norms[b] / norms[a]
         if ratio >= limits.conflict_ratio and (a == DATA or 1 / ratio >= limits.conflict_ratio):
@@ -37,8 +38,9 @@ def conflicts(
 
 def _balanced(weights: dict[str, float], gradients: Gradients, limits: Thresholds) -> bool:
     """Says whether the weighted gradients cancel, as they do at an optimum of the total loss."""
-    factors = np.array([weights[name] for name in gradients.names])
-    total = float(np.sqrt(max(factors @ gradients.gramian @ factors, 0.0)))
+    at = [gradients.names.index(name) for name in weights]
+    factors, gramian = np.array([*weights.values()]), gradients.gramian[np.ix_(at, at)]
+    total = float(np.sqrt(max(factors @ gramian @ factors, 0.0)))
     return total <= limits.balance * (gradients.norm(DATA) or 0.0)
 
 

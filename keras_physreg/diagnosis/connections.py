@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 
-from keras_physreg.diagnosis.gradients import Gradients
+from keras_physreg.diagnosis.gradients import DATA, Gradients
 from keras_physreg.layers import PhysicsRegularization
 
 
@@ -18,12 +19,15 @@ class Connection:
         arrives: Whether it reaches the network, not the physics' own constants alone.
         cut_before: Whether the prediction that the physics takes has no gradient either.
         missing: Paths of variables that feed the prediction in the physics and are not reached.
+        idle: Paths of those that are reached by a gradient of exactly 0, where that of other
+            variables, and that of the data loss, is not.
         reason: Why there is no gradient, in TensorFlow's words, where it gave any.
     """
 
     arrives: bool
     cut_before: bool
     missing: tuple[str, ...]
+    idle: tuple[str, ...]
     reason: str | None
 
 
@@ -36,13 +40,27 @@ def connection(
     # By identity: two variables may share a path.
     reached = {id(variable) for variable, is_reached in connected if is_reached}
     network = _ids(model) - constants or constants
-    missing = (_feeding(model, layer) & network) - reached
+    feeding = _feeding(model, layer) & network
+    missing, idle = feeding - reached, feeding & reached & _idle(model, name, gradients)
     return Connection(
         arrives=bool(reached & network),
         cut_before=name in gradients.cut_before,
         missing=tuple(v.path for v in model.trainable_variables if id(v) in missing),
+        idle=tuple(v.path for v in model.trainable_variables if id(v) in idle),
         reason=gradients.reasons.get(name),
     )
+
+
+def _idle(model: keras.Model, name: str, gradients: Gradients) -> set[int]:
+    squares = np.diagonal(gradients.by_variable, axis1=1, axis2=2)
+    by_term = squares[:, gradients.names.index(name)]
+    if not by_term.any():
+        return set()
+    alive = squares[:, gradients.names.index(DATA)] != 0
+    if not any(gradients.connected[DATA]):
+        alive = np.ones_like(alive)
+    flags = zip(model.trainable_variables, (by_term == 0) & alive, strict=True)
+    return {id(variable) for variable, is_idle in flags if is_idle}
 
 
 def _feeding(model: keras.Model, layer: PhysicsRegularization) -> set[int]:

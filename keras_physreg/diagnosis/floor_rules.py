@@ -32,7 +32,7 @@ def floor_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
             "weight only pulls away from them; better physics or labels would lower the floor."
             f"{unseen if len(places) == 1 else ''}",
         )
-    elif len(places) == 2 and here.loss <= limits.floor_factor * labels.loss + (
+    elif len(places) == 2 and here.trusted_loss <= limits.floor_factor * labels.loss + (
         limits.floor_tolerance
     ):
         yield from _memorised(row, places, limits)
@@ -59,7 +59,7 @@ def _memorised(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterat
             return True
         return value > limits.memorised_factor * floor + limits.floor_tolerance
 
-    if far(here.loss, labels.loss) and far(here.median, labels.median):
+    if far(here.trusted_loss, labels.loss) and far(here.median, labels.median):
         yield Finding(
             "memorised",
             "warning",
@@ -82,7 +82,7 @@ def _places(row: TermDiagnosis) -> Places:
 
 def _against_floor(here: Summary, labels: Summary, limits: Thresholds) -> str:
     """Says `"below"`, `"at"` or `"above"`; where mean and median differ, the higher one counts."""
-    pairs = [(here.loss, labels.loss)]
+    pairs = [(here.trusted_loss, labels.loss)]
     if here.median is not None and labels.median is not None:
         # Heavy tails: a few rows make the mean, and say little of the others.
         pairs.append((here.median, labels.median))
@@ -99,7 +99,8 @@ def _below(loss: float, floor: float, limits: Thresholds) -> bool:
 
 def _said(places: Places) -> str:
     return ", and ".join(
-        f"{here.loss:.3g} against {labels.loss:.3g} at the labels {where}{_medians(here, labels)}"
+        f"{here.trusted_loss:.3g} against {labels.loss:.3g} at the labels {where}"
+        f"{_medians(here, labels)}"
         for where, here, labels in places
     )
 

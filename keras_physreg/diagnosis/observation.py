@@ -97,7 +97,7 @@ def _observe_terms(
         seen.losses[name] = found[name]
         seen.predictions[name] = keras.tree.flatten(evaluation.prediction)
     if in_full:
-        seen.at_prediction.update(_compare_rows(evaluation, y, found))
+        seen.at_prediction.update(_compare_rows(evaluation, y, found, trusted_rows(sample_weight)))
 
 
 def _observe_labels(
@@ -107,6 +107,8 @@ def _observe_labels(
     names = [name for name in layer.term_names if name in seen.losses]
     if labels is None:
         why = "the labels have no part of the shape and place of what the physics takes"
+        if y is None and evaluation.targets is None:
+            why = "no labels were given"
         seen.notes.update(dict.fromkeys(names, f"no floor: {why}"))
         return
     try:
@@ -117,7 +119,8 @@ def _observe_labels(
         seen.notes.update(dict.fromkeys(names, f"no floor: {why}"))
         return
     found = {value.name: value.loss for value in values}
-    seen.at_labels.update(_compare_rows(there, y, found, trusted_rows(sample_weight)))
+    trusted = trusted_rows(sample_weight)
+    seen.at_labels.update(_compare_rows(there, y, found, trusted, at_labels=True))
 
 
 def trusted_rows(sample_weight: Any) -> Any:
@@ -128,23 +131,42 @@ def trusted_rows(sample_weight: Any) -> Any:
 
 
 def _compare_rows(
-    evaluation: Evaluation, y: Any, losses: dict[str, Any], trusted: Any = None
+    evaluation: Evaluation, y: Any, losses: dict[str, Any], trusted: Any, at_labels: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Returns per term its loss, its loss a row, which rows are finite, and residual moments."""
     compared = {}
+    # At the prediction, what happens in the rows without a label counts, too.
+    counted = trusted if at_labels else None
     for term in evaluation.layer.terms:
         if term.name in losses:
             output = evaluation.outputs[term.name]
             reference = term_reference(term, output, evaluation.roots(y))
             residual = _by_component(output - reference)
+            finite = ops.all(ops.isfinite(residual), axis=1)
+            if counted is not None:
+                finite = ops.logical_or(finite, ops.logical_not(counted)[:, None])
+            by_label = root(term.reference) == "target"
+            given = (evaluation.inputs, evaluation.roots(y)["target"] if by_label else None)
             compared[term.name] = {
                 "loss": losses[term.name],
                 "rows": row_losses(term, output, reference),
-                "trusted": None if root(term.reference) == "target" else trusted,
-                "finite": ops.all(ops.isfinite(residual), axis=1),
-                "moments": _moments(residual, trusted),
+                "trusted": None if by_label else trusted,
+                "finite": finite,
+                "given": _finite_rows((given, evaluation.prediction if at_labels else None)),
+                "moments": _moments(residual, counted),
             }
     return compared
+
+
+def _finite_rows(structure: Any) -> list[Any]:
+    """Returns which rows are finite, of each tensor in a structure."""
+    tensors = [ops.convert_to_tensor(t) for t in keras.tree.flatten(structure) if t is not None]
+    return [
+        ops.all(ops.isfinite(ops.reshape(tensor, (ops.shape(tensor)[0], -1))), axis=1)
+        for tensor in tensors
+        if len(tensor.shape)
+        and keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
+    ]
 
 
 def _by_component(residual: Any) -> Any:

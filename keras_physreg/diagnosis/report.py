@@ -13,7 +13,7 @@ from keras_physreg.diagnosis.conflicts import conflicts
 from keras_physreg.diagnosis.connections import connection
 from keras_physreg.diagnosis.finding import SEVERITIES, Finding
 from keras_physreg.diagnosis.gradients import DATA, GradientMeter, Gradients
-from keras_physreg.diagnosis.rows import check_count, choose_rows
+from keras_physreg.diagnosis.rows import Rows, check_count, choose_rows
 from keras_physreg.diagnosis.rules import term_findings
 from keras_physreg.diagnosis.statistics import Measurement, measure
 from keras_physreg.diagnosis.term import TermDiagnosis
@@ -67,13 +67,16 @@ class Diagnosis:
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as plain Python types, ready for JSON.
 
+        Numbers that are NaN or infinite become `None`, as JSON has none; `"finite"` and the
+        findings tell of them.
+
         Returns:
             A dict. `"terms"` is a list of dicts with the keys `term, loss, weight, floor, val_loss,
             val_floor, bias, grad_norm, grad_ratio, grad_cosine, reached, trainable, finite`;
             `"findings"` one with `code, severity, term, message, cure`; `"gramian"` holds the inner
             products of the gradients, rows and columns named by `"names"`.
         """
-        return {
+        found = {
             "model": self.model,
             "rows": self.rows,
             "val_rows": self.val_rows,
@@ -85,6 +88,7 @@ class Diagnosis:
             "gramian": self.gradients.gramian.tolist(),
             "thresholds": dataclasses.asdict(self.thresholds),
         }
+        return _finite_or_none(found)
 
     def plot(self) -> Figure:
         """Draws weighted gradient norms, cosines, and losses against their floors.
@@ -113,7 +117,8 @@ def diagnose(
 ) -> Diagnosis:
     """Measures what each physics term does to a model, and says what is wrong with it.
 
-    Gradients are those of the *unweighted* losses, so that a term at weight 0 is seen too. The
+    Gradients are those of the *unweighted* losses, so that a term at weight 0 is seen too, by all
+    trainable variables: ratio and cosine include the trainable constants of a physics layer. The
     floor of a term is its loss when the labels stand in for the prediction. Weights, optimizer,
     metrics, random state and `model.losses` stay as they are: training goes on bit for bit as it
     would have. The cosine between gradients as a measure of conflict is that of Yu et al.,
@@ -139,7 +144,8 @@ def diagnose(
         A `Diagnosis`: `print` it, look into `findings`, `to_dict()` or `plot()`.
 
     Raises:
-        TypeError: If `model` is no Keras model, or the physics cannot run in a compiled step.
+        TypeError: If `model` is no Keras model, `thresholds` no `Thresholds`, or the physics
+            cannot run in a compiled step.
         ValueError: If the model has no physics terms or is not built, or the data do not fit.
 
     Example:
@@ -156,8 +162,14 @@ def diagnose(
     _check_model(model)
     check_count("batch_size", batch_size)
     limits = Thresholds() if thresholds is None else thresholds
+    if not isinstance(limits, Thresholds):
+        raise TypeError(
+            "`thresholds` must be a `keras_physreg.Thresholds`. "
+            f"Received: thresholds={thresholds!r} (of type {type(thresholds)})"
+        )
     meter = GradientMeter(model, training, in_full=True)
-    seen = measure(meter, choose_rows(x, y, sample_weight, max_samples), batch_size)
+    chosen = choose_rows(x, y, sample_weight, max_samples)
+    seen = measure(meter, chosen, batch_size)
     held_out = _held_out(model, validation_data, max_samples, batch_size)
     gradients = meter.result()
     layers = find_terms(model)
@@ -165,7 +177,7 @@ def diagnose(
         _row(model, layer, name, seen, held_out, gradients, meter.notes.get(name))
         for name, layer in layers.items()
     )
-    found = [*_data_findings(seen.data_loss, gradients)]
+    found = [*_weightless(chosen), *_data_findings(seen.data_loss, gradients)]
     found += [finding for row in rows for finding in term_findings(row, limits)]
     found += conflicts(rows, gradients, limits)
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
@@ -180,6 +192,14 @@ def diagnose(
         gradients=gradients,
         thresholds=limits,
     )
+
+
+def _finite_or_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite_or_none(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite_or_none(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _check_model(model: Any) -> None:
@@ -241,6 +261,22 @@ def _row(
         val_labels=held_out.at_labels.get(name),
         note=note,
     )
+
+
+def _weightless(rows: Rows) -> list[Finding]:
+    weights = [w for w in keras.tree.flatten(rows.sample_weight) if w is not None]
+    if not weights or any(w[rows.numbers].any() for w in weights):
+        return []
+    return [
+        Finding(
+            "weightless",
+            "warning",
+            DATA,
+            f"All {len(rows.numbers)} rows have `sample_weight` 0: the data loss, and each term "
+            "that compares with the label, is 0 whatever the model predicts.",
+            "Give rows whose labels count, or leave `sample_weight` out.",
+        )
+    ]
 
 
 def _data_findings(loss: float | None, gradients: Gradients) -> list[Finding]:

@@ -129,7 +129,12 @@ def _row_count(arrays: dict[str, Any]) -> int:
         for leaf in keras.tree.flatten(structure)
         if leaf is not None
     }
-    if len(set(counts.values())) != 1 or None in counts.values():
+    if None in counts.values():
+        raise ValueError(
+            "`x`, `y` and `sample_weight` must be arrays, or structures of arrays: turn a list of "
+            f"numbers into one by `np.array(...)`. Received: {', '.join(counts)}."
+        )
+    if len(set(counts.values())) != 1:
         raise ValueError(
             f"All data must have the same number of rows. Received: {', '.join(counts)}."
         )

@@ -11,6 +11,12 @@ from keras_physreg.diagnosis.statistics import Summary
 from keras_physreg.diagnosis.term import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 
+MEND_PHYSICS = (
+    "Look at these rows; keep the physics finite for every prediction: bound what goes into "
+    "`log`, `sqrt`, powers and divisions (`keras.ops.maximum`), and clip exponents."
+)
+MEND_DATA = "Look at these rows of the data: leave them out, or fill in what is NaN or infinite."
+
 
 def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     """Yields what there is to say of one term."""
@@ -24,7 +30,9 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
         if not non_finite:
             yield from floor_findings(row, limits)
             yield from _size(row, limits)
-    if not (unconnected and row.loss == row.floor):  # Then the output ignores the labels, too.
+    if not (
+        unconnected and row.here.trusted_loss == row.floor
+    ):  # Then the output ignores the labels, too.
         yield from _biased(row, limits)
 
 
@@ -67,22 +75,27 @@ def _zero_gradient(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
 
 
 def _partly_connected(row: TermDiagnosis) -> Iterator[Finding]:
-    missing = row.connection.missing
+    missing, idle = row.connection.missing, row.connection.idle
+    said = []
     if missing:
+        said.append(f"{len(missing)} of those that feed its prediction are not reached: ")
+        said[-1] += _listed(missing)
+    if idle:
+        said.append(f"in {len(idle)} of those it is exactly 0 on these rows: {_listed(idle)}")
+    if said:
         yield Finding(
             "partly-connected",
             "warning",
             row.term,
             f"The gradient of '{row.term}' reaches {row.reached} of {row.trainable} trainable "
-            f"variables; {len(missing)} of those that feed its prediction are not reached: "
-            f"{_listed(missing)}.",
+            f"variables; {', and '.join(said)}.",
             "Use the parts of the prediction that come from them, or look for a `stop_gradient` on "
             "the way; if the physics is not about them, leave them out of its `prediction`.",
         )
 
 
 def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
-    severity = "error" if row.weight else "warning"
+    harm = "error" if row.weight else "warning"
     shielded = "" if row.weight else " At weight 0 it does no harm yet."
     places = (
         ("", row.here),
@@ -91,23 +104,23 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
         (" at the labels of the held-out rows", row.val_labels),
     )
     bad = [(where, seen) for where, seen in places if seen and not math.isfinite(seen.loss)]
-    cure = (
-        "Look at these rows; keep the physics finite for every prediction: bound what goes into "
-        "`log`, `sqrt`, powers and divisions (`keras.ops.maximum`), and clip exponents."
-    )
     for where, seen in bad:
+        by_data = seen.bad_row_count and seen.bad_given_count == seen.bad_row_count
+        only_floor = by_data and (seen is row.labels or seen is row.val_labels)
         yield Finding(
             "non-finite",
-            severity,
+            "warning" if only_floor else harm,
             row.term,
-            f"The loss of '{row.term}'{where} is {seen.loss:g}{_bad_rows(seen)}.{shielded}",
-            cure,
+            f"The loss of '{row.term}'{where} is {seen.loss:g}{_bad_rows(seen)}"
+            f"{', as are the inputs or labels there' if by_data else ''}."
+            f"{' Only the floor is lost.' if only_floor else shielded}",
+            MEND_DATA if by_data else MEND_PHYSICS,
         )
     norm = row.grad_norm
     if not bad and norm is not None and not math.isfinite(norm):
         yield Finding(
             "non-finite",
-            severity,
+            harm,
             row.term,
             f"The loss of '{row.term}' is finite ({row.loss:.3g}), but its gradient is not."
             f"{shielded}",
@@ -127,7 +140,7 @@ def _bad_rows(seen: Summary) -> str:
 
 def _biased(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     seen = row.labels
-    if seen is None or not seen.loss > limits.floor_tolerance:
+    if seen is None or not seen.loss > limits.floor_tolerance or seen.rows < limits.bias_rows:
         return
     biased = [
         k
@@ -164,17 +177,17 @@ def _size(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
             "warning",
             row.term,
             f"The weighted gradient of '{row.term}' is {ratio:.3g} times that of the data loss.",
-            f"Start from a weight of about {row.weight / ratio:.1e}, where both are equal, and "
+            f"Start from a weight of about {row.weight / ratio:.2g}, where both are equal, and "
             "ramp up from below it.",
         )
-    elif 0 < ratio < limits.negligible_ratio:
+    elif 0 < ratio < limits.negligible_ratio and loss > limits.floor_tolerance:
         yield Finding(
             "negligible",
             "info",
             row.term,
             f"The weighted gradient of '{row.term}' is {ratio:.1e} times that of the data loss.",
             f"It does nothing yet: it starts to count at a weight of about "
-            f"{0.1 * row.weight / ratio:.1e} (a ratio of 0.1).",
+            f"{0.1 * row.weight / ratio:.2g} (a ratio of 0.1).",
         )
 
 

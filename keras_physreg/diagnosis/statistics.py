@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,22 +20,29 @@ class Summary:
 
     Args:
         loss: The term's loss: mean over the batches, each by its number of rows.
-        median: Median of the rows' losses; `None` where rows have no loss of their own.
+        trusted_loss: The same over the rows whose labels are to be trusted, as the floor is;
+            NaN where there are none.
+        median: Median of these rows' losses; `None` where rows have no loss of their own.
+        rows: Number of these rows.
         count: Number of residuals, per component.
         mean: Mean residual (output - reference), per component.
         sd: Standard deviation of the residual, per component.
         bad_rows: Numbers of the first rows, in the user's data, that are not finite.
         bad_row_count: How many rows are not finite.
+        bad_given_count: In how many of them an input or label is not finite itself.
         bad_components: Components that are not finite in some row.
     """
 
     loss: float
+    trusted_loss: float
     median: float | None
+    rows: int
     count: tuple[int, ...]
     mean: tuple[float, ...]
     sd: tuple[float, ...]
     bad_rows: tuple[int, ...]
     bad_row_count: int
+    bad_given_count: int
     bad_components: tuple[int, ...]
 
 
@@ -57,7 +65,12 @@ def measure(meter: GradientMeter, rows: Rows, batch_size: int) -> Measurement:
             data.add(seen["losses"][DATA], len(batch.numbers))
         here.add(batch.numbers, seen["here"])
         there.add(batch.numbers, seen["labels"])
-    return Measurement(len(rows.numbers), data.value, here.summaries(), there.summaries())
+    floors = {
+        name: replace(labels, loss=labels.trusted_loss)
+        for name, labels in there.summaries().items()
+        if labels.rows
+    }
+    return Measurement(len(rows.numbers), data.value, here.summaries(), floors)
 
 
 class _Average:
@@ -91,28 +104,41 @@ class _Gatherings:
 @dataclass
 class _Gathering:
     average: _Average = field(default_factory=_Average)
+    trusted_average: _Average = field(default_factory=_Average)
+    row_count: int = 0
     rows: list[np.ndarray] = field(default_factory=list)
     moments: tuple[Any, Any, Any] = (0.0, 0.0, 0.0)
     bad_rows: list[int] = field(default_factory=list)
     bad_row_count: int = 0
+    bad_given_count: int = 0
     bad_components: set[int] = field(default_factory=set)
 
     def add(
-        self, numbers: np.ndarray, loss: Any, rows: Any, trusted: Any, finite: Any, moments: Any
+        self,
+        numbers: np.ndarray,
+        loss: Any,
+        rows: Any,
+        trusted: Any,
+        finite: Any,
+        given: Any,
+        moments: Any,
     ) -> None:
         if rows is not None and len(rows) != len(numbers):
             rows = None  # Physics whose output has other rows than the batch.
+        self.average.add(loss, len(numbers))
         if rows is not None and trusted is not None:
             rows = rows[trusted]
             # A label-free term weighs no rows, but where a label is not to be trusted it has no
             # floor.
-            self.average.add(np.mean(rows, dtype="float64") if len(rows) else 0.0, len(rows))
+            mean = np.mean(rows, dtype="float64") if len(rows) else 0.0
+            self.trusted_average.add(mean, len(rows))
         else:
-            self.average.add(loss, len(numbers))
-        if rows is not None:
+            self.trusted_average.add(loss, len(numbers))
+        self.row_count += len(numbers) if rows is None else len(rows)
+        if rows is not None and len(rows):
             self.rows.append(rows)
         self.moments = _merge(self.moments, moments)
-        self._note_bad(numbers, finite, trusted)
+        self._note_bad(numbers, finite, given)
 
     @np.errstate(all="ignore")
     def summary(self) -> Summary | None:
@@ -122,27 +148,32 @@ class _Gathering:
         sd = np.sqrt(squares / np.maximum(count, 1))
         return Summary(
             loss=self.average.value,
+            trusted_loss=_or_nan(self.trusted_average.value),
             median=float(np.median(np.concatenate(self.rows))) if self.rows else None,
+            rows=self.row_count,
             count=tuple(int(n) for n in count),
             mean=tuple(float(m) for m in mean),
             sd=tuple(float(s) for s in sd),
             bad_rows=tuple(self.bad_rows),
             bad_row_count=self.bad_row_count,
+            bad_given_count=self.bad_given_count,
             bad_components=tuple(sorted(self.bad_components)),
         )
 
-    def _note_bad(self, numbers: np.ndarray, finite: np.ndarray, trusted: Any) -> None:
-        if len(finite) != len(numbers):
-            return
-        if trusted is not None:
-            finite = finite | ~trusted[:, None]
-        if finite.all():
+    def _note_bad(self, numbers: np.ndarray, finite: np.ndarray, given: list[np.ndarray]) -> None:
+        if len(finite) != len(numbers) or finite.all():
             return
         rows, components = np.nonzero(~finite)
         bad = numbers[np.unique(rows)]
         self.bad_row_count += len(bad)
+        ok = np.all([np.ones(len(numbers), bool), *(g for g in given if len(g) == len(numbers))], 0)
+        self.bad_given_count += int((~ok[np.unique(rows)]).sum())
         self.bad_rows += [int(n) for n in bad[: MOST_ROWS_NAMED - len(self.bad_rows)]]
         self.bad_components |= {int(c) for c in components}
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 @np.errstate(all="ignore")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from keras_physreg.diagnosis.term import TermDiagnosis
 
 CLEAN = "Nothing found: every term is connected and finite, and none fights the data."
+PARTIAL = "Nothing found in what could be measured; the notes say what could not."
 
 
 def as_text(diagnosis: Diagnosis) -> str:
@@ -24,7 +25,7 @@ def as_text(diagnosis: Diagnosis) -> str:
         lines.append("  ".join(padded).rstrip())
     lines.insert(3, "  ".join("-" * width for width in widths))
     lines += ["", *_notes(diagnosis)]
-    lines += [str(finding) for finding in diagnosis.findings] or [CLEAN]
+    lines += [str(finding) for finding in diagnosis.findings] or [_nothing_found(diagnosis)]
     return "\n".join(lines)
 
 
@@ -45,8 +46,13 @@ def as_html(diagnosis: Diagnosis) -> str:
         f"<p>{html.escape(_title(diagnosis))}</p><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table>"
         + (f"<ul>{said}</ul>" if said else "")
-        + ("" if diagnosis.findings else f"<p>{CLEAN}</p>")
+        + ("" if diagnosis.findings else f"<p>{_nothing_found(diagnosis)}</p>")
     )
+
+
+def _nothing_found(diagnosis: Diagnosis) -> str:
+    measured = all(row.trainable and row.loss is not None for row in diagnosis.terms)
+    return CLEAN if measured and diagnosis.data_grad_norm is not None else PARTIAL
 
 
 def _title(diagnosis: Diagnosis) -> str:
@@ -89,18 +95,21 @@ def _term_cells(row: TermDiagnosis, held_out: bool) -> list[str]:
 def _bias(row: TermDiagnosis) -> str:
     if row.labels is None:
         return "-"
-    means = row.labels.mean
-    largest = max(range(len(means)), key=lambda k: abs(means[k]))
+    largest = max(range(len(row.biases)), key=lambda k: abs(row.biases[k]))
     of = f" [{largest}]" if len(row.biases) > 1 else ""
     return f"{row.biases[largest]:+.2f}{of}"
 
 
 def _notes(diagnosis: Diagnosis) -> list[str]:
     notes = [f"{row.term}: {row.note}." for row in diagnosis.terms if row.note]
-    if diagnosis.data_grad_norm is None:
+    if not diagnosis.gradients.variables:
+        notes.append("The model has no trainable variables: there are no gradients to look at.")
+    if diagnosis.data_loss is None:
         notes.append("No data loss: no labels, or no loss compiled; so no ratios and no cosines.")
+    elif diagnosis.gradients.variables and diagnosis.data_grad_norm is None:
+        notes.append("The data loss has no gradient; so there are no ratios and no cosines.")
     if any(len(row.biases) > 1 for row in diagnosis.terms):
-        notes.append("bias/sd is that of the component in brackets, whose mean is the largest.")
+        notes.append("bias/sd is that of the component in brackets, where it is the largest.")
     return notes
 
 

@@ -24,6 +24,7 @@ class Thresholds:
         memorised_factor: Times the floor from which a held-out loss is far above it.
         bias_ratio: Mean residual at the labels over its standard deviation, per component.
         bias_z: The same mean over its standard error, so that few rows cannot look biased.
+        bias_rows: Least number of rows from which a bias is told.
         zero_gradient: Gradient norm up to which a gradient is zero.
         conflict_cosine: Cosine down from which two gradients fight.
         conflict_ratio: Least ratio at which a fight matters.
@@ -47,6 +48,7 @@ class Thresholds:
     memorised_factor: float = 5.0
     bias_ratio: float = 0.3
     bias_z: float = 4.0
+    bias_rows: int = 20
     zero_gradient: float = 0.0
     conflict_cosine: float = -0.3
     conflict_ratio: float = 0.1

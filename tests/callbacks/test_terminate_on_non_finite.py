@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 import keras_physreg as kp
-from tests.diagnosis.linear import data, linear_model
+from tests.diagnosis.linear import data, linear_model, unbuilt_model
 
 BAD = 40  # The row that makes the physics NaN: batch 4 of ten rows each.
 
@@ -83,7 +83,7 @@ def test_restores_weights_that_are_finite_where_only_the_gradient_was_not():
 
     model = linear_model(root_of_zero, {"t": 1.0})
     before = model.get_weights()
-    with pytest.warns(RuntimeWarning, match="'t' is nan at epoch 0, batch 1"):
+    with pytest.warns(RuntimeWarning, match="'t' is nan at epoch 0, batch 1.* failed at once"):
         fit(model, kp.TerminateOnNonFinite(restore_weights=True))
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -125,6 +125,55 @@ def test_data_loss_alone():
     with pytest.warns(RuntimeWarning, match=r"no term .* is to blame: look at the data loss"):
         model.fit(z, x, batch_size=10, shuffle=False, callbacks=[stop], verbose=0)
     assert (stop.stopped_term, stop.stopped_batch) == ("data", 4)
+
+
+@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
+def test_a_model_that_its_first_step_builds(cls):
+    z, x = rows()
+
+    def built(stop_after=None):
+        model = unbuilt_model(cls, lambda z, x: x + ops.sqrt(z[:, 2:]))
+        callbacks = [] if stop_after is None else [stop_after]
+        count = BAD if stop_after is None else len(z)
+        model.fit(
+            z[:count], x[:count], batch_size=10, shuffle=False, callbacks=callbacks, verbose=0
+        )
+        return model
+
+    good, stop = built(), kp.TerminateOnNonFinite(restore_weights=True)
+    with pytest.warns(RuntimeWarning, match="are back at the last finite step"):
+        stopped = built(stop)
+    assert stop.stopped_batch == 4
+    for a, b in zip(good.weights, stopped.weights, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_nothing_to_go_back_to_where_the_step_that_builds_the_model_is_bad():
+    z, x = rows()
+    model = unbuilt_model(physics=lambda z, x: x + ops.sqrt(-1.0 - x**2))
+    with pytest.warns(RuntimeWarning, match=r"Training stops\.$"):
+        model.fit(z, x, callbacks=[kp.TerminateOnNonFinite(restore_weights=True)], verbose=0)
+
+
+def infinite_slope(y, x):
+    return ops.sqrt(ops.abs(0 * x)) + ops.square(y - x)
+
+
+@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
+def test_none_is_to_blame_where_all_fail_at_once(cls):
+    z, x = rows()
+    z[:, 2] = 1.0
+    by_slope = linear_model(root, {"fine": 1.0, "root": 0.5}, cls, loss=infinite_slope)
+    stop = kp.TerminateOnNonFinite()
+    with pytest.warns(RuntimeWarning, match="the weights, the inputs or the labels are not finite"):
+        by_slope.fit(z, x, batch_size=10, callbacks=[stop], verbose=0)
+    assert (stop.stopped_term, stop.stopped_batch) == (None, 1)
+    z[BAD] = np.nan
+    with pytest.warns(RuntimeWarning, match="failed at once"):
+        model_with_root(cls=cls).fit(
+            z, x, batch_size=10, shuffle=False, callbacks=[stop], verbose=0
+        )
+    assert (stop.stopped_term, stop.stopped_batch) == (None, 4)
 
 
 def test_steps_per_execution():

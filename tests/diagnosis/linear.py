@@ -18,6 +18,24 @@ def linear_model(physics, terms, cls=kp.PhysicsModel, loss="mse", outputs=2, **l
     return model
 
 
+def unbuilt_model(cls=kp.PhysicsModel, physics=lambda z, x: x - 2 * z[:, :2], loss="mse"):
+    """A subclassed model that the first step of `fit` builds."""
+
+    class Net(cls):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(2)
+            self.physics = kp.PhysicsRegularization(physics, {"t": 0.3})
+
+        def call(self, z):
+            return self.physics(z, self.dense(z))
+
+    keras.utils.set_random_seed(1)
+    model = Net()
+    model.compile("adam", loss)
+    return model
+
+
 def data(rows=ROWS, outputs=2, seed=0):
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(rows, 3)).astype("float32")

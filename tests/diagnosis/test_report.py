@@ -109,6 +109,15 @@ def test_to_dict_is_plain():
     assert all(type(value) in types for row in report.to_dict()["terms"] for value in row.values())
 
 
+def test_to_dict_holds_no_number_that_json_does_not_know():
+    z, x = data()
+    z[3] = np.nan
+    found = kp.diagnose(linear_model(both, TERMS), z, x).to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert (found["terms"][0]["loss"], found["terms"][0]["finite"]) == (None, False)
+    assert found["gramian"][1][1] is None
+
+
 def test_bias_is_a_number_for_outputs_of_one_component():
     z, x = data()
     report = kp.diagnose(linear_model(lambda z, x: x[:, 0] - z[:, 0], {"one": 1.0}), z, x)
@@ -311,6 +320,9 @@ Z, X = data()
         ),
         ({"x": Z[:5]}, ValueError, r"same number of rows. Received: x of shape \(5, 3\), y of"),
         ({"x": Z[:0], "y": X[:0]}, ValueError, r"no rows to look at. Received: x of shape \(0"),
+        ({"x": Z.tolist()}, ValueError, "must be arrays, or structures of arrays"),
+        ({"sample_weight": [1] * len(Z)}, ValueError, r"by `np.array\(...\)`"),
+        ({"thresholds": {"a": 1}}, TypeError, r"must be a `keras_physreg.Thresholds`.*'a': 1"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be an integer >= 1"),
         ({"batch_size": 2.5}, TypeError, "`batch_size` must be an integer >= 1"),
         ({"max_samples": -1}, ValueError, "`max_samples` must be an integer >= 1"),
