@@ -158,7 +158,6 @@ class PhysicsModel(keras.Model):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         values = self._compare_terms(step, y, sample_weight)
         losses = self._data_and_layer_losses(step, x, y, y_pred, sample_weight, training)
-        step.terms = {value.name: value for value in values}
         dtype = keras.backend.result_type("float32", keras.config.floatx())
         physics = ops.sum([ops.zeros((), dtype), *(ops.cast(v.weighted, dtype) for v in values)])
         self._track_losses(step.data_loss, physics, batch_size(y_pred))

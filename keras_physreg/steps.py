@@ -52,7 +52,6 @@ class Step:
     model: Any
     mode: Literal["labelled", "direct", "skip"]
     evaluations: list[Evaluation] = field(default_factory=list)
-    terms: dict[str, TermValue] = field(default_factory=dict)
     data_loss: Any = None
     hides_losses: bool = False
 

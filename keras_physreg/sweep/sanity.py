@@ -181,6 +181,8 @@ class _Sweep:
     ) -> dict[str, TermSweep]:
         following = {term: found[term].next_weight for term in terms}
         history = self._train([fixed | {term: w} for term, w in following.items()])
+        if history.interrupted:
+            return {}  # Its few epochs cannot be compared with a baseline that ran in full.
         return {
             term: found[term].extended(self._read(history, term, [i], [following[term]], fixed))
             for i, term in enumerate(terms)
