@@ -3,10 +3,12 @@
 from keras_physreg.callbacks import GradientMonitor as GradientMonitor
 from keras_physreg.callbacks import TerminateOnNonFinite as TerminateOnNonFinite
 from keras_physreg.callbacks import WeightScheduler as WeightScheduler
+from keras_physreg.constants import Constant as Constant
 from keras_physreg.diagnosis import Diagnosis as Diagnosis
 from keras_physreg.diagnosis import Finding as Finding
 from keras_physreg.diagnosis import Thresholds as Thresholds
 from keras_physreg.diagnosis import diagnose as diagnose
+from keras_physreg.inspection import get_constants as get_constants
 from keras_physreg.inspection import get_term_weights as get_term_weights
 from keras_physreg.inspection import set_term_weights as set_term_weights
 from keras_physreg.layers import PhysicsRegularization as PhysicsRegularization

@@ -5,10 +5,17 @@ from typing import Any
 
 import keras
 
+from keras_physreg.constants import find_constants
 from keras_physreg.layers import PhysicsRegularization, physics_layers
 from keras_physreg.terms import check_unique, check_weight
 
-__all__ = ["find_terms", "get_term_weights", "physics_layers", "set_term_weights"]
+__all__ = [
+    "find_terms",
+    "get_constants",
+    "get_term_weights",
+    "physics_layers",
+    "set_term_weights",
+]
 
 
 def find_terms(model: keras.Model) -> dict[str, PhysicsRegularization]:
@@ -110,6 +117,46 @@ def set_term_weights(model: keras.Model, weights: dict[str, float]) -> None:
         checked[name] = check_weight(name, weight)
     for name, weight in checked.items():
         terms[name].weight_variable(name).assign(weight)
+
+
+def get_constants(model: keras.Model, units: bool = False) -> dict[str, Any]:
+    """Reads the present values of all `Constant`s of a model.
+
+    Args:
+        model: Any Keras model, however nested, or a layer.
+        units: Whether to return the units, too.
+
+    Returns:
+        A dict from the constant's name to its value in its unit, a float or, of a vector, a NumPy
+        array; with `units` to `(value, unit)`. Empty where the model has no constants.
+
+    Raises:
+        TypeError: If `model` is no Keras model or layer.
+        ValueError: If two constants of the model share a name.
+
+    Example:
+    >>> import keras, keras_physreg as kp
+    >>> class Shift(keras.layers.Layer):
+    ...     def __init__(self, **kwargs):
+    ...         super().__init__(**kwargs)
+    ...         self.shift = kp.Constant(0.5, unit="mm", name="shift")
+    ...     def call(self, z, x):
+    ...         return x + self.shift() - z
+    >>> kp.get_constants(Shift(), units=True)
+    {'shift': (0.5, 'mm')}
+    """
+    if not isinstance(model, keras.Layer):
+        raise TypeError(
+            f"Expected a Keras model. Received: model={model!r} (of type {type(model)})"
+        )
+    constants = find_constants(model)
+    names = [constant.name for constant in constants]
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"Several constants of model '{model.name}' share a name: {duplicates}, among {names}. "
+            "Give each a `name` of its own."
+        )
+    return {c.name: (c.value, c.unit) if units else c.value for c in constants}
 
 
 def check_known(model: keras.Model, name: Any, known: list[str]) -> None:

@@ -9,12 +9,16 @@ from keras import ops
 
 from keras_physreg import references, registration
 from keras_physreg.comparison import term_loss, term_reference
+from keras_physreg.constants import Constant, find_constants
 from keras_physreg.physics import call_physics, compute_in_float32, is_built
 from keras_physreg.references import root
 from keras_physreg.shielding import shield
 from keras_physreg.steps import Evaluation, TermValue, current_step
 from keras_physreg.terms import PhysicsTerm, check_weight, standardize_terms
-from keras_physreg.tracking import NamedMeans
+from keras_physreg.tracking import LastValues, NamedMeans
+
+# What callbacks log of a term beside its loss.
+LOGGED_OF_TERMS = ("loss", "weight", "grad_norm", "grad_ratio", "grad_cosine")
 
 # Keras has no public walk through layers nested in layers, but lists all their variables:
 # the weight variables lead back to their layers.
@@ -86,11 +90,19 @@ class PhysicsRegularization(keras.layers.Layer):
         # inputs are no longer those that the prediction was computed from, so not in any case.
         self.shields_inputs = False
         self._term_losses = NamedMeans([f"{term.name}_loss" for term in self.terms], "term_losses")
+        if isinstance(physics, keras.layers.Layer):
+            self._constant_values = LastValues("constants")
+            self._follow_constants()
 
     @property
     def term_names(self) -> list[str]:
         """The names of the terms, in their order."""
         return [term.name for term in self.terms]
+
+    @property
+    def constants(self) -> list[Constant]:
+        """The `Constant`s of the physics; none where it is a function."""
+        return find_constants(self.physics) if isinstance(self.physics, keras.layers.Layer) else []
 
     @property
     def needs_labels(self) -> bool:
@@ -179,8 +191,10 @@ class PhysicsRegularization(keras.layers.Layer):
         return values
 
     def track(self, values: Sequence[TermValue], batch_size: Any) -> None:
-        """Updates the logged term losses, each batch by its number of rows."""
+        """Updates the logged term losses, each batch by its number of rows, and the constants."""
         self._term_losses.update_state({f"{v.name}_loss": v.loss for v in values}, batch_size)
+        if self.constants:
+            self._constant_values.update_state(_logged_values(self.constants))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration; raises if the physics could not be loaded again."""
@@ -258,6 +272,23 @@ class PhysicsRegularization(keras.layers.Layer):
             return  # Physics that runs on real tensors only is built by its first call.
         finally:
             compute_in_float32(self.physics)
+            self._follow_constants()
+
+    def _follow_constants(self) -> None:
+        """Logs the constants that the physics has by now; raises where names collide."""
+        owners: dict[str, Constant] = {}
+        taken = {f"{term.name}_{what}" for term in self.terms for what in LOGGED_OF_TERMS}
+        for constant in self.constants:
+            for name in constant.log_names or [constant.name]:
+                if name in taken or name in owners:
+                    raise ValueError(
+                        f"Constant '{constant.name}' in the physics of layer '{self.name}' would "
+                        f"be logged as '{name}', as another constant or a term is. Give it another "
+                        "`name`."
+                    )
+                owners[name] = constant
+        logged = {name: owner for name, owner in owners.items() if name in owner.log_names}
+        self._constant_values.follow(logged)
 
     def _message_no_label(self, term: PhysicsTerm) -> str:
         return (
@@ -278,6 +309,14 @@ def physics_layers(model: keras.Model) -> list[PhysicsRegularization]:
     layers = (_layer_of_weight.get(id(variable)) for variable in model.variables)
     unique = {id(layer): layer for layer in layers if layer is not None}
     return list(unique.values())
+
+
+def _logged_values(constants: Sequence[Constant]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for constant in filter(lambda constant: constant.log_names, constants):
+        names, value = constant.log_names, ops.reshape(constant(), (-1,))
+        values |= dict(zip(names, ops.unstack(value, len(names)), strict=True))
+    return values
 
 
 def _passed_on(tensor: Any, inputs: Any) -> Any:

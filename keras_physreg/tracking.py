@@ -34,3 +34,44 @@ class NamedMeans(keras.metrics.Metric):
         """Returns the means by name; NaN where nothing was computed: 0 would look like a value."""
         means = ops.unstack(ops.divide(self.total, self.rows), len(self.names))
         return dict(zip(self.names, means, strict=True))
+
+
+class LastValues(keras.metrics.Metric):
+    """The last of each of several values, logged by name.
+
+    Args:
+        name: Name of the metric itself; it appears nowhere in the logs.
+    """
+
+    def __init__(self, name: str = "last_values") -> None:
+        super().__init__(name=name)
+        self.owners: dict[str, Any] = {}
+        self._groups: list[tuple[list[str], keras.Variable]] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the values, as in the logs."""
+        return tuple(self.owners)
+
+    def follow(self, owners: Mapping[str, Any]) -> None:
+        """Adds values by name, each with the object whose value it is."""
+        new = {name: owner for name, owner in owners.items() if name not in self.owners}
+        if new:
+            # Values and counts: what several devices hold is summed before it is read.
+            state = self.add_variable((2, len(new)), "zeros", name=f"values_{len(self._groups)}")
+            self._groups.append((list(new), state))
+            self.owners |= new
+
+    def update_state(self, values: Mapping[str, Any]) -> None:
+        """Replaces all values."""
+        for names, state in self._groups:
+            row = ops.stack([ops.cast(values[name], self.dtype) for name in names])
+            state.assign(ops.stack([row, ops.ones_like(row)]))
+
+    def result(self) -> dict[str, Any]:
+        """Returns the values by name; NaN before the first one."""
+        found: dict[str, Any] = {}
+        for names, state in self._groups:
+            values = ops.unstack(ops.divide(state[0], state[1]), len(names))
+            found |= dict(zip(names, values, strict=True))
+        return found

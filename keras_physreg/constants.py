@@ -1,0 +1,258 @@
+"""Constant: an unknown number of the physics, bounded, learned in a scale that suits it."""
+
+import re
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_physreg.transforms import Transform, standardize_floats
+
+# As with physics layers: the variables, which Keras lists at any depth, lead back to constants.
+_constant_of_variable: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+RESERVED_NAMES = ("loss", "data_loss", "physics_loss", "learning_rate", "lr", "batch", "size")
+SMALLEST, LARGEST = 1e-37, 1e37
+MOST_LOGGED = 8
+
+
+@keras.saving.register_keras_serializable(package="keras_physreg")
+class Constant(keras.layers.Layer):
+    """An unknown constant of the physics, scalar or vector, that trains with the model.
+
+    Give it to an attribute of a physics `keras.layers.Layer`, and call it without arguments in
+    that layer's `call`: `self.gain()` is the value, in float32 at least whatever the dtype policy.
+    Its value is logged under its name while the model trains (a vector as `<name>_0`, `<name>_1`
+    ...; of more than 8 elements not at all), as it was at the start of the last step.
+    `keras_physreg.get_constants` reads it. A constant that is called outside of a layer, or held
+    by a physics function, does not train.
+
+    The optimizer does not see the constant but a dimensionless variable that is 0 at the initial
+    value, and 1 about one `scale` away from it: a constant of 1e-9 learns as fast as one of 1.
+    Weight decay of the optimizer therefore pulls towards the *initial* value. Bounds hold at any
+    learning rate, as the variable is mapped into them: smoothly by a sigmoid between two bounds,
+    by softplus beside one. (They are never quite reached, and a constant that was thrown against
+    one hardly gets a gradient any more: `diagnose` says so.) With `log=True` it is the logarithm
+    that is learned so: for a constant known to an order of magnitude.
+
+    Args:
+        initial: Value to start from, a number or a vector, in `unit`.
+        low: Bound below `initial`, a number or of the shape of `initial`; `None` for none.
+        high: Bound above `initial`, likewise.
+        log: Whether to learn the logarithm; the constant is then positive.
+        unit: Unit of the constant, such as `"W/m2"`, shown in reports.
+        scale: By how much the constant moves, in `unit`, as the variable moves by 1: the first
+            step of Adam moves it by `learning_rate * scale`. By default the smaller of its size
+            and its room: of `abs(initial)` (where it is not 0, or with `log`), and of the distance
+            `d` to a single bound, or `1 / (1 / d_low + 1 / d_high)` between two; 1 where it has
+            neither. So give it where `initial` is 0 and there are no bounds.
+        name: Name in the logs and reports: letters, digits, `_`, `-` and `.`.
+        **kwargs: `trainable` and other arguments of `keras.layers.Layer`.
+
+    Raises:
+        TypeError: If an argument is no number, or `log` no bool.
+        ValueError: If a number is not finite, the bounds are not in order or exclude `initial`,
+            or `log` meets a number that has no logarithm.
+
+    Example:
+    >>> import keras, keras_physreg as kp
+    >>> class Sensor(keras.layers.Layer):
+    ...     def __init__(self, **kwargs):
+    ...         super().__init__(**kwargs)
+    ...         self.gain = kp.Constant(1.0, low=0.5, high=2.0, name="gain")
+    ...         self.offset = kp.Constant(0.0, scale=0.1, unit="V", name="offset")
+    ...     def call(self, z, x):
+    ...         return self.gain() * x + self.offset() - z
+    >>> z = keras.Input((1,))
+    >>> x = keras.layers.Dense(1)(z)
+    >>> model = kp.PhysicsModel(z, kp.PhysicsRegularization(Sensor(), {"sensor": 1.0})(z, x))
+    >>> kp.get_constants(model)
+    {'gain': 1.0, 'offset': 0.0}
+    """
+
+    def __init__(
+        self,
+        initial: float | Sequence[float],
+        low: float | Sequence[float] | None = None,
+        high: float | Sequence[float] | None = None,
+        log: bool = False,
+        unit: str | None = None,
+        scale: float | Sequence[float] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, autocast=False, **kwargs)
+        if self.compute_dtype in ("float16", "bfloat16"):
+            self.dtype_policy = "float32"
+        _check_name(self.name)
+        if not isinstance(log, (bool, np.bool_)):
+            raise TypeError(
+                f"`log` of constant '{self.name}' must be a bool. Received: log={log!r} (of type "
+                f"{type(log)})"
+            )
+        if unit is not None and not isinstance(unit, str):
+            raise TypeError(
+                f"`unit` of constant '{self.name}' must be a string. Received: unit={unit!r} (of "
+                f"type {type(unit)})"
+            )
+        self.log, self.unit = bool(log), unit
+        self._initial = standardize_floats(self.name, initial, "initial")
+        self._low, self._high = self._bound("low", low), self._bound("high", high)
+        self._given_scale = self._bound("scale", scale)
+        self._check_values()
+        self._transform = Transform(
+            self._initial, self._low, self._high, self.log, self._given_scale, self.variable_dtype
+        )
+        self._raw = self.add_weight(
+            name="raw", shape=self._initial.shape, initializer="zeros", autocast=False
+        )
+        _constant_of_variable[id(self._raw)] = self
+        self.built = True
+
+    @property
+    def initial(self) -> float | list[float]:
+        """The value to start from."""
+        return self._initial.tolist()
+
+    @property
+    def low(self) -> float | list[float] | None:
+        """The lower bound, or `None`."""
+        return None if self._low is None else self._low.tolist()
+
+    @property
+    def high(self) -> float | list[float] | None:
+        """The upper bound, or `None`."""
+        return None if self._high is None else self._high.tolist()
+
+    @property
+    def scale(self) -> float | list[float]:
+        """By how much the constant moves, at the initial value, as its variable moves by 1."""
+        return self._transform.scale.tolist()
+
+    @property
+    def value(self) -> float | np.ndarray:
+        """The present value in `unit`: a float, or an array of a vector."""
+        value = keras.ops.convert_to_numpy(self())
+        # The shortest decimal of a float32: 0.1, not 0.10000000149.
+        return value if value.ndim else float(str(value))
+
+    @property
+    def raw(self) -> keras.Variable:
+        """The dimensionless variable that trains."""
+        return self._raw
+
+    @property
+    def log_names(self) -> list[str]:
+        """The names of its elements in the logs; none of a vector too long to be logged."""
+        if not self._initial.ndim:
+            return [self.name]
+        count = len(self._initial)
+        return [f"{self.name}_{k}" for k in range(count)] if count <= MOST_LOGGED else []
+
+    def bound_shares(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Returns the distance to each bound, of its own at the start; `None` without a bound."""
+        return self._transform.position(np.asarray(self.value, "float64"))
+
+    def __call__(self) -> Any:
+        """Returns the value, a tensor of the shape of `initial`."""
+        return self.call()
+
+    def call(self) -> Any:
+        """Returns the value, a tensor of the shape of `initial`."""
+        return self._transform(keras.ops.convert_to_tensor(self._raw))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the configuration; the trained value is among the weights."""
+        given = None if self._given_scale is None else self._given_scale.tolist()
+        own = {"initial": self.initial, "low": self.low, "high": self.high, "log": self.log}
+        return {**super().get_config(), **own, "unit": self.unit, "scale": given}
+
+    def save_own_variables(self, store: Any) -> None:
+        """Stores the variable, and the value that it stands for."""
+        store["raw"] = keras.ops.convert_to_numpy(self._raw)
+        store["value"] = keras.ops.convert_to_numpy(self())
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the variable; raises where it would stand for another value than it did."""
+        before = keras.ops.convert_to_numpy(self._raw)
+        raw, value = np.asarray(store["raw"]), np.asarray(store["value"], "float64")
+        if raw.shape == before.shape:
+            self._raw.assign(raw)
+            now = np.asarray(self.value, "float64")
+            if np.allclose(now, value, rtol=1e-5, atol=1e-5 * np.min(self.scale), equal_nan=True):
+                return
+            self._raw.assign(before)
+        raise ValueError(
+            f"The file holds constant '{self.name}' under another initial value, bounds, log or "
+            f"scale: there it is {value}, here its variable {raw} would mean something else. Build "
+            "the constant as it was, or train it anew."
+        )
+
+    def _bound(self, what: str, value: Any) -> np.ndarray | None:
+        if value is None:
+            return None
+        array = standardize_floats(self.name, value, what)
+        if array.shape not in ((), self._initial.shape):
+            raise ValueError(
+                f"`{what}` of constant '{self.name}' must be a number, or have the shape "
+                f"{self._initial.shape} of `initial`. Received: {what}={value!r}"
+            )
+        return np.broadcast_to(array, self._initial.shape).copy()
+
+    def _check_values(self) -> None:
+        received = (
+            f"Received: initial={self.initial}, low={self.low}, high={self.high}, log={self.log}"
+        )
+        of = f"of constant '{self.name}'"
+        given = {"initial": self._initial, "low": self._low, "high": self._high}
+        known = {what: array for what, array in given.items() if array is not None}
+        sizes = np.abs(np.stack(list(known.values())))
+        if ((sizes != 0) & ((sizes < SMALLEST) | (sizes > LARGEST))).any():
+            raise ValueError(
+                f"`initial`, `low` and `high` {of} must be 0 or within float32: {SMALLEST:g} to "
+                f"{LARGEST:g}. {received}"
+            )
+        if self._given_scale is not None and (self._given_scale <= 0).any():
+            raise ValueError(
+                f"`scale` {of} must be above 0. Received: scale={self._given_scale.tolist()}"
+            )
+        for what, array in known.items() if self.log else ():
+            if (array <= 0).any():
+                raise ValueError(
+                    f"With `log=True`, `{what}` {of} must be above 0, as it has a logarithm only "
+                    f"there; leave out a bound of 0, which holds by itself. {received}"
+                )
+        if self._low is not None and self._high is not None and (self._low >= self._high).any():
+            raise ValueError(f"`low` {of} must be less than `high`. {received}")
+        initial, low, high = (
+            None if array is None else array.astype(self.variable_dtype) for array in given.values()
+        )
+        outside = (low is not None and (low >= initial).any()) or (
+            high is not None and (initial >= high).any()
+        )
+        if outside:
+            raise ValueError(
+                f"`initial` {of} must lie between its bounds, not on or outside of one, as far as "
+                f"{self.variable_dtype} can tell them apart. {received}"
+            )
+
+
+def find_constants(layer: keras.layers.Layer) -> list[Constant]:
+    """Returns the constants of a layer or model, however deep they are nested, each once."""
+    found = (_constant_of_variable.get(id(variable)) for variable in layer.variables)
+    unique = {id(constant): constant for constant in found if constant is not None}
+    return list(unique.values())
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", name):
+        raise ValueError(
+            "A constant's name names variables and logs: use letters, digits, '_', '-' and '.'. "
+            f"Received: name={name!r}"
+        )
+    if name in RESERVED_NAMES or name.startswith("val_"):
+        raise ValueError(
+            f"A constant named '{name}' would be logged as something that Keras or `PhysicsModel` "
+            "logs itself. Choose another name."
+        )

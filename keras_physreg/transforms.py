@@ -1,0 +1,153 @@
+"""Smooth maps from a dimensionless variable to a bounded constant; 0 is the initial value."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+# The share of its final slope that softplus has where it is 1: there one distance to the bound is
+# left.
+_SOFTPLUS_SLOPE = 1.0 - np.exp(-1.0)
+
+
+class Transform:
+    """Maps a dimensionless variable `u` to a constant, `u = 0` to its initial value exactly.
+
+    Let `v = u * scale / s`, where `s` is the slope of these maps at `v = 0`, so that the slope at
+    the initial value is `scale`. With `i` the initial value:
+
+    - no bound: `i + v`;
+    - one bound `low`, at the distance `d = i - low`: `low + d * softplus(v + log(e - 1))`, and
+      mirrored for `high`;
+    - two bounds: `low + (high - low) * sigmoid(v + logit((i - low) / (high - low)))`.
+
+    With `log`, the same maps act on the logarithm of the constant. They are computed as
+    differences from the initial value, so that nothing cancels where a bound is far away.
+
+    Sources: Stan Reference Manual, "Constraint Transforms", for the logit; for softplus Dugas et
+    al., "Incorporating Second-Order Functional Knowledge for Better Option Pricing" (2000).
+
+    Args:
+        initial: Array of initial values.
+        low: Array of the same shape, or `None`.
+        high: Array of the same shape, or `None`.
+        log: Whether to act on the logarithm.
+        scale: Array of slopes at the initial value, or `None` for the natural ones.
+        dtype: Floating dtype of the tensors.
+    """
+
+    def __init__(
+        self, initial: np.ndarray, low: Any, high: Any, log: bool, scale: Any, dtype: str
+    ) -> None:
+        self._log, self._dtype = log, dtype
+        self._initial, self._low, self._high = initial, low, high
+        self._below = None if low is None else self._distance(initial, low)
+        self._above = None if high is None else self._distance(high, initial)
+        factor = initial if log else np.ones_like(initial)
+        step = self._natural_step() if scale is None else scale / factor
+        self.scale = step * factor
+        self._speed = step / self._slope()
+
+    def __call__(self, raw: Any) -> Any:
+        """Returns the constant, a tensor of the shape and dtype of the variable."""
+        moved = self._displacement(self._tensor(self._speed) * raw)
+        initial = self._tensor(self._initial)
+        value = initial * ops.exp(moved) if self._log else initial + moved
+        if self._low is None and self._high is None:
+            return value
+        # Rounding may pass a bound by a bit; clipped in such a way that a gradient still gets back.
+        return self._clip(value + ops.stop_gradient(self._clip(value) - value))
+
+    def position(self, value: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Returns how near a value is to each bound: 0 there, 1 at the initial value or beyond."""
+        below = None if self._below is None else self._distance(value, self._low) / self._below
+        above = None if self._above is None else self._distance(self._high, value) / self._above
+        return below, above
+
+    def _displacement(self, v: Any) -> Any:
+        """Returns by how much the constant, or its logarithm, has moved from the initial value."""
+        if self._below is None and self._above is None:
+            return v
+        if self._below is None or self._above is None:
+            sign = 1.0 if self._above is None else -1.0
+            return sign * self._one_sided(sign * v)
+        ahead = v >= 0
+        decay = ops.expm1(ops.where(ahead, -v, v))
+        share = self._below / (self._below + self._above)
+        turned = ops.where(ahead, -decay, decay)
+        bend = ops.where(ahead, self._tensor(share - 1.0), self._tensor(share))
+        return self._tensor(self._slope()) * turned / (1.0 + bend * turned)
+
+    def _one_sided(self, v: Any) -> Any:
+        ahead = v >= 0
+        decay = ops.expm1(ops.where(ahead, -v, v))
+        bend = ops.where(ahead, 1.0 - _SOFTPLUS_SLOPE, _SOFTPLUS_SLOPE)
+        bend = ops.cast(bend, self._dtype)
+        ahead_by = ops.where(ahead, v, ops.zeros_like(v))
+        return self._tensor(self._single_distance()) * (ahead_by + ops.log1p(bend * decay))
+
+    def _slope(self) -> np.ndarray:
+        if self._below is None and self._above is None:
+            return np.ones_like(self._initial)
+        if self._below is None or self._above is None:
+            return self._single_distance() * _SOFTPLUS_SLOPE
+        return self._below * self._above / (self._below + self._above)
+
+    def _natural_step(self) -> np.ndarray:
+        """Returns the smaller of the constant's size and of its room; 1 where it has neither."""
+        size = np.ones_like(self._initial) if self._log else np.abs(self._initial)
+        rooms = [np.where(size > 0, size, np.inf)]
+        if self._below is not None and self._above is not None:
+            rooms.append(self._slope())
+        elif self._below is not None or self._above is not None:
+            rooms.append(self._single_distance())
+        step = np.min(rooms, axis=0)
+        return np.where(np.isfinite(step), step, 1.0)
+
+    def _single_distance(self) -> np.ndarray:
+        distance = self._above if self._below is None else self._below
+        assert distance is not None
+        return distance
+
+    def _distance(self, high: Any, low: Any) -> np.ndarray:
+        return np.log(high / low) if self._log else high - low
+
+    def _clip(self, value: Any) -> Any:
+        if self._low is not None:
+            value = ops.maximum(value, self._tensor(self._low))
+        return value if self._high is None else ops.minimum(value, self._tensor(self._high))
+
+    def _tensor(self, array: Any) -> Any:
+        return ops.convert_to_tensor(np.asarray(array, self._dtype))
+
+
+def standardize_floats(name: str, value: Any, what: str) -> np.ndarray:
+    """Returns a number or vector as float64; raises where it is neither, or not finite.
+
+    Args:
+        name: Name of the constant, for messages.
+        value: Number, or sequence of numbers.
+        what: What the value is called.
+    """
+    received = f"Received: {what}={value!r} (of type {type(value)})"
+    try:
+        array = np.asarray(keras.tree.map_structure(_as_number, value))
+        if array.dtype.kind not in "iuf":
+            raise TypeError
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`{what}` of constant '{name}' must be a number or a vector of numbers. {received}"
+        ) from error
+    if array.ndim > 1 or not array.size:
+        raise ValueError(
+            f"`{what}` of constant '{name}' must be a number or a vector, not of shape "
+            f"{array.shape}. {received}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"`{what}` of constant '{name}' must be finite. {received}")
+    return array.astype("float64")
+
+
+def _as_number(value: Any) -> Any:
+    return ops.convert_to_numpy(value) if ops.is_tensor(value) else value
