@@ -14,7 +14,7 @@ class Finding:
     Args:
         code: What it is, in a word, such as `"disconnected"`.
         severity: `"error"` (the term does not work), `"warning"` (it may harm) or `"info"`.
-        term: Name of the term; `"data"` for the data loss.
+        term: Name of the term or of the constant; `"data"` for the data loss.
         message: One sentence, with the numbers in it.
         cure: One sentence on what to do.
     """

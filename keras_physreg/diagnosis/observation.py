@@ -53,7 +53,7 @@ def observe(
     """
     seen = Observation()
     with open_step(model, "labelled") as step, unshielded():
-        y_pred = _call(model, x, training)
+        y_pred = call_unnoticed(model, x, training)
         evaluations = list(step.evaluations)
         if y is not None and model.loss is not None:
             seen.losses["data"] = _data_loss(model, step, x, y, y_pred, sample_weight)
@@ -66,7 +66,8 @@ def observe(
     return seen
 
 
-def _call(model: keras.Model, x: Any, training: bool) -> Any:
+def call_unnoticed(model: keras.Model, x: Any, training: bool) -> Any:
+    """Calls a model without that its `losses` change."""
     # Keras clears the losses of the outermost layer that is called: a layer that does not know
     # of the model keeps `model.losses` as they were.
     call = keras.layers.Lambda(

@@ -7,14 +7,19 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
+from keras_physreg.constants import find_constants
 from keras_physreg.diagnosis import tables
 from keras_physreg.diagnosis.conflicts import conflicts
 from keras_physreg.diagnosis.connections import connection
+from keras_physreg.diagnosis.constant_rules import constant_findings, trivial_terms
+from keras_physreg.diagnosis.constants import ConstantDiagnosis, constant_rows, joint_gramian
 from keras_physreg.diagnosis.finding import SEVERITIES, Finding
 from keras_physreg.diagnosis.gradients import DATA, GradientMeter, Gradients
 from keras_physreg.diagnosis.rows import Rows, check_count, choose_rows
 from keras_physreg.diagnosis.rules import term_findings
+from keras_physreg.diagnosis.sensitivities import sensitivities
 from keras_physreg.diagnosis.statistics import Measurement, measure
 from keras_physreg.diagnosis.term import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
@@ -39,6 +44,7 @@ class Diagnosis:
         findings: What there is to say of them, the most severe first; empty for a healthy model.
         gradients: All inner products of the gradients.
         thresholds: From where on a number was worth a finding.
+        constants: The numbers of each `Constant`, of a vector one by one.
     """
 
     model: str
@@ -50,6 +56,7 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     gradients: Gradients
     thresholds: Thresholds
+    constants: tuple[ConstantDiagnosis, ...] = ()
 
     def __getitem__(self, term: str) -> TermDiagnosis:
         """Returns the numbers of a term by its name."""
@@ -73,7 +80,8 @@ class Diagnosis:
         Returns:
             A dict. `"terms"` is a list of dicts with the keys `term, loss, weight, floor, val_loss,
             val_floor, bias, grad_norm, grad_ratio, grad_cosine, reached, trainable, finite`;
-            `"findings"` one with `code, severity, term, message, cure`; `"gramian"` holds the inner
+            `"constants"` one with `constant, value, unit, low, high, scale, grad_norm, sensitivity,
+            terms`; `"findings"` one with `code, severity, term, message, cure`; `"gramian"` holds the inner
             products of the gradients, rows and columns named by `"names"`.
         """
         found = {
@@ -83,6 +91,7 @@ class Diagnosis:
             "data_loss": self.data_loss,
             "data_grad_norm": self.data_grad_norm,
             "terms": [row.to_dict() for row in self.terms],
+            "constants": [row.to_dict() for row in self.constants],
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "names": list(self.gradients.names),
             "gramian": self.gradients.gramian.tolist(),
@@ -119,10 +128,12 @@ def diagnose(
 
     Gradients are those of the *unweighted* losses, so that a term at weight 0 is seen too, by all
     trainable variables: ratio and cosine include the trainable constants of a physics layer. The
-    floor of a term is its loss when the labels stand in for the prediction. Weights, optimizer,
-    metrics, random state and `model.losses` stay as they are: training goes on bit for bit as it
-    would have. The cosine between gradients as a measure of conflict is that of Yu et al.,
-    "Gradient Surgery for Multi-Task Learning" (2020), definition 1.
+    floor of a term is its loss when the labels stand in for the prediction. Of each `Constant` it
+    says whether the physics can tell its value at the present predictions, from how the outputs
+    change with it, row by row; whether the network could take its place is not looked at. Weights,
+    optimizer, metrics, random state and `model.losses` stay as they are: training goes on bit for
+    bit as it would have. The cosine between gradients as a measure of conflict is that of Yu et
+    al., "Gradient Surgery for Multi-Task Learning" (2020), definition 1.
 
     Args:
         model: Any built Keras model with physics layers. Its compiled loss is the data loss.
@@ -180,6 +191,8 @@ def diagnose(
     found = [*_weightless(chosen), *_data_findings(seen.data_loss, gradients)]
     found += [finding for row in rows for finding in term_findings(row, limits)]
     found += conflicts(rows, gradients, limits)
+    constants, of_constants = _look_at_constants(model, chosen, batch_size, gradients, limits)
+    found += of_constants
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Diagnosis(
         model=model.name,
@@ -191,6 +204,7 @@ def diagnose(
         findings=tuple(found),
         gradients=gradients,
         thresholds=limits,
+        constants=constants,
     )
 
 
@@ -261,6 +275,18 @@ def _row(
         val_labels=held_out.at_labels.get(name),
         note=note,
     )
+
+
+def _look_at_constants(
+    model: keras.Model, rows: Rows, batch_size: int, gradients: Gradients, limits: Thresholds
+) -> tuple[tuple[ConstantDiagnosis, ...], list[Finding]]:
+    constants = sorted(find_constants(model), key=lambda constant: not constant.trainable)
+    learned = [constant for constant in constants if constant.trainable]
+    moved = sensitivities(model, learned, rows, batch_size) if learned else None
+    gramian = np.zeros((0, 0)) if moved is None else joint_gramian(moved, get_term_weights(model))
+    table = constant_rows(model, constants, gradients, moved, gramian)
+    found = [*constant_findings(table, gramian, limits)]
+    return table, found + ([] if moved is None else [*trivial_terms(moved, limits)])
 
 
 def _weightless(rows: Rows) -> list[Finding]:

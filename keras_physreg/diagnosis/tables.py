@@ -6,36 +6,47 @@ import html
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from keras_physreg.diagnosis.constants import ConstantDiagnosis
     from keras_physreg.diagnosis.report import Diagnosis
     from keras_physreg.diagnosis.term import TermDiagnosis
 
 CLEAN = "Nothing found: every term is connected and finite, and none fights the data."
+CONSTANT_COLUMNS = ["constant", "value", "unit", "low", "high"]
+CONSTANT_COLUMNS += ["grad norm", "sensitivity", "told by"]
 PARTIAL = "Nothing found in what could be measured; the notes say what could not."
 
 
 def as_text(diagnosis: Diagnosis) -> str:
     """Returns the table, then notes and findings."""
-    table = [_columns(diagnosis), *_cells(diagnosis)]
-    widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
     lines = [_title(diagnosis), ""]
-    for line in table:
-        first, *rest = (cell for cell in line)
-        padded = [first.ljust(widths[0])]
-        padded += [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join(padded).rstrip())
-    lines.insert(3, "  ".join("-" * width for width in widths))
-    lines += ["", *_notes(diagnosis)]
+    for columns, cells in _tables(diagnosis):
+        lines += [*_aligned([columns, *cells]), ""]
+    lines += _notes(diagnosis)
     lines += [str(finding) for finding in diagnosis.findings] or [_nothing_found(diagnosis)]
     return "\n".join(lines)
 
 
+def _tables(diagnosis: Diagnosis) -> list[tuple[list[str], list[list[str]]]]:
+    tables = [(_columns(diagnosis), _cells(diagnosis))]
+    if diagnosis.constants:
+        tables.append((CONSTANT_COLUMNS, [_constant_cells(row) for row in diagnosis.constants]))
+    return tables
+
+
+def _aligned(table: list[list[str]]) -> list[str]:
+    widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
+    lines = []
+    for first, *rest in table:
+        padded = [first.ljust(widths[0])]
+        padded += [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return lines
+
+
 def as_html(diagnosis: Diagnosis) -> str:
     """Returns the same as HTML, for notebooks."""
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in _columns(diagnosis))
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>"
-        for line in _cells(diagnosis)
-    )
+    tables = "".join(_html_table(*table) for table in _tables(diagnosis))
     items = [html.escape(note) for note in _notes(diagnosis)] + [
         f"<b>{html.escape(f'{finding.severity}: {finding.code}')}</b>: "
         f"{html.escape(finding.message)} <i>{html.escape(finding.cure)}</i>"
@@ -43,11 +54,19 @@ def as_html(diagnosis: Diagnosis) -> str:
     ]
     said = "".join(f"<li>{item}</li>" for item in items)
     return (
-        f"<p>{html.escape(_title(diagnosis))}</p><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table>"
+        f"<p>{html.escape(_title(diagnosis))}</p>{tables}"
         + (f"<ul>{said}</ul>" if said else "")
         + ("" if diagnosis.findings else f"<p>{_nothing_found(diagnosis)}</p>")
     )
+
+
+def _html_table(columns: list[str], cells: list[list[str]]) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>"
+        for line in cells
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _nothing_found(diagnosis: Diagnosis) -> str:
@@ -90,6 +109,12 @@ def _term_cells(row: TermDiagnosis, held_out: bool) -> list[str]:
         f"{row.reached}/{row.trainable}",
         "yes" if row.finite else "NO",
     ]
+
+
+def _constant_cells(row: ConstantDiagnosis) -> list[str]:
+    numbers = [_number(v) for v in (row.low, row.high, row.grad_norm, row.sensitivity)]
+    terms = ", ".join(row.terms) or ("-" if row.trainable else "fixed")
+    return [row.constant, f"{row.value:.6g}", row.unit or "-", *numbers, terms]
 
 
 def _bias(row: TermDiagnosis) -> str:

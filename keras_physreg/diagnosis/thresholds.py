@@ -32,6 +32,10 @@ class Thresholds:
             cancel, as they do where training has converged.
         dominates_ratio: Ratio from which a term drowns the data.
         negligible_ratio: Ratio under which the data drown a term.
+        bound_room: Distance of a constant to its bound, over that of its initial value, down from
+            which it is near.
+        collinear_index: Condition index of the derivatives by the constants from which they cannot
+            be told apart: of two constants, a cosine of 0.9978.
 
     Raises:
         ValueError: If a threshold is not finite, negative (but the cosine), or contradicts another.
@@ -55,6 +59,8 @@ class Thresholds:
     balance: float = 0.1
     dominates_ratio: float = 10.0
     negligible_ratio: float = 1e-3
+    bound_room: float = 0.01
+    collinear_index: float = 30.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -1,0 +1,157 @@
+"""How the outputs of the physics move with its constants, row by row.
+
+Like `gradients`, this room knows TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_physreg.constants import Constant
+from keras_physreg.diagnosis.observation import call_unnoticed
+from keras_physreg.diagnosis.rows import Rows
+from keras_physreg.shielding import unshielded
+from keras_physreg.steps import Evaluation, open_step
+
+# Moves of the dimensionless variables, at which each term is looked at too.
+TRIES = 4
+SPREAD = 1.5
+
+
+@dataclass(frozen=True)
+class Sensitivities:
+    """How the outputs of the terms move with the elements of all constants.
+
+    With `J` the derivatives of a term's output values by the dimensionless variables of the
+    constants (one row a value, one column an element), its Gramian is `J^T J` over the number of
+    values.
+
+    Args:
+        gramians: Of each term, of shape `(elements, elements)`.
+        connected: Of each term, which elements its output is computed from.
+        tried: Of each term, its loss at the present and at other values of the constants.
+    """
+
+    gramians: dict[str, np.ndarray]
+    connected: dict[str, tuple[bool, ...]]
+    tried: dict[str, np.ndarray]
+
+
+def sensitivities(
+    model: keras.Model, constants: Sequence[Constant], rows: Rows, batch_size: int
+) -> Sensitivities:
+    """Measures how the physics outputs move with the constants, at the model's predictions.
+
+    Nothing in the model changes. A column of `J` is a derivative of a derivative, which is linear
+    in what it starts from: Townsend, "A new trick for calculating Jacobian vector products" (2017).
+
+    Args:
+        model: A built model.
+        constants: Its trainable constants.
+        rows: The rows to look at.
+        batch_size: Rows in a batch.
+    """
+    meter = _Meter(model, constants)
+    program = meter.measure if model.run_eagerly else tf.function(meter.measure, autograph=False)
+    gramians: dict[str, Any] = {}
+    counts: dict[str, float] = {}
+    tried: dict[str, Any] = {}
+    for batch in rows.batches(batch_size):
+        found, losses = program(batch.x, batch.y, batch.sample_weight)
+        for name, (gramian, count) in found.items():
+            gramians[name] = gramians.get(name, 0.0) + gramian.numpy()
+            counts[name] = counts.get(name, 0.0) + float(count)
+        for name, values in losses.items():
+            share = len(batch.numbers) / len(rows.numbers)
+            tried[name] = tried.get(name, 0.0) + share * values.numpy().astype("float64")
+    return Sensitivities(
+        {name: gramian / max(counts[name], 1.0) for name, gramian in gramians.items()},
+        meter.connected,
+        tried,
+    )
+
+
+class _Meter:
+    def __init__(self, model: keras.Model, constants: Sequence[Constant]) -> None:
+        self._model = model
+        self._raws = [constant.raw for constant in constants]
+        rng = np.random.default_rng(0)
+        self._moves = [
+            [SPREAD * rng.normal(size=raw.shape).astype(raw.dtype) for raw in self._raws]
+            for _ in range(TRIES)
+        ]
+        self.connected: dict[str, tuple[bool, ...]] = {}
+
+    def measure(self, x: Any, y: Any, sample_weight: Any) -> tuple[dict, dict]:
+        """Returns per term the Gramian's sum and number of values, and the losses tried."""
+        values = [tf.convert_to_tensor(raw) for raw in self._raws]
+        with open_step(self._model, "labelled") as step, unshielded():
+            with tf.GradientTape(persistent=True) as outer:
+                with tf.GradientTape(persistent=True) as inner:
+                    inner.watch(values)
+                    with self._scope(values):
+                        call_unnoticed(self._model, x, False)
+                    evaluations = list(step.evaluations)
+                outputs = {n: out for e in evaluations for n, out in e.outputs.items()}
+                starts = {name: tf.zeros_like(output) for name, output in outputs.items()}
+                outer.watch(starts)
+                back = {n: _back(inner, outputs[n], values, starts[n]) for n in outputs}
+                parts = {n: [_elements(each) for each in back[n]] for n in outputs}
+            gramians = {name: self._gramian(outer, name, parts[name], starts) for name in outputs}
+            losses: dict[str, Any] = {}
+            for evaluation in evaluations:
+                losses |= self._tried(evaluation, values, y, sample_weight)
+        return gramians, losses
+
+    def _gramian(
+        self, tape: tf.GradientTape, name: str, parts: list[Any], starts: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        start = starts[name]
+        columns, connected = [], []
+        for raw, elements in zip(self._raws, parts, strict=True):
+            size = int(np.prod(raw.shape))
+            connected += [elements is not None] * size
+            for element in elements or [None] * size:
+                column = None if element is None else tape.gradient(element, start)
+                columns.append(tf.zeros_like(start) if column is None else column)
+        self.connected[name] = tuple(connected)
+        jacobian = tf.stack([tf.cast(tf.reshape(c, [-1]), "float64") for c in columns])
+        # Where physics is not finite the terms' own findings say so.
+        jacobian = tf.where(tf.math.is_finite(jacobian), jacobian, tf.zeros_like(jacobian))
+        return tf.matmul(jacobian, jacobian, transpose_b=True), tf.size(start)
+
+    def _tried(
+        self, evaluation: Evaluation, values: list[Any], y: Any, sample_weight: Any
+    ) -> dict[str, Any]:
+        losses: dict[str, list[Any]] = {}
+        for moves in [[0.0] * len(values), *self._moves]:
+            moved = [value + move for value, move in zip(values, moves, strict=True)]
+            with self._scope(moved):
+                there = evaluation.layer.evaluate_physics(
+                    evaluation.inputs, evaluation.prediction, evaluation.targets
+                )
+                found = evaluation.layer.compare(there, y, sample_weight, skip_unlabelled=True)
+            for value in found:
+                losses.setdefault(value.name, []).append(value.loss)
+        return {name: tf.stack(several) for name, several in losses.items()}
+
+    def _scope(self, values: list[Any]) -> Any:
+        pairs = list(zip(self._raws, values, strict=True))
+        return keras.StatelessScope(pairs, collect_losses=True, initialize_variables=False)
+
+
+def _back(tape: tf.GradientTape, output: Any, values: list[Any], start: Any) -> list[Any]:
+    try:
+        return tape.gradient(output, values, output_gradients=start)
+    except (LookupError, NotImplementedError):  # An operation without a gradient.
+        return [None] * len(values)
+
+
+def _elements(gradient: Any) -> list[Any] | None:
+    return None if gradient is None else tf.unstack(tf.reshape(gradient, [-1]))

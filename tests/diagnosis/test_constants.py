@@ -1,0 +1,241 @@
+"""Constants in a diagnosis: the table, and each finding with a near case that must not raise it."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_physreg as kp
+from tests.diagnosis.linear import data, linear_model
+from tests.diagnosis.test_unchanged import state_of
+
+A = {"initial": 1.0, "low": 0.5, "high": 3.0, "unit": "V", "name": "a"}
+B = {"initial": 2.0, "name": "b"}
+
+
+class Physics(keras.layers.Layer):
+    """Physics of two constants, given as a function of their values."""
+
+    def __init__(self, function, *options):
+        super().__init__()
+        self.function = function
+        self.parts = [kp.Constant(**each) for each in options or (A, B)]
+
+    def call(self, z, x):
+        return self.function(z[:, :2], x, *[part() for part in self.parts])
+
+
+def report_of(function, *options, weights=None, rows=70, move=None, **settings):
+    physics = Physics(function, *options)
+    for part, raw in zip(physics.parts, move or [], strict=False):
+        part.raw.assign(raw)
+    z, x = data(rows)
+    model = linear_model(physics, weights or {"t": 0.5})
+    return kp.diagnose(model, z, x, batch_size=32, **settings)
+
+
+def codes(report, *wanted):
+    return [(f.code, f.term) for f in report.findings if f.code in wanted]
+
+
+OF_CONSTANTS = ("near-bound", "unidentified", "collinear", "trivial")
+
+
+def line(z, x, a, b):
+    return a * z + b - x
+
+
+def test_the_table_of_constants():
+    report = report_of(line, A, B)
+    z, x = data()
+    a, b = report.constants
+    assert (a.constant, a.value, a.unit, a.low, a.high, a.terms) == ("a", 1, "V", 0.5, 3, ("t",))
+    assert (b.constant, b.value, b.unit, b.low, b.high, b.terms) == (
+        "b",
+        2,
+        None,
+        None,
+        None,
+        ("t",),
+    )
+    # d output / d variable is scale * z and scale.
+    assert a.sensitivity == pytest.approx(a.scale * np.sqrt(0.5 * np.mean(z[:, :2] ** 2)), rel=1e-5)
+    assert b.sensitivity == pytest.approx(2 * np.sqrt(0.5), rel=1e-6)
+    model = linear_model(Physics(line), {"t": 0.5})
+    kernel, bias = (v.numpy() for v in model.trainable_variables if v.path.startswith("dense"))
+    residual = z[:, :2] + 2 - (z @ kernel + bias)
+    # The loss is weighted with 0.5, and its mean is over two outputs.
+    assert a.grad_norm == pytest.approx(abs(a.scale * np.mean(residual * z[:, :2])), rel=1e-4)
+    assert b.grad_norm == pytest.approx(abs(2 * np.mean(residual)), rel=1e-4)
+    assert codes(report, *OF_CONSTANTS) == []
+
+
+def test_as_plain_types_text_and_html():
+    report = report_of(line, A, B)
+    found = json.loads(json.dumps(report.to_dict()))["constants"]
+    keys = [
+        "constant",
+        "value",
+        "unit",
+        "low",
+        "high",
+        "scale",
+        "grad_norm",
+        "sensitivity",
+        "terms",
+    ]
+    assert [list(row) for row in found] == [keys, keys]
+    lines = str(report).splitlines()
+    head = next(i for i, text in enumerate(lines) if text.startswith("constant"))
+    assert lines[head + 2].split()[:5] == ["a", "1", "V", "0.5", "3"]
+    assert report._repr_html_().count("<table>") == 2
+    without = kp.diagnose(linear_model(lambda z, x: x - z[:, :2], {"t": 1.0}), *data())
+    assert (without.constants, without.to_dict()["constants"]) == ((), [])
+    assert without._repr_html_().count("<table>") == 1
+
+
+def test_vectors_are_told_element_by_element():
+    report = report_of(
+        lambda z, x, c: c[0] * z + 0.0 * c[2] - x + c[1], {"initial": [1.0, 2.0, 3.0], "name": "c"}
+    )
+    assert [row.constant for row in report.constants] == ["c_0", "c_1", "c_2"]
+    assert codes(report, *OF_CONSTANTS) == [("unidentified", "c_2")]
+
+
+UNIDENTIFIED = {
+    "not used": lambda z, x, a, b: a * z - x,
+    "stopped": lambda z, x, a, b: a * z - x + ops.stop_gradient(b),
+    "times zero": lambda z, x, a, b: a * z - x + 0.0 * b,
+    "cancels": lambda z, x, a, b: a * z - x + (b - b),
+    "saturated": lambda z, x, a, b: a * z - x + ops.relu(-10.0 - b),
+}
+
+
+@pytest.mark.parametrize("kind", UNIDENTIFIED)
+def test_unidentified(kind):
+    report = report_of(UNIDENTIFIED[kind])
+    assert codes(report, *OF_CONSTANTS) == [("unidentified", "b")]
+    (finding,) = (f for f in report.findings if f.code == "unidentified")
+    used = kind not in ("not used", "stopped")
+    assert ("'t' is computed from it" in finding.message) == used
+    assert finding.severity == "error"
+
+
+def test_a_term_of_weight_0_identifies_where_no_other_does():
+    def two(z, x, a, b):
+        return {"t": a * z - x, "u": b * x - z}
+
+    report = report_of(two, weights={"t": 1.0, "u": 0.0})
+    assert codes(report, *OF_CONSTANTS) == []
+    assert report.constants[1].terms == ("u",)
+    assert report.constants[1].grad_norm == 0.0
+
+
+def test_a_fixed_constant_is_not_looked_for():
+    report = report_of(UNIDENTIFIED["not used"], A, {**B, "trainable": False})
+    assert codes(report, *OF_CONSTANTS) == []
+    assert (report.constants[1].constant, report.constants[1].sensitivity) == ("b", None)
+    assert "fixed" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (lambda z, x, a, b: a * b * z - x, True),
+        (lambda z, x, a, b: a * z + b * z - x, True),
+        (lambda z, x, a, b: a * z + b * (1.01 * z + 1e-3 * x) - x, True),
+        (lambda z, x, a, b: a * z + b * (z + 0.5 * ops.sin(5 * z)) - x, False),
+        (lambda z, x, a, b: a * (z + 3) + b - x, False),
+        (lambda z, x, a, b: {"t": a * b * z - x, "u": b * x - z}, False),
+    ],
+)
+def test_collinear(function, found):
+    two = isinstance(function(0, 0, 0, 0), dict)
+    report = report_of(function, weights={"t": 1.0, "u": 1.0} if two else None)
+    assert codes(report, *OF_CONSTANTS) == ([("collinear", "a")] if found else [])
+    if found:
+        (finding,) = (f for f in report.findings if f.code == "collinear")
+        assert "'a' and 'b' cannot be told apart" in finding.message
+        assert "cosine of their derivatives +1.0000" in finding.message
+
+
+def test_three_constants_of_which_no_two_are_collinear():
+    third = {"initial": 1.0, "name": "c"}
+    report = report_of(
+        lambda z, x, a, b, c: a * z[:, :1] + b * z[:, 1:] + c * (z[:, :1] + z[:, 1:]) - x,
+        A,
+        B,
+        third,
+    )
+    assert codes(report, *OF_CONSTANTS) == [("collinear", "a")]
+    (finding,) = (f for f in report.findings if f.code == "collinear")
+    assert "'a', 'b' and 'c' cannot be told apart" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("move", "which"),
+    [([8.0], "upper"), ([-8.0], "lower"), ([1.0], None)],
+)
+def test_near_a_bound(move, which):
+    report = report_of(line, move=move)
+    assert codes(report, "near-bound") == ([("near-bound", "a")] if which else [])
+    if which:
+        (finding,) = (f for f in report.findings if f.code == "near-bound")
+        assert f"near its {which} bound {3 if which == 'upper' else 0.5} V" in finding.message
+    assert codes(
+        report_of(line, move=[3.0], thresholds=kp.Thresholds(bound_room=0.5)), "near-bound"
+    )
+
+
+TRIVIAL = {
+    "cancels": lambda z, x, a, b: a * x - a * x,
+    "times zero": lambda z, x, a, b: (a + b) * (z - z),
+    "a bound that always holds": lambda z, x, a, b: ops.relu(-(a**2) - x**2),
+}
+
+
+@pytest.mark.parametrize("kind", TRIVIAL)
+def test_trivial_terms_are_found_out(kind):
+    report = report_of(TRIVIAL[kind])
+    assert codes(report, "trivial") == [("trivial", "t")]
+
+
+def test_what_is_zero_at_the_present_value_alone_is_not_trivial():
+    report = report_of(lambda z, x, a, b: (a - 1.0) * x + 0.0 * b)
+    assert report["t"].loss == 0.0
+    assert codes(report, "trivial") == []
+
+
+def test_a_term_without_constants_is_not_trivial():
+    report = report_of(
+        lambda z, x, a, b: {"t": a * z + b - x, "u": x - x}, weights={"t": 1.0, "u": 1.0}
+    )
+    assert codes(report, "trivial") == []
+
+
+def test_constants_that_are_not_finite():
+    report = report_of(line, move=[np.nan])
+    assert ("non-finite", "a") in codes(report, "non-finite")
+    assert report.to_dict()["constants"][0]["value"] is None
+
+
+def test_nothing_changes():
+    z, x = data()
+    physics = Physics(line)
+    model = linear_model(physics, {"t": 0.5})
+    model.fit(z, x, verbose=0)
+    before = state_of(model)
+    kp.diagnose(model, z, x)
+    assert state_of(model) == before
+
+
+def test_without_labels_and_eagerly():
+    z, x = data()
+    model = linear_model(Physics(line), {"t": 0.5})
+    compiled = kp.diagnose(model, z).constants
+    model.compile("sgd", "mse", run_eagerly=True)
+    eager = kp.diagnose(model, z, x).constants
+    for first, second in zip(compiled, eager, strict=True):
+        assert first.sensitivity == pytest.approx(second.sensitivity, rel=1e-5)
