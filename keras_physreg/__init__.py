@@ -1,5 +1,6 @@
 """Known physics as named, weighted, scheduled and diagnosed loss terms of a Keras model."""
 
+from keras_physreg import residuals as residuals
 from keras_physreg.callbacks import GradientMonitor as GradientMonitor
 from keras_physreg.callbacks import TerminateOnNonFinite as TerminateOnNonFinite
 from keras_physreg.callbacks import WeightScheduler as WeightScheduler

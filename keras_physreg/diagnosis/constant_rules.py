@@ -68,8 +68,8 @@ def _near_bound(row: ConstantDiagnosis, limits: Thresholds) -> Iterator[Finding]
                 "warning",
                 row.constant,
                 f"The constant '{row.constant}' stands at {_shown(row, row.value)}, near its "
-                f"{which} bound {_shown(row, bound)}: {100 * room:.2g} % is left of the distance that "
-                "it had at its initial value.",
+                f"{which} bound {_shown(row, bound)}: {100 * room:.2g} % is left of the distance "
+                "that it had at its initial value.",
                 "If the bound is no law of nature, widen it; else look for what the physics leaves "
                 "out and this constant makes up for, or for a learning rate that threw it there "
                 "(start anew from inside).",

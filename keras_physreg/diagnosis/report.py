@@ -81,8 +81,8 @@ class Diagnosis:
             A dict. `"terms"` is a list of dicts with the keys `term, loss, weight, floor, val_loss,
             val_floor, bias, grad_norm, grad_ratio, grad_cosine, reached, trainable, finite`;
             `"constants"` one with `constant, value, unit, low, high, scale, grad_norm, sensitivity,
-            terms`; `"findings"` one with `code, severity, term, message, cure`; `"gramian"` holds the inner
-            products of the gradients, rows and columns named by `"names"`.
+            terms`; `"findings"` one with `code, severity, term, message, cure`; `"gramian"` holds
+            the inner products of the gradients, rows and columns named by `"names"`.
         """
         found = {
             "model": self.model,

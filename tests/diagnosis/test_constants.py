@@ -49,7 +49,7 @@ def line(z, x, a, b):
 
 def test_the_table_of_constants():
     report = report_of(line, A, B)
-    z, x = data()
+    z = data()[0]
     a, b = report.constants
     assert (a.constant, a.value, a.unit, a.low, a.high, a.terms) == ("a", 1, "V", 0.5, 3, ("t",))
     assert (b.constant, b.value, b.unit, b.low, b.high, b.terms) == (
