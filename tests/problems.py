@@ -42,6 +42,18 @@ class Gain(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tests")
+class BoundedGain(keras.layers.Layer):
+    """The same constant, between bounds."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.gain = kp.Constant(1.0, low=0.1, high=10.0, name="gain")
+
+    def call(self, z, x_pred):
+        return {"x": z[:, :2] / self.gain(), "z": self.gain() * x_pred}
+
+
+@keras.saving.register_keras_serializable(package="tests")
 class NotFiniteGain(Gain):
     def call(self, z, x_pred):
         return {"x": z[:, :2] * ops.sqrt(-self.gain), "z": ops.log(-self.gain) * x_pred}

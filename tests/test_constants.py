@@ -259,9 +259,9 @@ def test_calling_it_with_something_is_an_error():
     ("cls", "options"),
     [
         (kp.PhysicsModel, {}),
-        (kp.PhysicsModel, {"jit_compile": True}),
+        pytest.param(kp.PhysicsModel, {"jit_compile": True}, marks=pytest.mark.slow),
         (keras.Model, {}),
-        (keras.Model, {"run_eagerly": True}),
+        pytest.param(keras.Model, {"run_eagerly": True}, marks=pytest.mark.slow),
     ],
 )
 def test_logged_by_name_as_the_last_step_saw_it(cls, options):
@@ -571,7 +571,10 @@ def test_constants_are_recovered(noise):
 # Replicas and devices
 
 
-@pytest.mark.parametrize("engine", ["stacked", "in-turn", "sequential"])
+@pytest.mark.parametrize(
+    "engine",
+    ["stacked", *(pytest.param(e, marks=pytest.mark.slow) for e in ("in-turn", "sequential"))],
+)
 def test_each_replica_learns_its_own_constants(engine):
     model = model_of(Line(), {"line": 1.0}, optimizer=keras.optimizers.Adam(0.05))
     z, x = rows()

@@ -38,6 +38,7 @@ results = {}
 cases = {
     "even": (32, problems.doubling, kp.PhysicsModel, problems.terms()),
     "layer": (32, problems.Gain, kp.PhysicsModel, problems.terms()),
+    "constant": (32, problems.BoundedGain, kp.PhysicsModel, problems.terms()),
     "plain": (32, problems.residual, keras.Model, {"r": 0.5}),
     "bare": (37, None, None, None),
     "ragged": (37, problems.doubling, kp.PhysicsModel, problems.terms()),
@@ -73,7 +74,7 @@ def flat(values):
     return [x for v in values for x in flat(v)] if isinstance(values, list) else [values]
 
 
-@pytest.mark.parametrize("case", ["even", "layer", "plain"])
+@pytest.mark.parametrize("case", ["even", "layer", "constant", "plain"])
 def test_two_devices_train_as_one_with_the_same_global_batch(results, case):
     assert worst_difference(*results[case]) < 1e-5
 

@@ -172,6 +172,7 @@ def test_tank_levels_stay_in_bounds_and_rise():
     assert all(b < 0.2 * a for a, b in zip(broken[0.0], broken[30.0], strict=True))
 
 
+@pytest.mark.slow
 def test_monotone_in_an_input_by_its_derivative():
     def rising(z, x_pred):
         slope = tf.gradients(x_pred[:, 0], z)[0]

@@ -1,0 +1,270 @@
+"""Sensors that disagree: which gain and which offset make measured sunlight close?
+
+The equation. At the zenith angle z of the sun three instruments must agree (see irradiance.py),
+
+    GHI = DNI cos z + DHI                                                                       (1)
+
+and in four files of growing inconsistency they do not quite. Let the systematic part of that be a
+gain and an offset, unknown constants of the physics:
+
+    GHI = gain (DNI cos z + DHI) + offset                                                       (2)
+
+A network takes GHI and cos z and splits it into DNI and DHI; its loss is
+
+    data_loss + weight * mean(((2), right less left)^2)
+
+with (1) as physics (gain 1, offset 0, fixed), and with (2), where both constants are
+`keras_physreg.Constant`s in a physics layer and train with the network, for several seeds as
+replicas in one program. Beside them stand the least-squares values at the labels, with 95 %
+intervals by a bootstrap over blocks of consecutive rows (an hour, or in TMY3 about a day), as
+neighbouring minutes are no independent measurements: Kunsch, "The Jackknife and the Bootstrap for
+General Stationary Observations" (1989).
+
+What the constants can mean, and what not. (2) compares one instrument with the sum of two others:
+"GHI reads 20 W/m2 too low" and "DHI reads 20 W/m2 too high" are the same sentence here, and an
+error in cos z, from a clock or a wrong position, looks like a gain. The labels tie them down:
+without labels a network could meet (2) with any gain. And only what is the same on all rows can be
+found: a shadow at one hour of the day is none of it. A gain of 0 would be a trivial solution of
+`gain * residual`, but not of (2), where GHI stands on the other side.
+
+Run: python examples/sensor_offset.py
+"""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import irradiance as ir
+import keras
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from keras import ops
+
+import keras_physreg as kp
+
+mpl.use("Agg")
+
+BATCH = 128
+WEIGHT = 100.0
+BLOCK = {"TMY3 Greensboro": 12, "SURFRAD Alamosa": 60, "RMIS 2022": 12, "RMIS 2019": 12}  # rows
+
+
+# The physics
+
+
+@keras.saving.register_keras_serializable(package="sensor_offset")
+class Calibrated(keras.layers.Layer):
+    """Equation (2), with its two constants."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.gain = kp.Constant(1.0, low=0.5, high=1.5, name="gain")
+        self.offset = kp.Constant(0.0, low=-200.0, high=200.0, unit="W/m2", name="offset")
+
+    def call(self, Z, x_pred):
+        """Returns what the sum of DNI and DHI says of GHI, less GHI, in kW/m2."""
+        total = x_pred[:, 0] * Z[:, 1] + x_pred[:, 1]
+        return {"closure": self.gain() * total + self.offset() / ir.KW - Z[:, 0]}
+
+
+# The model
+
+
+def build(physics, steps):
+    """A small network, and one layer that brings in the physics."""
+    keras.utils.set_random_seed(0)
+    Z = keras.Input((2,))
+    hidden = keras.layers.Dense(32, activation="tanh")(Z)
+    hidden = keras.layers.Dense(32, activation="tanh")(hidden)
+    x_pred = keras.layers.Dense(2)(hidden)
+    model = kp.PhysicsModel(Z, kp.PhysicsRegularization(physics, {"closure": WEIGHT})(Z, x_pred))
+    rate = keras.optimizers.schedules.CosineDecay(1e-2, steps)
+    model.compile(keras.optimizers.Adam(rate), loss="mse")
+    return model
+
+
+def train(physics, data, seeds, steps):
+    """Trains one replica a seed on random batches; returns the trainer and its history."""
+    rows = np.random.default_rng(0).integers(len(data.Z), size=max(steps // 20, 1) * BATCH)
+    trainer = kp.ReplicaTrainer(build(physics, steps), {}, seeds=range(seeds))
+    history = trainer.fit(data.Z[rows], data.x[rows], batch_size=BATCH, epochs=20, verbose=0)
+    return trainer, history
+
+
+# What they find
+
+
+class Found(NamedTuple):
+    """What one file shows; residuals and offsets in W/m2."""
+
+    gain: np.ndarray  # one a seed
+    offset: np.ndarray
+    at_labels: tuple  # gain and offset of least squares, each (value, low, high)
+    mean: dict  # mean residual at the held-out labels, "before" and "after"
+    rms: dict
+    sums: dict  # mean error of the predicted DNI cos z + DHI on held-out rows, one a seed
+    reports: dict
+
+
+def least_squares(data):
+    """Returns gain and offset (W/m2) of equation (2) that fit the labels best."""
+    total = data.x[:, 0] * data.Z[:, 1] + data.x[:, 1]
+    design = np.stack([total, np.full_like(total, 1 / ir.KW)], axis=-1).astype("float64")
+    return np.linalg.lstsq(design, data.Z[:, 0].astype("float64"), rcond=None)[0]
+
+
+def bootstrap(data, block, draws, seed=0):
+    """Returns least-squares gain and offset as (value, low, high): 95 % over blocks of rows."""
+    rng = np.random.default_rng(seed)
+    blocks = [np.arange(i, min(i + block, len(data.Z))) for i in range(0, len(data.Z), block)]
+    drawn = []
+    for _ in range(draws):
+        rows = np.concatenate([blocks[k] for k in rng.integers(len(blocks), size=len(blocks))])
+        drawn.append(least_squares(ir.Irradiance(data.Z[rows], data.x[rows])))
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    return tuple(zip(least_squares(data), low, high, strict=True))
+
+
+def residual(data, gain, offset):
+    """Returns right less left of equation (2) at the labels, in W/m2."""
+    total = data.x[:, 0] * data.Z[:, 1] + data.x[:, 1]
+    return (gain * total - data.Z[:, 0]) * ir.KW + offset
+
+
+def error_of_sums(trainer, data, seeds):
+    """Returns the mean error of the predicted DNI cos z + DHI (W/m2), one a seed."""
+    errors = []
+    for k in range(seeds):
+        trainer.load_replica(k)
+        served = kp.strip_physics(trainer.model)
+        error = (ops.convert_to_numpy(served(data.Z)) - data.x) * ir.KW
+        errors.append(float(np.mean(error[:, 0] * data.Z[:, 1] + error[:, 1])))
+    return np.array(errors)
+
+
+def look_at(name, seeds, steps, draws):
+    """Trains on one file with equations (1) and (2)."""
+    everything = ir.load(name)
+    data, held_out = ir.split(everything)
+    sums, reports = {}, {}
+    for when, physics in (("before", ir.closure), ("after", Calibrated())):
+        trainer, history = train(physics, data, seeds, steps)
+        sums[when] = error_of_sums(trainer, held_out, seeds)
+        trainer.load_replica(0)
+        reports[when] = kp.diagnose(trainer.model, *data, validation_data=held_out)
+    gain, offset = history.history["gain"][-1], history.history["offset"][-1]
+    left = {"before": residual(held_out, 1.0, 0.0)}
+    left["after"] = residual(held_out, gain.mean(), offset.mean())
+    return Found(
+        gain=gain,
+        offset=offset,
+        at_labels=bootstrap(everything, BLOCK[name], draws),
+        mean={when: float(r.mean()) for when, r in left.items()},
+        rms={when: float(np.sqrt(np.mean(r**2))) for when, r in left.items()},
+        sums=sums,
+        reports=reports,
+    )
+
+
+# The table and the picture
+
+
+def print_table(found):
+    """Prints the four files in the order of their inconsistency."""
+    print(
+        "Closure at the held-out labels (right less left of the equation), W/m2, and mean error\n"
+        "of the predicted DNI cos z + DHI there: with gain 1 and offset 0, and with those found\n"
+    )
+    print(f"{'':17}{'mean':>16}{'rms':>17}{'of predicted sums':>21}")
+    print(
+        f"{'file':17}{'before':>8}{'after':>8}{'before':>9}{'after':>8}{'before':>12}{'after':>9}"
+    )
+    for name, row in found.items():
+        print(
+            f"{name:17}{row.mean['before']:+8.2f}{row.mean['after']:+8.2f}"
+            f"{row.rms['before']:9.2f}{row.rms['after']:8.2f}"
+            f"{row.sums['before'].mean():+12.2f}{row.sums['after'].mean():+9.2f}"
+        )
+    print(
+        "\nThe constants: trained (mean and range over seeds), and least squares at the labels\n"
+        "with its 95 % interval over blocks of rows\n"
+    )
+    for what, unit in (("gain", ""), ("offset", " (W/m2)")):
+        digits = 4 if what == "gain" else 1
+        print(f"{what + unit:17}{'trained':>30}{'at the labels':>34}")
+        for name, row in found.items():
+            values = getattr(row, what)
+            value, low, high = row.at_labels[what == "offset"]
+            print(
+                f"{name:17}{values.mean():10.{digits}f} "
+                f"{f'({values.min():.{digits}f} to {values.max():.{digits}f})':>20}"
+                f"{value:12.{digits}f} {f'({low:.{digits}f} to {high:.{digits}f})':>20}"
+            )
+        print()
+    print("Findings before and after:\n")
+    for name, row in found.items():
+        codes = {
+            when: ", ".join(dict.fromkeys(f.code for f in report.findings)) or "none"
+            for when, report in row.reports.items()
+        }
+        print(f"{name:17}{codes['before']}  ->  {codes['after']}")
+
+
+def draw(found, path):
+    """Draws both constants, and the bias before and after, for each file."""
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    places = np.arange(len(found))
+    for axis, what, unit in ((axes[0], "gain", ""), (axes[1], "offset", " (W/m$^2$)")):
+        at_labels = np.array([row.at_labels[what == "offset"] for row in found.values()])
+        axis.hlines(places - 0.12, at_labels[:, 1], at_labels[:, 2], color="0.6", linewidth=4)
+        axis.plot(
+            at_labels[:, 0], places - 0.12, "|", color="black", markersize=12,
+            label="least squares at the labels, 95 % interval",
+        )  # fmt: skip
+        for place, row in zip(places, found.values(), strict=True):
+            values = getattr(row, what)
+            label = "trained, one dot a seed" if place == 0 else None
+            height = np.full(len(values), place + 0.12)
+            axis.plot(values, height, "o", color="C3", alpha=0.5, label=label)
+        axis.axvline(float(what == "gain"), color="black", linewidth=0.8, linestyle=":")
+        axis.set(xlabel=what + unit, ylim=(len(places) - 0.5, -0.5))
+        axis.set_yticks(places, list(found) if what == "gain" else [])
+    axes[0].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+    bars = (
+        ("mean", "before", "closure at the labels, gain 1 and offset 0", "0.75", -0.3),
+        ("mean", "after", "the same with the trained constants", "0.35", -0.1),
+        ("sums", "before", "predicted DNI cos z + DHI less measured, (1) as physics", "C0", 0.1),
+        ("sums", "after", "the same with (2) as physics", "C3", 0.3),
+    )
+    for what, when, label, colour, shift in bars:
+        values = [np.mean(getattr(row, what)[when]) for row in found.values()]
+        axes[2].bar(places + shift, values, width=0.2, color=colour, label=label)
+    axes[2].axhline(0.0, color="black", linewidth=0.8)
+    axes[2].set_xticks(places, [name.replace(" ", "\n") for name in found])
+    axes[2].set_ylabel("mean over held-out rows (W/m$^2$)")
+    axes[2].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main():
+    """Finds the constants of the four files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=2000, help="training steps of each network")
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--draws", type=int, default=1000, help="of the bootstrap")
+    parser.add_argument("--out", type=Path, default=Path("examples/output/sensor_offset.png"))
+    options = parser.parse_args()
+
+    found = {name: look_at(name, options.seeds, options.steps, options.draws) for name in ir.FILES}
+    print_table(found)
+    for when in ("before", "after"):
+        print(f"\n\nRMIS 2019, {when}\n\n{found['RMIS 2019'].reports[when]}")
+    draw(found, options.out)
+    print(f"\nThe figure is in {options.out}.")
+
+
+if __name__ == "__main__":
+    main()
