@@ -27,6 +27,9 @@ without labels a network could meet (2) with any gain. And only what is the same
 found: a shadow at one hour of the day is none of it. A gain of 0 would be a trivial solution of
 `gain * residual`, but not of (2), where GHI stands on the other side.
 
+While they train, network and constants make up for each other's errors, as GHI is an input: the
+heavier the physics, the more slowly the labels put that right (try `--weight 100 --steps 2000`).
+
 Run: python examples/sensor_offset.py
 """
 
@@ -46,7 +49,6 @@ import keras_physreg as kp
 mpl.use("Agg")
 
 BATCH = 128
-WEIGHT = 100.0
 BLOCK = {"TMY3 Greensboro": 12, "SURFRAD Alamosa": 60, "RMIS 2022": 12, "RMIS 2019": 12}  # rows
 
 
@@ -71,23 +73,23 @@ class Calibrated(keras.layers.Layer):
 # The model
 
 
-def build(physics, steps):
+def build(physics, steps=1000, weight=1.0):
     """A small network, and one layer that brings in the physics."""
     keras.utils.set_random_seed(0)
     Z = keras.Input((2,))
     hidden = keras.layers.Dense(32, activation="tanh")(Z)
     hidden = keras.layers.Dense(32, activation="tanh")(hidden)
     x_pred = keras.layers.Dense(2)(hidden)
-    model = kp.PhysicsModel(Z, kp.PhysicsRegularization(physics, {"closure": WEIGHT})(Z, x_pred))
+    model = kp.PhysicsModel(Z, kp.PhysicsRegularization(physics, {"closure": weight})(Z, x_pred))
     rate = keras.optimizers.schedules.CosineDecay(1e-2, steps)
     model.compile(keras.optimizers.Adam(rate), loss="mse")
     return model
 
 
-def train(physics, data, seeds, steps):
+def train(physics, data, seeds, steps, weight=1.0):
     """Trains one replica a seed on random batches; returns the trainer and its history."""
     rows = np.random.default_rng(0).integers(len(data.Z), size=max(steps // 20, 1) * BATCH)
-    trainer = kp.ReplicaTrainer(build(physics, steps), {}, seeds=range(seeds))
+    trainer = kp.ReplicaTrainer(build(physics, steps, weight), {}, seeds=range(seeds))
     history = trainer.fit(data.Z[rows], data.x[rows], batch_size=BATCH, epochs=20, verbose=0)
     return trainer, history
 
@@ -143,13 +145,13 @@ def error_of_sums(trainer, data, seeds):
     return np.array(errors)
 
 
-def look_at(name, seeds, steps, draws):
+def look_at(name, seeds, steps, weight, draws):
     """Trains on one file with equations (1) and (2)."""
     everything = ir.load(name)
     data, held_out = ir.split(everything)
     sums, reports = {}, {}
     for when, physics in (("before", ir.closure), ("after", Calibrated())):
-        trainer, history = train(physics, data, seeds, steps)
+        trainer, history = train(physics, data, seeds, steps, weight)
         sums[when] = error_of_sums(trainer, held_out, seeds)
         trainer.load_replica(0)
         reports[when] = kp.diagnose(trainer.model, *data, validation_data=held_out)
@@ -213,37 +215,34 @@ def print_table(found):
 
 def draw(found, path):
     """Draws both constants, and the bias before and after, for each file."""
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained", sharey=True)
     places = np.arange(len(found))
     for axis, what, unit in ((axes[0], "gain", ""), (axes[1], "offset", " (W/m$^2$)")):
         at_labels = np.array([row.at_labels[what == "offset"] for row in found.values()])
-        axis.hlines(places - 0.12, at_labels[:, 1], at_labels[:, 2], color="0.6", linewidth=4)
-        axis.plot(
-            at_labels[:, 0], places - 0.12, "|", color="black", markersize=12,
-            label="least squares at the labels, 95 % interval",
-        )  # fmt: skip
+        axis.hlines(places - 0.12, *at_labels[:, 1:].T, color="0.6", linewidth=4, label="95 %")
+        axis.plot(at_labels[:, 0], places - 0.12, "k|", markersize=12, label="least squares")
         for place, row in zip(places, found.values(), strict=True):
             values = getattr(row, what)
-            label = "trained, one dot a seed" if place == 0 else None
             height = np.full(len(values), place + 0.12)
+            label = "trained, each seed" if place == 0 else None
             axis.plot(values, height, "o", color="C3", alpha=0.5, label=label)
         axis.axvline(float(what == "gain"), color="black", linewidth=0.8, linestyle=":")
-        axis.set(xlabel=what + unit, ylim=(len(places) - 0.5, -0.5))
-        axis.set_yticks(places, list(found) if what == "gain" else [])
-    axes[0].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+        axis.set_xlabel(what + unit)
+        axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     bars = (
-        ("mean", "before", "closure at the labels, gain 1 and offset 0", "0.75", -0.3),
-        ("mean", "after", "the same with the trained constants", "0.35", -0.1),
-        ("sums", "before", "predicted DNI cos z + DHI less measured, (1) as physics", "C0", 0.1),
-        ("sums", "after", "the same with (2) as physics", "C3", 0.3),
+        ("mean", "before", "labels, gain 1 and offset 0: (1)", "0.75", -0.3),
+        ("mean", "after", "labels, trained constants: (2)", "0.35", -0.1),
+        ("sums", "before", "predicted sum, less measured: (1)", "C0", 0.1),
+        ("sums", "after", "predicted sum, less measured: (2)", "C3", 0.3),
     )
     for what, when, label, colour, shift in bars:
         values = [np.mean(getattr(row, what)[when]) for row in found.values()]
-        axes[2].bar(places + shift, values, width=0.2, color=colour, label=label)
-    axes[2].axhline(0.0, color="black", linewidth=0.8)
-    axes[2].set_xticks(places, [name.replace(" ", "\n") for name in found])
-    axes[2].set_ylabel("mean over held-out rows (W/m$^2$)")
+        axes[2].barh(places + shift, values, height=0.2, color=colour, label=label)
+    axes[2].axvline(0.0, color="black", linewidth=0.8)
+    axes[2].set_xlabel("mean over held-out rows (W/m$^2$)")
     axes[2].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+    axes[0].set_yticks(places, list(found))
+    axes[0].set_ylim(len(places) - 0.5, -0.5)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     plt.close(figure)
@@ -252,13 +251,15 @@ def draw(found, path):
 def main():
     """Finds the constants of the four files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2000, help="training steps of each network")
+    parser.add_argument("--steps", type=int, default=8000, help="training steps of each network")
+    parser.add_argument("--weight", type=float, default=1.0, help="of the physics")
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--draws", type=int, default=1000, help="of the bootstrap")
     parser.add_argument("--out", type=Path, default=Path("examples/output/sensor_offset.png"))
     options = parser.parse_args()
 
-    found = {name: look_at(name, options.seeds, options.steps, options.draws) for name in ir.FILES}
+    settings = (options.seeds, options.steps, options.weight, options.draws)
+    found = {name: look_at(name, *settings) for name in ir.FILES}
     print_table(found)
     for when in ("before", "after"):
         print(f"\n\nRMIS 2019, {when}\n\n{found['RMIS 2019'].reports[when]}")

@@ -154,6 +154,10 @@ class Constant(keras.layers.Layer):
         """Returns the distance to each bound, of its own at the start; `None` without a bound."""
         return self._transform.position(np.asarray(self.value, "float64"))
 
+    def nearest_to_zero(self) -> np.ndarray:
+        """Returns the variable at which the constant is as near to 0 as its bounds let it."""
+        return self._transform.nearest_to_zero()
+
     def __call__(self) -> Any:
         """Returns the value, a tensor of the shape of `initial`."""
         return self.call()

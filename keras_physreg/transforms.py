@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+FAR = 1e6  # A variable that stands for the end of its range.
 # The share of its final slope that softplus has where it is 1: there one distance to the bound is
 # left.
 _SOFTPLUS_SLOPE = 1.0 - np.exp(-1.0)
@@ -64,6 +65,15 @@ class Transform:
         below = None if self._below is None else self._distance(value, self._low) / self._below
         above = None if self._above is None else self._distance(self._high, value) / self._above
         return below, above
+
+    def nearest_to_zero(self) -> np.ndarray:
+        """Returns the variable at which the constant is as near to 0 as its bounds let it."""
+        low, high = (np.full(self._initial.shape, raw, self._dtype) for raw in (-FAR, FAR))
+        for _ in range(80):
+            middle = (low + high) / 2
+            positive = ops.convert_to_numpy(self(ops.convert_to_tensor(middle))) > 0
+            low, high = np.where(positive, low, middle), np.where(positive, middle, high)
+        return low.astype(self._dtype)
 
     def _displacement(self, v: Any) -> Any:
         """Returns by how much the constant, or its logarithm, has moved from the initial value."""

@@ -12,6 +12,7 @@ from keras_physreg.diagnosis.finding import Finding
 from keras_physreg.diagnosis.sensitivities import Sensitivities
 from keras_physreg.diagnosis.thresholds import Thresholds
 
+VANISHED = 1e-8
 NOT_APART = (
     "Fix one of them (`trainable=False`, or leave it out), give rows that vary in another way, or "
     "a term that tells them apart; the sum of their effects may still be right."
@@ -42,6 +43,25 @@ def trivial_terms(found: Sensitivities, limits: Thresholds) -> Iterator[Finding]
                 "tells nothing of them.",
                 "Look for parts of its output that cancel, a constant that multiplies what is zero "
                 "already, or a unit so small that `floor_tolerance` calls it zero.",
+            )
+
+
+def trivial_solutions(found: Sensitivities, limits: Thresholds) -> Iterator[Finding]:
+    """Yields a finding for each term that vanishes, whatever the prediction, by a constant."""
+    for name, losses in found.escapes.items():
+        present = losses["present"]
+        if not (limits.floor_tolerance < present < math.inf):
+            continue
+        ways = [w for w, loss in losses.items() if 0 <= loss <= VANISHED * present]
+        if ways:
+            yield Finding(
+                "trivial-solution",
+                "warning",
+                name,
+                f"'{name}' can be brought to zero without any physics, by moving {ways[0]}: there "
+                "its loss vanishes with the predictions of other rows, too.",
+                "Bound the constant away from there, set the output in relation to something of "
+                "its size that the constant does not move, or tie the constant by another term.",
             )
 
 

@@ -13,7 +13,11 @@ from keras_physreg.constants import find_constants
 from keras_physreg.diagnosis import tables
 from keras_physreg.diagnosis.conflicts import conflicts
 from keras_physreg.diagnosis.connections import connection
-from keras_physreg.diagnosis.constant_rules import constant_findings, trivial_terms
+from keras_physreg.diagnosis.constant_rules import (
+    constant_findings,
+    trivial_solutions,
+    trivial_terms,
+)
 from keras_physreg.diagnosis.constants import ConstantDiagnosis, constant_rows, joint_gramian
 from keras_physreg.diagnosis.finding import SEVERITIES, Finding
 from keras_physreg.diagnosis.gradients import DATA, GradientMeter, Gradients
@@ -286,7 +290,9 @@ def _look_at_constants(
     gramian = np.zeros((0, 0)) if moved is None else joint_gramian(moved, get_term_weights(model))
     table = constant_rows(model, constants, gradients, moved, gramian)
     found = [*constant_findings(table, gramian, limits)]
-    return table, found + ([] if moved is None else [*trivial_terms(moved, limits)])
+    if moved is not None:
+        found += [*trivial_terms(moved, limits), *trivial_solutions(moved, limits)]
+    return table, found
 
 
 def _weightless(rows: Rows) -> list[Finding]:

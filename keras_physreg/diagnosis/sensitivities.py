@@ -6,7 +6,7 @@ Like `gradients`, this room knows TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -18,6 +18,7 @@ from keras_physreg.diagnosis.observation import call_unnoticed
 from keras_physreg.diagnosis.rows import Rows
 from keras_physreg.shielding import unshielded
 from keras_physreg.steps import Evaluation, open_step
+from keras_physreg.transforms import FAR
 
 # Moves of the dimensionless variables, at which each term is looked at too.
 TRIES = 4
@@ -36,11 +37,15 @@ class Sensitivities:
         gramians: Of each term, of shape `(elements, elements)`.
         connected: Of each term, which elements its output is computed from.
         tried: Of each term, its loss at the present and at other values of the constants.
+        escapes: Of each term, its loss with the predictions of other rows: under `"present"` as the
+            constants are, else where they are taken as near to 0, or as far from it, as they go:
+            under the way in words.
     """
 
     gramians: dict[str, np.ndarray]
     connected: dict[str, tuple[bool, ...]]
     tried: dict[str, np.ndarray]
+    escapes: dict[str, dict[str, float]]
 
 
 def sensitivities(
@@ -62,18 +67,24 @@ def sensitivities(
     gramians: dict[str, Any] = {}
     counts: dict[str, float] = {}
     tried: dict[str, Any] = {}
+    escapes: dict[str, dict[str, float]] = {}
     for batch in rows.batches(batch_size):
-        found, losses = program(batch.x, batch.y, batch.sample_weight)
+        found, losses, escaped = program(batch.x, batch.y, batch.sample_weight)
+        share = len(batch.numbers) / len(rows.numbers)
         for name, (gramian, count) in found.items():
             gramians[name] = gramians.get(name, 0.0) + gramian.numpy()
             counts[name] = counts.get(name, 0.0) + float(count)
         for name, values in losses.items():
-            share = len(batch.numbers) / len(rows.numbers)
             tried[name] = tried.get(name, 0.0) + share * values.numpy().astype("float64")
+        for name, places in escaped.items():
+            known = escapes.setdefault(name, {})
+            for place, loss in places.items():
+                known[place] = known.get(place, 0.0) + share * float(loss)
     return Sensitivities(
         {name: gramian / max(counts[name], 1.0) for name, gramian in gramians.items()},
         meter.connected,
         tried,
+        escapes,
     )
 
 
@@ -86,10 +97,11 @@ class _Meter:
             [SPREAD * rng.normal(size=raw.shape).astype(raw.dtype) for raw in self._raws]
             for _ in range(TRIES)
         ]
+        self._places = _places(constants)
         self.connected: dict[str, tuple[bool, ...]] = {}
 
-    def measure(self, x: Any, y: Any, sample_weight: Any) -> tuple[dict, dict]:
-        """Returns per term the Gramian's sum and number of values, and the losses tried."""
+    def measure(self, x: Any, y: Any, sample_weight: Any) -> tuple[dict, dict, dict]:
+        """Returns per term the Gramian's sum and number of values, and losses at other values."""
         values = [tf.convert_to_tensor(raw) for raw in self._raws]
         with open_step(self._model, "labelled") as step, unshielded():
             with tf.GradientTape(persistent=True) as outer:
@@ -105,9 +117,11 @@ class _Meter:
                 parts = {n: [_elements(each) for each in back[n]] for n in outputs}
             gramians = {name: self._gramian(outer, name, parts[name], starts) for name in outputs}
             losses: dict[str, Any] = {}
+            escapes: dict[str, Any] = {}
             for evaluation in evaluations:
                 losses |= self._tried(evaluation, values, y, sample_weight)
-        return gramians, losses
+                escapes |= self._escapes(evaluation, values, y, sample_weight)
+        return gramians, losses, escapes
 
     def _gramian(
         self, tape: tf.GradientTape, name: str, parts: list[Any], starts: dict[str, Any]
@@ -132,18 +146,52 @@ class _Meter:
         losses: dict[str, list[Any]] = {}
         for moves in [[0.0] * len(values), *self._moves]:
             moved = [value + move for value, move in zip(values, moves, strict=True)]
-            with self._scope(moved):
-                there = evaluation.layer.evaluate_physics(
-                    evaluation.inputs, evaluation.prediction, evaluation.targets
-                )
-                found = evaluation.layer.compare(there, y, sample_weight, skip_unlabelled=True)
-            for value in found:
-                losses.setdefault(value.name, []).append(value.loss)
+            for name, loss in self._losses(evaluation, moved, y, sample_weight).items():
+                losses.setdefault(name, []).append(loss)
         return {name: tf.stack(several) for name, several in losses.items()}
+
+    def _escapes(
+        self, evaluation: Evaluation, values: list[Any], y: Any, sample_weight: Any
+    ) -> dict[str, Any]:
+        """Returns losses with the predictions of other rows, which fit no physics."""
+        rolled = keras.tree.map_structure(lambda t: tf.roll(t, 1, axis=0), evaluation.prediction)
+        elsewhere = replace(evaluation, prediction=rolled)
+        found: dict[str, Any] = {}
+        for place, moved in {"present": {}, **self._places}.items():
+            there = [moved.get(k, value) for k, value in enumerate(values)]
+            try:
+                losses = self._losses(elsewhere, there, y, sample_weight)
+            except Exception:  # Physics that differentiates the prediction by the input.
+                return {}
+            for name, loss in losses.items():
+                found.setdefault(name, {})[place] = loss
+        return found
+
+    def _losses(
+        self, evaluation: Evaluation, values: list[Any], y: Any, sample_weight: Any
+    ) -> dict[str, Any]:
+        layer = evaluation.layer
+        with self._scope(values):
+            there = layer.evaluate_physics(
+                evaluation.inputs, evaluation.prediction, evaluation.targets
+            )
+            found = layer.compare(there, y, sample_weight, skip_unlabelled=True)
+        return {value.name: value.loss for value in found}
 
     def _scope(self, values: list[Any]) -> Any:
         pairs = list(zip(self._raws, values, strict=True))
         return keras.StatelessScope(pairs, collect_losses=True, initialize_variables=False)
+
+
+def _places(constants: Sequence[Constant]) -> dict[str, dict[int, Any]]:
+    """Returns extreme values of the variables, by the constant's position: of each, and of all."""
+    near = {k: constant.nearest_to_zero() for k, constant in enumerate(constants)}
+    far = {k: np.full_like(raw, FAR) for k, raw in near.items()}
+    places: dict[str, dict[int, Any]] = {}
+    for k, constant in enumerate(constants):
+        places[f"'{constant.name}' to zero"] = {k: near[k]}
+        places[f"'{constant.name}' to its largest"] = {k: far[k]}
+    return {**places, "all constants to zero": near} if len(near) > 1 else places
 
 
 def _back(tape: tf.GradientTape, output: Any, values: list[Any], start: Any) -> list[Any]:

@@ -40,7 +40,7 @@ def codes(report, *wanted):
     return [(f.code, f.term) for f in report.findings if f.code in wanted]
 
 
-OF_CONSTANTS = ("near-bound", "unidentified", "collinear", "trivial")
+OF_CONSTANTS = ("near-bound", "unidentified", "collinear", "trivial", "trivial-solution")
 
 
 def line(z, x, a, b):
@@ -154,7 +154,7 @@ def test_a_fixed_constant_is_not_looked_for():
 def test_collinear(function, found):
     two = isinstance(function(0, 0, 0, 0), dict)
     report = report_of(function, weights={"t": 1.0, "u": 1.0} if two else None)
-    assert codes(report, *OF_CONSTANTS) == ([("collinear", "a")] if found else [])
+    assert codes(report, *OF_CONSTANTS[:4]) == ([("collinear", "a")] if found else [])
     if found:
         (finding,) = (f for f in report.findings if f.code == "collinear")
         assert "'a' and 'b' cannot be told apart" in finding.message
@@ -213,6 +213,37 @@ def test_a_term_without_constants_is_not_trivial():
         lambda z, x, a, b: {"t": a * z + b - x, "u": x - x}, weights={"t": 1.0, "u": 1.0}
     )
     assert codes(report, "trivial") == []
+
+
+FREE = {"initial": 1.0, "name": "a"}
+ESCAPES = {
+    # physics, the constant, the way out
+    "a factor": (lambda z, x, a: a * (x - z), FREE, "'a' to zero"),
+    "a positive factor": (lambda z, x, a: a * (x - z), {**FREE, "low": 0}, "'a' to zero"),
+    "a square": (lambda z, x, a: a**2 * (x - z), {**FREE, "low": -1, "high": 9}, "'a' to zero"),
+    "a logarithm": (lambda z, x, a: a * (x - z), {**FREE, "log": True}, "'a' to zero"),
+    "a divisor": (lambda z, x, a: (x - z) / a, FREE, "'a' to its largest"),
+    "a cap": (lambda z, x, a: kp.residuals.bounded(x, high=a), FREE, "'a' to its largest"),
+    "a factor kept off 0": (lambda z, x, a: a * (x - z), {**FREE, "low": 0.5, "high": 2}, None),
+    "a gain": (lambda z, x, a: a * x - z, FREE, None),
+    "an offset": (lambda z, x, a: x - z + a, FREE, None),
+}
+
+
+@pytest.mark.parametrize("kind", ESCAPES)
+def test_trivial_solutions(kind):
+    function, options, way = ESCAPES[kind]
+    report = report_of(function, options)
+    assert codes(report, "trivial-solution") == ([("trivial-solution", "t")] if way else [])
+    if way:
+        (finding,) = (f for f in report.findings if f.code == "trivial-solution")
+        assert f"by moving {way}:" in finding.message
+
+
+def test_a_trivial_solution_of_two_constants():
+    report = report_of(lambda z, x, a, b: a * z + b * x, FREE, B)
+    assert codes(report, "trivial-solution") == [("trivial-solution", "t")]
+    assert "moving all constants to zero" in str(report)
 
 
 def test_constants_that_are_not_finite():

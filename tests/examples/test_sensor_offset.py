@@ -48,7 +48,7 @@ def test_constants_of_least_squares_take_the_mean_residual_away(name):
 
 
 def test_before_any_training_the_diagnosis_tells_gain_and_offset_apart():
-    model = example.build(example.Calibrated(), 10)
+    model = example.build(example.Calibrated())
     report = kp.diagnose(model, *ir.load("RMIS 2019"))
     assert [row.constant for row in report.constants] == ["gain", "offset"]
     assert report.constants[1].unit == "W/m2"
