@@ -149,7 +149,7 @@ class GradientMeter:
         """Traces a program once, for batches of any size."""
         if program in self._traced or self._model.run_eagerly:
             return
-        program.get_concrete_function(*state, *tf.nest.map_structure(_of_any_size, data))
+        program.get_concrete_function(*state, *tf.nest.map_structure(of_any_size, data))
         self._traced.append(program)
 
     def _add_batch(self, sums: Any, values: Any, x: Any, y: Any, sample_weight: Any) -> Any:
@@ -257,7 +257,8 @@ def gradients(
     return meter.result()
 
 
-def _of_any_size(array: Any) -> Any:
+def of_any_size(array: Any) -> Any:
+    """Returns the spec of batches like this one, with any number of rows."""
     return None if array is None else tf.TensorSpec((None, *array.shape[1:]), array.dtype)
 
 

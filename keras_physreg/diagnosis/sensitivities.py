@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_physreg.constants import Constant
+from keras_physreg.diagnosis.gradients import of_any_size
 from keras_physreg.diagnosis.observation import call_unnoticed
 from keras_physreg.diagnosis.rows import Rows
 from keras_physreg.shielding import unshielded
@@ -63,7 +64,12 @@ def sensitivities(
         batch_size: Rows in a batch.
     """
     meter = _Meter(model, constants)
-    program = meter.measure if model.run_eagerly else tf.function(meter.measure, autograph=False)
+    program: Any = meter.measure
+    if not model.run_eagerly:
+        program = tf.function(meter.measure, autograph=False)
+        first = next(rows.batches(batch_size))
+        data = (first.x, first.y, first.sample_weight)
+        program.get_concrete_function(*tf.nest.map_structure(of_any_size, data))
     gramians: dict[str, Any] = {}
     counts: dict[str, float] = {}
     tried: dict[str, Any] = {}
