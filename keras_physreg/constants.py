@@ -24,8 +24,8 @@ class Constant(keras.layers.Layer):
     Give it to an attribute of a physics `keras.layers.Layer`, and call it without arguments in
     that layer's `call`: `self.gain()` is the value, in float32 at least whatever the dtype policy.
     Its value is logged under its name while the model trains (a vector as `<name>_0`, `<name>_1`
-    ...; of more than 8 elements not at all), as it was at the start of the last step.
-    `keras_physreg.get_constants` reads it. A constant that is called outside of a layer, or held
+    ...; of more than 8 elements not at all), as it was at the start of the last step, and as
+    `val_<name>` at the end of the epoch. `keras_physreg.get_constants` reads it. A constant that is called outside of a layer, or held
     by a physics function, does not train.
 
     The optimizer does not see the constant but a dimensionless variable that is 0 at the initial
@@ -47,7 +47,8 @@ class Constant(keras.layers.Layer):
             and its room: of `abs(initial)` (where it is not 0, or with `log`), and of the distance
             `d` to a single bound, or `1 / (1 / d_low + 1 / d_high)` between two; 1 where it has
             neither. So give it where `initial` is 0 and there are no bounds.
-        name: Name in the logs and reports: letters, digits, `_`, `-` and `.`.
+        name: Name in the logs and reports: letters, digits, `_`, `-` and `.`. Give one: automatic
+            names, `constant`, `constant_1` ..., count all that were ever made.
         **kwargs: `trainable` and other arguments of `keras.layers.Layer`.
 
     Raises:

@@ -97,7 +97,10 @@ def _near_bound(row: ConstantDiagnosis, limits: Thresholds) -> Iterator[Finding]
 
 
 def _without_gradient(row: ConstantDiagnosis, limits: Thresholds) -> Iterator[Finding]:
-    if row.sensitivity is None or row.sensitivity > limits.zero_gradient or row.data_grad_norm:
+    # A NaN says that it is not known.
+    if row.sensitivity is None or not row.sensitivity <= limits.zero_gradient:
+        return
+    if row.data_grad_norm:
         return
     if row.terms:
         message = (

@@ -107,7 +107,8 @@ def joint_gramian(found: Sensitivities, weights: dict[str, float]) -> np.ndarray
     Terms of weight 0 count, at weight 1, where no other term moves with some constant.
     """
     first = next(iter(found.gramians.values()))
-    joint = sum((weights[n] * g for n, g in found.gramians.items()), np.zeros_like(first))
+    weighted = (weights[n] * g for n, g in found.gramians.items() if weights[n])
+    joint = sum(weighted, np.zeros_like(first))
     if not np.diagonal(joint).all():
         joint = joint + sum(g for n, g in found.gramians.items() if not weights[n])
     return joint

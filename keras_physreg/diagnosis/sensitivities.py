@@ -35,7 +35,7 @@ class Sensitivities:
     values.
 
     Args:
-        gramians: Of each term, of shape `(elements, elements)`.
+        gramians: Of each term, of shape `(elements, elements)`; NaN where TensorFlow cannot tell.
         connected: Of each term, which elements its output is computed from.
         tried: Of each term, its loss at the present and at other values of the constants.
         escapes: Of each term, its loss with the predictions of other rows: under `"present"` as the
@@ -137,10 +137,10 @@ class _Meter:
         for raw, elements in zip(self._raws, parts, strict=True):
             size = int(np.prod(raw.shape))
             connected += [elements is not None] * size
-            for element in elements or [None] * size:
-                column = None if element is None else tape.gradient(element, start)
-                columns.append(tf.zeros_like(start) if column is None else column)
+            columns += [_column(tape, element, start) for element in elements or [None] * size]
         self.connected[name] = tuple(connected)
+        if any(column is None for column in columns):
+            return tf.fill((len(columns), len(columns)), tf.constant(np.nan, "float64")), 1
         jacobian = tf.stack([tf.cast(tf.reshape(c, [-1]), "float64") for c in columns])
         # Where physics is not finite the terms' own findings say so.
         jacobian = tf.where(tf.math.is_finite(jacobian), jacobian, tf.zeros_like(jacobian))
@@ -205,6 +205,16 @@ def _back(tape: tf.GradientTape, output: Any, values: list[Any], start: Any) -> 
         return tape.gradient(output, values, output_gradients=start)
     except (LookupError, NotImplementedError):  # An operation without a gradient.
         return [None] * len(values)
+
+
+def _column(tape: tf.GradientTape, element: Any, start: Any) -> Any:
+    """Returns a column of `J`; `None` where an operation has no second gradient."""
+    if element is None:
+        return tf.zeros_like(start)
+    try:
+        return tape.gradient(element, start, unconnected_gradients="zero")
+    except (LookupError, NotImplementedError):
+        return None
 
 
 def _elements(gradient: Any) -> list[Any] | None:

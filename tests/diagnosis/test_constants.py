@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
@@ -261,6 +262,19 @@ def test_constants_that_are_not_finite():
     report = report_of(line, move=[np.nan])
     assert ("non-finite", "a") in codes(report, "non-finite")
     assert report.to_dict()["constants"][0]["value"] is None
+
+
+def test_an_operation_without_second_gradient_is_no_finding():
+    def resized(z, x, a, b):
+        image = tf.reshape(a * x, (-1, 1, 2, 1))
+        image = tf.raw_ops.ResizeBicubic(images=image, size=[1, 2], half_pixel_centers=True)
+        return tf.reshape(image, (-1, 2)) - b * z
+
+    report = report_of(resized)
+    assert np.isnan(report.constants[0].sensitivity)
+    assert report.to_dict()["constants"][0]["sensitivity"] is None
+    assert report.constants[0].grad_norm > 0
+    assert codes(report, *OF_CONSTANTS) == []
 
 
 def test_nothing_changes():
