@@ -25,8 +25,8 @@ class Constant(keras.layers.Layer):
     that layer's `call`: `self.gain()` is the value, in float32 at least whatever the dtype policy.
     Its value is logged under its name while the model trains (a vector as `<name>_0`, `<name>_1`
     ...; of more than 8 elements not at all), as it was at the start of the last step, and as
-    `val_<name>` at the end of the epoch. `keras_physreg.get_constants` reads it. A constant that is called outside of a layer, or held
-    by a physics function, does not train.
+    `val_<name>` at the end of the epoch. `keras_physreg.get_constants` reads it. A constant that
+    is called outside of a layer, or held by a physics function, does not train.
 
     The optimizer does not see the constant but a dimensionless variable that is 0 at the initial
     value, and 1 about one `scale` away from it: a constant of 1e-9 learns as fast as one of 1.
