@@ -37,10 +37,10 @@ class PhysicsRegularization(keras.layers.Layer):
         physics: Function `(inputs, prediction) -> outputs`, differentiable, or a
             `keras.layers.Layer` called so, whose own trainable weights (unknown physical
             constants, best each a `keras_physreg.Constant`) train with the model. It returns a
-            dict by term name, a tuple in the terms' order, or one tensor for one term. It gets its tensors in float32 at least; a physics
-            layer, and the layers in it, are set to compute in float32 where their dtype policy
-            would have them compute in 16 bits. To be saved, a function must be registered with
-            `keras.saving.register_keras_serializable`.
+            dict by term name, a tuple in the terms' order, or one tensor for one term. It gets its
+            tensors in float32 at least; a physics layer, and the layers in it, are set to compute
+            in float32 where their dtype policy would have them compute in 16 bits. To be saved, a
+            function must be registered with `keras.saving.register_keras_serializable`.
         terms: List of `PhysicsTerm`, or a dict `{name: weight}` of residuals.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
