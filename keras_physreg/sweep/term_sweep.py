@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class TermSweep:
         floor: The term's loss at the true labels of the training data; `None` where there is none.
         val_floor: The same on validation data.
         others: The other terms' weights meanwhile.
+        epochs: Epochs after which the trainings are compared: all, unless Ctrl-C ended them.
     """
 
     weights: np.ndarray
@@ -33,12 +34,28 @@ class TermSweep:
     floor: float | None
     val_floor: float | None
     others: dict[str, float]
+    epochs: int
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Whether a seed's baseline was finished, so that it can be compared with."""
+        return np.isfinite(self.measured["score"][0]) & ~self.diverged[0]
+
+    def mean(self, quantity: str) -> np.ndarray:
+        """Returns a quantity's mean over the seeds with a baseline; NaN without any."""
+        values = self.measured[quantity][:, self.usable]
+        return values.sum(axis=1) / (values.shape[1] or np.nan)
+
+    @property
+    def unfinished(self) -> np.ndarray:
+        """Whether a training was ended by Ctrl-C before it could be compared."""
+        return np.isnan(self.measured["score"]) & ~self.diverged
 
     @property
     def best_is_last(self) -> bool:
         """Whether the largest weight has the best mean score, and did not diverge."""
-        scores = np.where(self.diverged, np.inf, self.measured["score"]).mean(axis=1)
-        scores = np.where(np.isnan(scores), np.inf, scores)
+        scores = np.where(np.isnan(self.measured["score"]), np.inf, self.measured["score"])
+        scores = np.where(self.diverged, np.inf, scores)[:, self.usable].sum(axis=1)
         return bool(np.isfinite(scores[-1]) and np.argmin(scores) == len(scores) - 1)
 
     @property
@@ -50,13 +67,11 @@ class TermSweep:
     def extended(self, further: TermSweep) -> TermSweep:
         """Returns the sweep with further weights, whose own baseline is left out."""
         measured = {k: np.concatenate([v, further.measured[k]]) for k, v in self.measured.items()}
-        return TermSweep(
-            np.concatenate([self.weights, further.weights]),
-            measured,
-            np.concatenate([self.diverged, further.diverged]),
-            self.floor,
-            self.val_floor,
-            self.others,
+        return replace(
+            self,
+            weights=np.concatenate([self.weights, further.weights]),
+            measured=measured,
+            diverged=np.concatenate([self.diverged, further.diverged]),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,6 +83,7 @@ class TermSweep:
             "floor": self.floor,
             "val_floor": self.val_floor,
             "others": self.others,
+            "epochs": self.epochs,
         }
 
     @classmethod
@@ -80,12 +96,23 @@ class TermSweep:
             values["floor"],
             values["val_floor"],
             values["others"],
+            values["epochs"],
         )
 
 
+def compared_epochs(history: ReplicaHistory) -> int:
+    """Returns after how many epochs trainings are compared.
+
+    After Ctrl-C some are ahead of others, and all must be compared after equally many: those at
+    which most epochs of trainings count. Whoever has done fewer is left out.
+    """
+    done = history.epochs_done
+    return int(max(done, key=lambda epochs: epochs * np.sum(done >= epochs)))
+
+
 def measure(
-    history: ReplicaHistory, term: str, monitor: str, score: str
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    history: ReplicaHistory, term: str, monitor: str, score: str, epochs: int
+) -> dict[str, np.ndarray]:
     """Reads the scored epoch of each replica from the logs.
 
     Args:
@@ -93,9 +120,10 @@ def measure(
         term: Name of the term.
         monitor: The log that is the score.
         score: `"best"`: at each replica's best epoch; `"last"`: at the last.
+        epochs: Epochs to look at; a replica that did not get so far has NaN.
 
     Returns:
-        The quantities by name, and whether each replica diverged; arrays of shape `(replicas,)`.
+        The quantities by name: arrays of shape `(replicas,)`.
     """
     logs = {
         "score": monitor,
@@ -103,15 +131,15 @@ def measure(
         "term_loss": f"{term}_loss",
         "val_term_loss": f"val_{term}_loss",
     }
-    # After Ctrl-C some replicas are ahead: all are compared after equally many epochs.
-    started = history.epochs_done[history.epochs_done > 0]
-    epochs = int(started.min()) if len(started) else 0
+    if not epochs:
+        return {key: np.full(history.replicas, np.nan) for key in logs}
     scores = np.asarray(history.history[monitor], "float64")[:epochs]
     usable = np.where(np.isfinite(scores), scores, np.inf)
     at = usable.argmin(axis=0) if score == "best" else np.full(history.replicas, epochs - 1)
     read = {k: np.asarray(history.history[log], "float64") for k, log in logs.items()}
     values = {k: v[at, np.arange(history.replicas)] for k, v in read.items()}
-    return {k: np.where(np.isfinite(v), v, np.nan) for k, v in values.items()}, history.diverged
+    finished = history.epochs_done >= epochs
+    return {k: np.where(finished & np.isfinite(v), v, np.nan) for k, v in values.items()}
 
 
 def _finite(values: np.ndarray) -> list:

@@ -141,6 +141,7 @@ class ReplicaTrainer:
             validation=validation,
             epochs=epochs,
             shuffle=shuffle,
+            log_names=logs,
             monitor=preparation.choose_monitor(monitor, logs),
             sign=1 if mode == "min" else -1,
             progress=_progress(verbose, epochs * self.replicas),
