@@ -203,10 +203,21 @@ def random_physics(z, x_pred):
     return {"x": z[:, :2] + keras.random.normal((2,)), "z": x_pred}
 
 
-def subclassed():
-    model = problems.Subclassed()
+def not_copied():
+    class Lost(problems.Subclassed):
+        def get_config(self):
+            raise NotImplementedError("no config")
+
+    model = Lost()
     model.compile("sgd", "mse")
     return model
+
+
+def test_a_subclassed_model_is_drawn_anew_by_its_config(one_program):
+    model = problems.Subclassed()
+    model.compile("sgd", "mse")
+    _, history = fit(model, seeds=[1, 2])
+    assert history.history["loss"][0, 0] != history.history["loss"][0, 1]
 
 
 def uncompiled():
@@ -246,7 +257,7 @@ def noisy():
         (models.mlp, {"fit": {"validation_data": DATA[0]}}, ValueError, r"validation_data"),
         (models.mlp, {"fit": {"sample_weight": np.ones(3)}}, ValueError, r"\[3, 20\]"),
         (noisy, {}, ValueError, r"term 'x'.*random"),
-        (subclassed, {"seeds": [1]}, ValueError, r"cannot be copied.*seeds=None"),
+        (not_copied, {"seeds": [1]}, ValueError, r"cannot be copied.*seeds=None"),
     ],
 )
 def test_bad_input(model, arguments, error, message):
