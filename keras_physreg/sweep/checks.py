@@ -31,14 +31,15 @@ def checked_terms(model: keras.Model, terms: Any) -> list[str]:
         )
     if terms is None:
         return known
-    if isinstance(terms, (str, Mapping)) or not list(terms) or len(set(terms)) < len(list(terms)):
+    names = [] if isinstance(terms, (str, Mapping)) or not np.iterable(terms) else list(terms)
+    if not names or len(set(names)) < len(names):
         raise ValueError(
             f"`terms` must be None or a list of different term names, at least one; there are "
             f"{known}. Received: terms={terms!r}"
         )
-    for name in terms:
+    for name in names:
         check_known(model, name, known)
-    return list(terms)
+    return names
 
 
 def checked_weights(weights: Any) -> list[float]:
@@ -74,6 +75,13 @@ def checked_seeds(seeds: Any) -> list[int]:
     return [int(seed) for seed in values]
 
 
+def checked_count(name: str, value: Any) -> int:
+    """Returns a whole number >= 1, or raises."""
+    if not _is_whole(value) or value < 1:
+        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
+    return int(value)
+
+
 def prepare(model: keras.Model, training_data: Any, validation_data: Any) -> None:
     """Builds the model, or raises unless it is compiled and the data are in memory."""
     preparation.check_model(model)
@@ -82,27 +90,8 @@ def prepare(model: keras.Model, training_data: Any, validation_data: Any) -> Non
     preparation.build(model, training)
 
 
-def check_arguments(
-    validation_data: Any,
-    others: str,
-    score: str,
-    monitor: str,
-    min_effect: float,
-    confidence: float,
-) -> None:
+def check_choices(validation_data: Any, others: str, score: str) -> None:
     """Raises if an argument of `sanity_sweep` has no meaning."""
-    if monitor.removeprefix("val_") in ("loss", "physics_loss"):
-        raise ValueError(
-            f"The log {monitor!r} contains the weighted terms: it differs between weights whatever "
-            "they do. Monitor `val_data_loss` of a `PhysicsModel`, or a compiled metric."
-        )
-    if LARGER_IS_BETTER.fullmatch(monitor):
-        raise ValueError(
-            f"Of the log {monitor!r} more is better, and a sweep compares what is to be small. "
-            "Monitor `val_data_loss` of a `PhysicsModel`, or a compiled metric such as `val_mae`."
-        )
-    _check_between("min_effect", min_effect, np.inf)
-    _check_between("confidence", confidence, 1.0)
     if validation_data is None:
         raise ValueError(
             "`sanity_sweep` needs `validation_data=(x, y)`: on training rows a term that merely "
@@ -114,12 +103,56 @@ def check_arguments(
         raise ValueError(f"`score` must be 'best' or 'last'. Received: score={score!r}")
 
 
+def check_numbers(extend_to: Any, min_effect: Any, confidence: Any) -> None:
+    """Raises unless these are numbers of their ranges."""
+    if not _is_number(extend_to) or not extend_to >= 0:
+        raise ValueError(
+            f"`extend_to` must be a number >= 0, 0 for none. Received: extend_to={extend_to!r}"
+        )
+    if not _is_number(min_effect) or not 0 < min_effect < np.inf:
+        raise ValueError(
+            "`min_effect` must be a number above 0, such as 0.01 for 1 %. "
+            f"Received: min_effect={min_effect!r}"
+        )
+    if not _is_number(confidence) or not 0 < confidence < 1:
+        raise ValueError(
+            "`confidence` must be a number between 0 and 1, such as 0.95. "
+            f"Received: confidence={confidence!r}"
+        )
+
+
+def check_monitor(model: keras.Model, monitor: Any) -> None:
+    """Raises unless it is a log of a built model on held-out rows, small where it is good."""
+    name = str(monitor).removeprefix("val_")
+    if name in ("loss", "physics_loss"):
+        raise ValueError(
+            f"The log {monitor!r} contains the weighted terms: it differs between weights whatever "
+            "they do. Monitor `val_data_loss` of a `PhysicsModel`, or a compiled metric."
+        )
+    if not str(monitor).startswith("val_"):
+        raise ValueError(
+            "`monitor` must be the log of held-out rows, such as `val_data_loss` or `val_mae`: on "
+            "training rows a term that merely keeps the model from memorising them would seem to "
+            f"hurt. Received: monitor={monitor!r}"
+        )
+    preparation.choose_monitor(monitor, preparation.log_names(model, validation=True))
+    if any(LARGER_IS_BETTER.fullmatch(known) for known in (name, _class_of_metric(model, name))):
+        raise ValueError(
+            f"Of the log {monitor!r} more is better, and a sweep compares what is to be small. "
+            "Monitor `val_data_loss` of a `PhysicsModel`, or a compiled metric such as `val_mae`."
+        )
+
+
+def _class_of_metric(model: keras.Model, name: str) -> str:
+    """Returns the class of a compiled metric as Keras writes it in logs: `R2Score`, `r2_score`."""
+    metrics = [m for group in model.metrics for m in getattr(group, "metrics", [group])]
+    class_name = next((type(m).__name__ for m in metrics if name.endswith(m.name)), "")
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
+
+
 def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _check_between(name: str, value: Any, upper: float) -> None:
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not 0 < value < upper:
-        limits = f"between 0 and {upper:g}" if np.isfinite(upper) else "above 0"
-        raise ValueError(f"`{name}` must be a number {limits}. Received: {name}={value!r}")
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

@@ -10,6 +10,8 @@ import numpy as np
 from keras_physreg.sweep.statistics import Intervals, fewest_seeds, simultaneous_intervals
 from keras_physreg.sweep.verdict import BETTER, DIVERGES, SAME, UNCLEAR, WORSE, TermVerdict
 
+HARMFUL = (WORSE, DIVERGES)
+
 
 def judge(
     term: str,
@@ -104,12 +106,12 @@ class _Positions:
     def of(cls, changes: tuple[str, ...], mean: np.ndarray) -> _Positions:
         helps = [i for i, change in enumerate(changes) if change == BETTER]
         pool = helps or [i for i, c in enumerate(changes) if c != DIVERGES and np.isfinite(mean[i])]
-        hurts = _first(changes, (WORSE, DIVERGES), after=helps[0] if helps else -1)
+        best = min(pool, key=lambda i: mean[i]) if pool else None
         return cls(
-            onset=_first(changes, (BETTER, WORSE, DIVERGES)),
+            onset=_first(changes, (BETTER, *HARMFUL)),
             helps=helps[0] if helps else None,
-            best=min(pool, key=lambda i: mean[i]) if pool else None,
-            hurts=hurts,
+            best=best,
+            hurts=_first(changes, HARMFUL, after=best if helps and best is not None else -1),
         )
 
 
@@ -137,12 +139,25 @@ def _verdict(changes: tuple[str, ...], positions: _Positions) -> str:
 def _search_range(
     verdict: str, weights: np.ndarray, changes: tuple[str, ...], positions: _Positions
 ) -> tuple[float, float] | None:
-    """Returns from one step below the first helpful weight to the last one before it hurts."""
-    if verdict not in ("helps", "helps-then-hurts", "cannot tell") or not len(weights):
+    """Returns from one step below the first helpful weight to the last one before it hurts.
+
+    Between the two nothing hurts, and the best weight is among them.
+    """
+    if verdict == "cannot tell" and len(weights):
+        return float(weights[0]), float(weights[-1])
+    if positions.helps is None or positions.best is None:
         return None
-    low = 0 if positions.helps is None else max(positions.helps - 1, 0)
+    best = positions.best
+    harmful = [i for i, change in enumerate(changes) if change in HARMFUL and i < best]
+    lowest = harmful[-1] + 1 if harmful else 0
+    low = max(lowest, min(i for i in range(lowest, best + 1) if changes[i] == BETTER) - 1)
     high = len(weights) - 1 if positions.hurts is None else positions.hurts - 1
-    return float(weights[low]), float(weights[max(high, low)])
+    if low < high:
+        return float(weights[low]), float(weights[high])
+    # One weight alone helps: half a step, of a factor of 10 at the ends, to both sides.
+    padded = [weights[0] / 10, *weights, weights[-1] * 10]
+    below, above = np.sqrt([padded[best] * weights[best], weights[best] * padded[best + 2]])
+    return float(f"{below:.3g}"), float(f"{above:.3g}")
 
 
 def _seeds_needed(

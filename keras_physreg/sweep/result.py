@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ class SweepSettings:
         monitor: The log that is the score; smaller is better.
         score: `"best"` or `"last"`: the epoch whose score counts.
         epochs: Epochs of every training, unless Ctrl-C ended it; see `TermSweep.epochs`.
+        terms: The terms to sweep.
         seeds: The seeds.
         min_effect: Smallest relative change of the score that matters.
         confidence: Probability that all intervals of a term hold together.
@@ -39,6 +40,7 @@ class SweepSettings:
     monitor: str
     score: str
     epochs: int
+    terms: list[str]
     seeds: list[int]
     min_effect: float
     confidence: float
@@ -71,11 +73,7 @@ class SweepResult:
             terms: Names of terms; `None` for all.
         """
         verdicts = [self.verdicts[name] for name in (self.terms if terms is None else terms)]
-        return {
-            v.term: v.best_weight
-            for v in verdicts
-            if v.verdict.startswith("helps") and v.best_weight is not None
-        }
+        return {v.term: v.best_weight for v in verdicts if v.helps and v.best_weight is not None}
 
     def summary(self) -> str:
         """Returns a table, and then a sentence or two a term, to act on."""
@@ -164,7 +162,7 @@ class SweepResult:
 
     def _judge(self, name: str, term: TermSweep) -> TermVerdict:
         scores = term.measured["score"]
-        return judge(
+        verdict = judge(
             name,
             term.weights[1:],
             np.where(term.usable, scores[0], np.nan),
@@ -173,6 +171,8 @@ class SweepResult:
             self.settings.min_effect,
             self.settings.confidence,
         )
+        cut_short = term.epochs < self.settings.epochs
+        return replace(verdict, verdict="cannot tell") if cut_short and verdict.inert else verdict
 
 
 def _without_nan(value: Any) -> Any:

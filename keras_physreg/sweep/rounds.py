@@ -47,10 +47,11 @@ class Rounds:
         """
         settings = [fixed] + [fixed | {term: w} for term in terms for w in weights]
         history = self._train(settings)
+        epochs = compared_epochs(history.epochs_done.reshape(-1, len(self.seeds)))
         found = {}
         for i, term in enumerate(terms):
             rows = [0, *range(1 + i * len(weights), 1 + (i + 1) * len(weights))]
-            found[term] = self._read(history, term, rows, [0.0, *weights], fixed)
+            found[term] = self._read(history, term, rows, [0.0, *weights], fixed, epochs)
         while not self.interrupted:
             wanted = [t for t in terms if self._wants_more(found[t])]
             if not wanted:
@@ -62,12 +63,18 @@ class Rounds:
         self, terms: list[str], found: dict[str, TermSweep], fixed: dict[str, float]
     ) -> dict[str, TermSweep]:
         following = {term: found[term].next_weight for term in terms}
-        history = self._train([fixed | {term: w} for term, w in following.items()])
-        if history.interrupted:
-            return {}  # Its few epochs cannot be compared with a baseline that ran in full.
-        return {
-            term: found[term].extended(self._read(history, term, [i], [following[term]], fixed))
+        try:
+            history = self._train([fixed | {term: w} for term, w in following.items()])
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return {}
+        further = {
+            term: self._read(history, term, [i], [following[term]], fixed, found[term].epochs)
             for i, term in enumerate(terms)
+        }
+        # What Ctrl-C cut short cannot be compared with a baseline that ran in full.
+        return {
+            t: found[t].extended(more) for t, more in further.items() if not more.unfinished.any()
         }
 
     def _wants_more(self, term: TermSweep) -> bool:
@@ -85,11 +92,15 @@ class Rounds:
         return history
 
     def _read(
-        self, history: ReplicaHistory, term: str, rows: list[int], weights: list[float], fixed: Any
+        self,
+        history: ReplicaHistory,
+        term: str,
+        rows: list[int],
+        weights: list[float],
+        fixed: dict[str, float],
+        epochs: int,
     ) -> TermSweep:
-        epochs = compared_epochs(history)
-        measured = measure(history, term, self.fit["monitor"], self.score, epochs)
-        diverged = history.diverged & (history.diverged_at < epochs)
+        measured, diverged = measure(history, term, self.fit["monitor"], self.score, epochs)
         shape = (-1, len(self.seeds))
         return TermSweep(
             np.array(weights),

@@ -37,8 +37,9 @@ def sanity_sweep(
     extend_to: float = LARGEST_WEIGHT,
     min_effect: float = 0.01,
     confidence: float = 0.95,
+    engine: str = "auto",
+    replicas_per_program: int | None = None,
     verbose: str | int = "auto",
-    **trainer: Any,
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
 
@@ -71,8 +72,9 @@ def sanity_sweep(
         min_effect: Smallest relative change of the score that matters, above 0: separates "inert"
             from "cannot tell".
         confidence: Probability that all intervals of a term hold together, between 0 and 1.
+        engine: As for `ReplicaTrainer`.
+        replicas_per_program: As for `ReplicaTrainer`.
         verbose: 0: silent; `"auto"` or 1: progress bars.
-        **trainer: `engine` and `replicas_per_program` of `ReplicaTrainer`.
 
     Returns:
         A `SweepResult`: `print` it, `plot()` it, look into `verdicts`.
@@ -97,11 +99,18 @@ def sanity_sweep(
     begin = time.perf_counter()
     names = checks.checked_terms(model, terms)
     weights = checks.checked_weights(weights)
-    checks.check_arguments(validation_data, others, score, monitor, min_effect, confidence)
+    checks.check_choices(validation_data, others, score)
+    checks.check_numbers(extend_to, min_effect, confidence)
     seeds = checks.checked_seeds(seeds)
+    epochs = checks.checked_count("epochs", epochs)
     checks.prepare(model, (x, y, sample_weight), validation_data)
+    checks.check_monitor(model, monitor)
     rounds = Rounds(
-        trainer={"model": model, **trainer},
+        trainer={
+            "model": model,
+            "engine": engine,
+            "replicas_per_program": replicas_per_program,
+        },
         fit={
             "x": x,
             "y": y,
@@ -119,12 +128,17 @@ def sanity_sweep(
         floors=_floors(model, x, y, sample_weight, validation_data),
     )
     settings = SweepSettings(
-        monitor, score, epochs, seeds, float(min_effect), float(confidence), "", 0.0, False
+        monitor, score, epochs, names, seeds, float(min_effect), float(confidence), "", 0.0, False
     )
     found: dict[str, TermSweep] = {}
     fixed = dict.fromkeys(rounds.floors, 0.0)
     for group in [names] if others == "zero" else [[name] for name in names]:
-        found |= rounds.run(group, weights, fixed)
+        try:
+            found |= rounds.run(group, weights, fixed)
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            rounds.interrupted = True
         if rounds.interrupted:
             break
         if others == "best":

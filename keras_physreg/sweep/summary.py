@@ -39,15 +39,15 @@ def sentence(result: SweepResult, name: str) -> str:
         "diverges": _diverges,
         "cannot tell": _cannot_tell,
     }[verdict.verdict](verdict, result)
-    return " ".join(part for part in (words, _floors(term)) if part)
+    return " ".join(part for part in (words, _floors(term, verdict)) if part)
 
 
 def _inert(verdict: TermVerdict, result: SweepResult) -> str:
     last = verdict.weights[-1]
     return (
         f"inert. No weight up to {last:g} changes {result.settings.monitor} by "
-        f"{result.settings.min_effect:.1%} or more. Leave it at 0, or ask `diagnose` whether its "
-        "gradient arrives."
+        f"{100 * result.settings.min_effect:g} % or more. Leave it at 0, or ask `diagnose` whether "
+        "its gradient arrives."
     )
 
 
@@ -56,11 +56,13 @@ def _helps(verdict: TermVerdict, result: SweepResult) -> str:
     assert verdict.search_range is not None
     text = (
         f"{verdict.verdict}. At {verdict.best_weight:g}, {result.settings.monitor} falls by "
-        f"{verdict.gain:.1f} % ({result.settings.confidence:.0%} interval {low:.1f} to "
+        f"{verdict.gain:.1f} % ({100 * result.settings.confidence:g}% interval {low:.1f} to "
         f"{high:.1f} %); the first real change is at {verdict.onset:g}."
     )
     if verdict.hurts_from is not None:
         text += f" From {verdict.hurts_from:g} on {_worse(verdict, verdict.hurts_from)}."
+    for weight in verdict.harmful_below_best:
+        text += f" At {weight:g}, {_worse(verdict, weight)}."
     return text + f" Tune it between {verdict.search_range[0]:g} and {verdict.search_range[1]:g}."
 
 
@@ -102,9 +104,12 @@ def _below(verdict: TermVerdict) -> str:
 def _cannot_tell(verdict: TermVerdict, result: SweepResult) -> str:
     if np.isnan(verdict.gains).all():
         return "cannot tell. The baseline or all other trainings diverged or were not finished."
+    if set(verdict.changes) == {"same"}:
+        return "cannot tell. No weight has changed anything, but the trainings were cut short."
     low, high = verdict.gain_interval
     if not np.isfinite(low):
-        return f"cannot tell. {verdict.seeds} seeds are too few: take {verdict.seeds_needed}."
+        number = f"{verdict.seeds} seed{'s are' if verdict.seeds != 1 else ' is'}"
+        return f"cannot tell. {number} too few: take {verdict.seeds_needed}."
     text = (
         f"cannot tell. The best mean gain, {verdict.gain:.1f} % at {verdict.best_weight:g}, may be "
         f"chance (interval {low:.1f} to {high:.1f} %)."
@@ -125,7 +130,7 @@ def _worse(verdict: TermVerdict, weight: float) -> str:
     return f"it makes it worse (by {-gain:.1f} % there)"
 
 
-def _floors(term: TermSweep) -> str:
+def _floors(term: TermSweep, verdict: TermVerdict) -> str:
     """Says what the term's loss at weight 0 means, beside its floor."""
     train, held_out = (
         _ratio(term.mean(key)[0], floor)
@@ -133,7 +138,7 @@ def _floors(term: TermSweep) -> str:
     )
     if train is None or held_out is None:
         return ""
-    if held_out < 1 / AT_FLOOR:
+    if held_out < 1 / AT_FLOOR and not verdict.helps:
         return (
             f"Without it, its loss is {held_out:.3g} times its floor on held-out rows: the model "
             "fulfils it better than the labels do, and more weight can only pull away from them."
@@ -144,7 +149,7 @@ def _floors(term: TermSweep) -> str:
             f"{held_out:.0f} times above it on held-out rows: the model has memorised the labelled "
             "rows, and the term has most to give on rows without a label."
         )
-    if train <= AT_FLOOR and held_out <= AT_FLOOR:
+    if train <= AT_FLOOR and held_out <= AT_FLOOR and not verdict.helps:
         return "Without it, its loss stands at its floor already: there is nothing left to gain."
     return (
         f"Without it, its loss is {train:.3g} times its floor on training rows and "
@@ -158,10 +163,25 @@ def _ratio(loss: float, floor: float | None) -> float | None:
 
 def _notes(result: SweepResult) -> list[str]:
     notes = [_diverged_baselines(result, name) for name in result.terms]
+    notes += [_not_finite(name, term) for name, term in result.terms.items()]
     if result.settings.interrupted:
-        notes.append("Interrupted by Ctrl-C: this is what was finished.")
+        missing = [name for name in result.settings.terms if name not in result.terms]
+        never = f" Not swept: {', '.join(missing)}." if missing else ""
+        notes.append(f"Interrupted by Ctrl-C: this is what was finished.{never}")
         notes += [_interrupted(result, name) for name in result.terms]
     return [note for note in notes if note]
+
+
+def _not_finite(name: str, term: TermSweep) -> str:
+    missing = np.isnan(term.measured["val_term_loss"]) & np.isfinite(term.measured["score"])
+    weights = term.weights[(missing & ~term.diverged).any(axis=1)]
+    if not len(weights):
+        return ""
+    return (
+        f"{name}: val_{name}_loss is not finite at {len(weights)} of {len(term.weights)} weights, "
+        "though the trainings are sound: some held-out rows make the physics NaN or infinite. "
+        "`diagnose` names them."
+    )
 
 
 def _diverged_baselines(result: SweepResult, name: str) -> str:
@@ -172,7 +192,7 @@ def _diverged_baselines(result: SweepResult, name: str) -> str:
     return (
         f"{name}: with the weight off, the training diverged for {len(seeds)} of "
         f"{len(result.settings.seeds)} seeds ({', '.join(map(str, seeds))}): they are left out of "
-        "all comparisons. Lower the learning rate."
+        "all comparisons. Look for NaN in the data, or lower the learning rate."
     )
 
 
@@ -181,6 +201,7 @@ def _interrupted(result: SweepResult, name: str) -> str:
     return (
         f"{name}: compared after {term.epochs} of {result.settings.epochs} epochs; "
         f"{term.unfinished.sum()} of {term.unfinished.size} trainings did not get so far."
+        + (" The largest weight is the best so far." if term.best_is_last else "")
     )
 
 

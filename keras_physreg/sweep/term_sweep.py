@@ -54,14 +54,21 @@ class TermSweep:
     @property
     def best_is_last(self) -> bool:
         """Whether the largest weight has the best mean score, and did not diverge."""
-        scores = np.where(np.isnan(self.measured["score"]), np.inf, self.measured["score"])
-        scores = np.where(self.diverged, np.inf, scores)[:, self.usable].sum(axis=1)
+        scores = self.measured["score"][:, self.usable]
+        if (scores[np.isfinite(scores)] > 0).all():
+            scores = np.log(scores)  # As in the verdict: gains are means of ratios.
+        unfit = np.isnan(scores) | self.diverged[:, self.usable]
+        scores = np.where(unfit, np.inf, scores).sum(axis=1)
         return bool(np.isfinite(scores[-1]) and np.argmin(scores) == len(scores) - 1)
 
     @property
     def next_weight(self) -> float:
-        """The weight after the last one, by the ratio of the last two; rounded as in a decimal."""
-        ratio = self.weights[-1] / self.weights[-2] if len(self.weights) > 2 else 10.0
+        """The weight after the last one, by the ratio of the last two, rounded as in a decimal.
+
+        In a grid of other than equal ratios, such as a linear one, the ratio is 2 at least.
+        """
+        ratios = self.weights[2:] / self.weights[1:-1] if len(self.weights) > 2 else [10.0]
+        ratio = ratios[-1] if np.allclose(ratios, ratios[-1]) else max(ratios[-1], 2.0)
         return float(f"{self.weights[-1] * ratio:.10g}")
 
     def extended(self, further: TermSweep) -> TermSweep:
@@ -100,19 +107,26 @@ class TermSweep:
         )
 
 
-def compared_epochs(history: ReplicaHistory) -> int:
+def compared_epochs(epochs_done: np.ndarray) -> int:
     """Returns after how many epochs trainings are compared.
 
     After Ctrl-C some are ahead of others, and all must be compared after equally many: those at
-    which most epochs of trainings count. Whoever has done fewer is left out.
+    which most epochs of trainings count. Whoever has done fewer is left out, and so are those
+    whose baseline has.
+
+    Args:
+        epochs_done: The epochs of each setting (baseline first) and seed.
     """
-    done = history.epochs_done
-    return int(max(done, key=lambda epochs: epochs * np.sum(done >= epochs)))
+
+    def counted(epochs: int) -> int:
+        return epochs * int(np.sum((epochs_done >= epochs) & (epochs_done[0] >= epochs)))
+
+    return int(max(epochs_done.ravel(), key=counted))
 
 
 def measure(
     history: ReplicaHistory, term: str, monitor: str, score: str, epochs: int
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Reads the scored epoch of each replica from the logs.
 
     Args:
@@ -123,7 +137,9 @@ def measure(
         epochs: Epochs to look at; a replica that did not get so far has NaN.
 
     Returns:
-        The quantities by name: arrays of shape `(replicas,)`.
+        The quantities by name, and whether each replica diverged: arrays of shape `(replicas,)`.
+        Diverged is what was trained: where the physics is finite on training rows, and NaN on
+        held-out ones, only the term's loss on these is NaN.
     """
     logs = {
         "score": monitor,
@@ -131,15 +147,17 @@ def measure(
         "term_loss": f"{term}_loss",
         "val_term_loss": f"val_{term}_loss",
     }
-    if not epochs:
-        return {key: np.full(history.replicas, np.nan) for key in logs}
+    finished = (history.epochs_done >= epochs) & (epochs > 0)
+    if not finished.any():
+        return {key: np.full(history.replicas, np.nan) for key in logs}, finished
     scores = np.asarray(history.history[monitor], "float64")[:epochs]
     usable = np.where(np.isfinite(scores), scores, np.inf)
     at = usable.argmin(axis=0) if score == "best" else np.full(history.replicas, epochs - 1)
     read = {k: np.asarray(history.history[log], "float64") for k, log in logs.items()}
     values = {k: v[at, np.arange(history.replicas)] for k, v in read.items()}
-    finished = history.epochs_done >= epochs
-    return {k: np.where(finished & np.isfinite(v), v, np.nan) for k, v in values.items()}
+    bad = ~np.isfinite(scores) | ~np.isfinite(history.history["loss"][:epochs])
+    measured = {k: np.where(finished & np.isfinite(v), v, np.nan) for k, v in values.items()}
+    return measured, finished & bad.any(axis=0)
 
 
 def _finite(values: np.ndarray) -> list:

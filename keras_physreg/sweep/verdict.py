@@ -29,8 +29,10 @@ class TermVerdict:
             `"better"`, `"worse"`, `"diverges"` or `"unclear"`.
         onset: The first weight with a real change, or `None`.
         best_weight: The weight of the largest mean gain, or `None` where none was finished.
-        hurts_from: The first weight above the helpful ones that makes it worse or diverges.
-        search_range: `(low, high)` worth tuning; `None`: leave the weight at 0.
+        hurts_from: The first weight above the best one that makes it worse or diverges; where none
+            helps, the first of all.
+        search_range: `(low, high)` worth tuning, with no harmful weight between; `None`: leave the
+            weight at 0.
         seeds: The number of seeds compared: those whose baseline was finished and did not diverge.
         seeds_needed: How many would decide, if the differences seen are the real ones, where it
             cannot be told whether a weight helps.
@@ -51,11 +53,28 @@ class TermVerdict:
     seeds_needed: int | None
 
     @property
+    def helps(self) -> bool:
+        """Whether some weight surely makes it better."""
+        return self.verdict.startswith("helps")
+
+    @property
+    def inert(self) -> bool:
+        """Whether no weight changes anything that matters."""
+        return self.verdict == "inert"
+
+    @property
     def undecided(self) -> list[float]:
         """The weights below the first harmful one of which it cannot be told what they do."""
         upper = np.inf if self.hurts_from is None else self.hurts_from
         tried = zip(self.weights.tolist(), self.changes, strict=True)
         return [weight for weight, change in tried if change == UNCLEAR and weight < upper]
+
+    @property
+    def harmful_below_best(self) -> list[float]:
+        """The weights below the best one that make it worse or diverge."""
+        upper = -np.inf if self.best_weight is None else self.best_weight
+        tried = zip(self.weights.tolist(), self.changes, strict=True)
+        return [w for w, change in tried if change in (WORSE, DIVERGES) and w < upper]
 
     @property
     def gain(self) -> float:

@@ -49,6 +49,10 @@ def verdict(factors, noise=0.01, seed=0, seeds=SEEDS, diverged=()):
         ([1, 1, 1, 0.8, 0.7, 1], (5,), "helps-then-hurts", 0.1, 1.0, 10.0, (0.01, 1.0)),
         ([1, 1, 1, 1, 1, 1], (5,), "diverges", 10.0, 0.0001, 10.0, None),
         ([1, 1, 1, 1, 1, 1], (), "inert", None, 0.001, None, None),
+        ([1.5, 1.5, 1.5, 0.8, 0.7, 1], (), "helps", 0.0001, 1.0, None, (0.1, 10.0)),
+        ([1, 0.9, 2, 0.8, 0.7, 2], (), "helps-then-hurts", 0.001, 1.0, 10.0, (0.1, 1.0)),
+        ([0.5, 2, 2, 2, 2, 2], (), "helps-then-hurts", 1e-4, 1e-4, 1e-3, (3.16e-5, 3.16e-4)),
+        ([1, 1, 1, 1, 2, 0.5], (), "helps", 1.0, 10.0, None, (3.16, 31.6)),
     ],
 )
 def test_known_answers(factors, diverged, expected, onset, best, hurts_from, search_range):
@@ -130,7 +134,9 @@ def test_unclear_weights_below_a_harmful_one_are_named():
     assert found.verdict == "hurts"
     assert found.undecided == [WEIGHTS[0]]
     assert found.seeds_needed > 8
-    settings = SweepSettings("val_data_loss", "best", 1, list(range(8)), 0.01, 0.95, "", 0.0, False)
+    settings = SweepSettings(
+        "val_data_loss", "best", 1, ["z"], list(range(8)), 0.01, 0.95, "", 0.0, False
+    )
     text = sentence(
         SimpleNamespace(verdicts={"z": found}, terms={"z": FLOORLESS}, settings=settings), "z"
     )

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import keras
 import matplotlib as mpl
@@ -14,6 +13,7 @@ import keras_physreg as kp
 from keras_physreg.sweep.checks import checked_seeds
 from keras_physreg.sweep.judgement import judge
 from keras_physreg.sweep.replicas import compiled
+from keras_physreg.sweep.replicas.runner import Runner
 from keras_physreg.sweep.term_sweep import compared_epochs
 from tests import problems
 from tests.sweep import models
@@ -229,6 +229,63 @@ def test_ctrl_c_in_an_extension_keeps_what_came_before(one_program, press_ctrl_c
     np.testing.assert_allclose(result.verdicts["law"].gains, whole.verdicts["law"].gains, rtol=1e-4)
 
 
+def test_ctrl_c_while_a_later_round_compiles(one_program, monkeypatch):
+    compile_ = Runner.compile
+    calls = []
+
+    def compile_or_interrupt(self, replicas):
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        compile_(self, replicas)
+
+    monkeypatch.setattr(Runner, "compile", compile_or_interrupt)
+    arguments = {"weights": [1e-2, 1e-1], "epochs": 20, "others": "best"}
+    result = sweep(linear(terms=("law", "again")), extend_to=0, **arguments)
+    assert list(result.terms) == ["law"]
+    assert "Not swept: again." in result.summary()
+    calls.clear()
+    result = sweep(linear(), extend_to=1e3, **arguments)
+    assert result.terms["law"].weights.tolist() == [0.0, 0.01, 0.1]
+    assert "The largest weight is the best so far." in result.summary()
+    with pytest.raises(KeyboardInterrupt):
+        sweep(linear())
+
+
+def test_no_change_in_a_sweep_cut_short_is_not_inert():
+    result = kp.sanity_sweep(
+        models.mlp(),
+        *models.mlp_data(),
+        models.mlp_data(),
+        weights=[1.0],
+        terms=["x"],
+        seeds=6,
+        epochs=2,
+        extend_to=0,
+        verbose=0,
+    )
+    assert result.verdicts["x"].verdict == "inert"
+    longer = replace(result, settings=replace(result.settings, epochs=100))
+    assert longer.verdicts["x"].verdict == "cannot tell"
+    assert "the trainings were cut short" in longer.summary()
+
+
+def test_a_held_out_row_that_breaks_the_physics_is_no_divergence(one_program):
+    def law(z, x_pred):
+        return keras.ops.sqrt(z[:, :1] + 4.5) * (x_pred - keras.ops.matmul(z, TRUTH))
+
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
+    model = kp.regularize(encoder, law, {"law": 0.0})
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    z, x = HELD_OUT[0].copy(), HELD_OUT[1]
+    z[0, 0] = -5.0
+    result = kp.sanity_sweep(
+        model, *TRAIN, (z, x), weights=[1.0], epochs=40, batch_size=2, extend_to=0, verbose=0
+    )
+    assert result.verdicts["law"].verdict == "helps"
+    assert "val_law_loss is not finite at 2 of 2 weights" in result.summary()
+
+
 def test_ctrl_c_before_anything_was_finished(monkeypatch):
     def press(*_):
         raise KeyboardInterrupt
@@ -242,11 +299,16 @@ def test_ctrl_c_before_anything_was_finished(monkeypatch):
 
 @pytest.mark.parametrize(
     ("done", "epochs"),
-    [([5, 5], 5), ([20, 20, 5, 0], 20), ([20, 18, 18, 18], 18), ([0, 0], 0)],
+    [
+        ([[5, 5]], 5),
+        ([[20, 20], [20, 5], [0, 0]], 20),
+        ([[20, 18], [18, 18]], 18),
+        ([[5, 5], [20, 20]], 5),
+        ([[0, 0], [0, 0]], 0),
+    ],
 )
 def test_compared_epochs(done, epochs):
-    history = SimpleNamespace(epochs_done=np.array(done))
-    assert compared_epochs(history) == epochs
+    assert compared_epochs(np.array(done)) == epochs
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +344,7 @@ def test_says_where_the_term_stands_beside_its_floor(factor, sentence, done):
     result = done
     term = result.terms["law"]
     losses = {"term_loss": np.ones((3, 8)), "val_term_loss": np.full((3, 8), factor)}
+    losses["score"] = term.measured["score"][[0, 0, 0]]  # Inert: what helps has more to give.
     term = replace(term, measured=term.measured | losses, floor=1.0, val_floor=1.0)
     assert sentence in replace(result, terms={"law": term}).summary()
 
@@ -324,6 +387,13 @@ def without_physics():
     return model
 
 
+def with_r2():
+    model = problems.physics_model()
+    r2, named = keras.metrics.R2Score(), keras.metrics.R2Score(name="fit")
+    model.compile("sgd", "mse", metrics=[r2, named, "acc"])
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "arguments", "error", "message"),
     [
@@ -350,10 +420,20 @@ def without_physics():
         (models.mlp, {"seeds": 2.5}, ValueError, r"seeds=2.5"),
         (models.mlp, {"seeds": True}, ValueError, r"seeds=True"),
         (models.mlp, {"seeds": [0.5, 1.5]}, ValueError, r"whole numbers.*\[0.5, 1.5\]"),
-        (models.mlp, {"monitor": "val_r2_score"}, ValueError, r"more is better.*val_mae"),
-        (models.mlp, {"monitor": "val_out_acc_1"}, ValueError, r"more is better"),
+        (with_r2, {"monitor": "val_r2_score"}, ValueError, r"more is better.*val_mae"),
+        (with_r2, {"monitor": "val_acc"}, ValueError, r"more is better"),
         (models.mlp, {"x": [[1.0, 2.0, 3.0]]}, ValueError, r"numpy.array"),
         (models.mlp, {"x": iter([1.0])}, ValueError, r"numpy.concatenate.*iterator"),
+        (models.mlp, {"terms": 5}, ValueError, r"terms=5"),
+        (models.mlp, {"extend_to": None}, ValueError, r"0 for none.*extend_to=None"),
+        (models.mlp, {"extend_to": np.nan}, ValueError, r"extend_to=nan"),
+        (models.mlp, {"epochs": 0}, ValueError, r"epochs=0"),
+        (models.mlp, {"epochs": 1.5}, ValueError, r"epochs=1.5"),
+        (models.mlp, {"monitor": None}, ValueError, r"`val_data_loss`.*monitor=None"),
+        (models.mlp, {"monitor": "data_loss"}, ValueError, r"held-out rows.*'data_loss'"),
+        (models.mlp, {"y": None}, ValueError, r"needs labels: give `y`.*loss=None"),
+        (models.mlp, {"shuffle": False}, TypeError, r"sanity_sweep.*shuffle"),
+        (with_r2, {"monitor": "val_fit"}, ValueError, r"'val_fit' more is better"),
         (models.mlp, {"seeds": 0}, ValueError, r"seeds=0"),
         (models.mlp, {"seeds": [1, 1]}, ValueError, r"\[1, 1\]"),
         (models.mlp, {"monitor": "val_los"}, ValueError, r"'val_los'.*val_data_loss"),
@@ -368,8 +448,15 @@ def test_bad_input(model, arguments, error, message):
         kp.sanity_sweep(model(), **arguments)
 
 
-def test_numpy_numbers_serve():
-    settings = sweep(linear(), seeds=np.int64(2), epochs=1, min_effect=np.float32(0.5)).settings
+def test_numpy_numbers_and_generators_serve():
+    settings = sweep(
+        linear(),
+        terms=(name for name in ["law"]),
+        seeds=np.int64(2),
+        epochs=np.int64(1),
+        min_effect=np.float32(0.5),
+    ).settings
+    assert settings.terms == ["law"]
     assert settings.seeds == [0, 1]
     assert json.dumps(dataclasses.asdict(settings))
     assert checked_seeds(np.arange(2)) == [0, 1]

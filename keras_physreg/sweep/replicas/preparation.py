@@ -70,6 +70,11 @@ def _check_in_memory(name: str, data: Any) -> None:
 def build(model: keras.Model, data: Batches) -> None:
     """Calls the model once, so that its variables, loss and metrics are there."""
     x, y, sample_weight = data.take(np.arange(min(data.size, data.batch_size)))
+    if y is None and model.loss is not None:
+        raise ValueError(
+            f"Model '{model.name}' was compiled with loss={model.loss!r}, which needs labels: give "
+            "`y`, or compile it with `loss=None` to train on the physics alone. Received: y=None"
+        )
     kept = [(variable, convert_to_numpy(variable)) for variable in model.variables]
     with labelled(model):
         y_pred = model(x)

@@ -1,6 +1,7 @@
 """The weights from which replicas start: the model's present ones, or fresh ones by seed."""
 
 import random
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,8 +57,11 @@ def _draw(model: keras.Model, seed: int) -> dict[int, np.ndarray]:
     state = random.getstate()
     random.seed(int(seed))
     try:
-        draw = _draw_functional if getattr(model, "inputs", None) else _draw_subclassed
-        return draw(model)
+        with warnings.catch_warnings():
+            # Of lambdas in configs: nothing is saved here.
+            warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
+            draw = _draw_functional if getattr(model, "inputs", None) else _draw_subclassed
+            return draw(model)
     except Exception as error:
         raise ValueError(
             f"Model '{model.name}' (of type {type(model).__name__}) cannot be copied to draw new "
@@ -73,8 +77,9 @@ def _draw(model: keras.Model, seed: int) -> dict[int, np.ndarray]:
 def _draw_functional(model: keras.Model) -> dict[int, np.ndarray]:
     pairs: list[tuple[Any, Any]] = []
 
-    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, PhysicsRegularization):
+    def copy(layer: Any) -> Any:
+        # The graph also has operations (`x + y`, slices); what holds no weights needs no twin.
+        if isinstance(layer, PhysicsRegularization) or not getattr(layer, "weights", None):
             return layer
         twin = type(layer).from_config(_without_seeds(layer.get_config()))
         pairs.append((layer, twin))
@@ -104,8 +109,13 @@ def _draw_subclassed(model: keras.Model) -> dict[int, np.ndarray]:
 
 
 def _without_seeds(config: Any) -> Any:
-    """Clears the seeds of initializers: with them every replica would start alike."""
+    """Clears the seeds of initializers: with them every replica would start alike.
+
+    Lambdas as activations, which Keras does not rebuild, make no difference to the weights.
+    """
     if isinstance(config, dict):
+        if config.get("class_name") == "__lambda__":
+            return "linear"
         return {k: None if k == "seed" else _without_seeds(v) for k, v in config.items()}
     return [_without_seeds(v) for v in config] if isinstance(config, list) else config
 

@@ -123,7 +123,7 @@ class ReplicaTrainer:
         """
         if mode not in ("min", "max"):
             raise ValueError(f"`mode` must be 'min' or 'max'. Received: mode={mode!r}")
-        _checked_count("epochs", epochs)
+        epochs = _checked_count("epochs", epochs)
         train = preparation.as_batches("x, y, sample_weight", (x, y, sample_weight), batch_size)
         validation = None
         if validation_data is not None:
