@@ -3,6 +3,7 @@
 import random
 import warnings
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -81,7 +82,7 @@ def _draw_functional(model: keras.Model) -> dict[int, np.ndarray]:
         # The graph also has operations (`x + y`, slices); what holds no weights needs no twin.
         if isinstance(layer, PhysicsRegularization) or not getattr(layer, "weights", None):
             return layer
-        twin = type(layer).from_config(_without_seeds(layer.get_config()))
+        twin = type(layer).from_config(_config(layer))
         pairs.append((layer, twin))
         return twin
 
@@ -108,14 +109,16 @@ def _draw_subclassed(model: keras.Model) -> dict[int, np.ndarray]:
     }
 
 
-def _without_seeds(config: Any) -> Any:
-    """Clears the seeds of initializers: with them every replica would start alike.
+def _config(layer: Any) -> dict[str, Any]:
+    """Returns a layer's config, functions as they are: Keras rebuilds no lambda from a config."""
+    config = _without_seeds(layer.get_config())
+    own = {key: getattr(layer, key, None) for key in config}
+    return config | {k: v for k, v in own.items() if isinstance(v, FunctionType)}
 
-    Lambdas as activations, which Keras does not rebuild, make no difference to the weights.
-    """
+
+def _without_seeds(config: Any) -> Any:
+    """Clears the seeds of initializers: with them every replica would start alike."""
     if isinstance(config, dict):
-        if config.get("class_name") == "__lambda__":
-            return "linear"
         return {k: None if k == "seed" else _without_seeds(v) for k, v in config.items()}
     return [_without_seeds(v) for v in config] if isinstance(config, list) else config
 
