@@ -14,7 +14,9 @@ from keras_physreg.sweep.replicas.job import Job, Outcome, Trained
 
 
 class OrderedRows(keras.utils.PyDataset):
-    """The rows of each epoch in a given order.
+    """The rows of each epoch in a given order; `epoch` says which epoch it is.
+
+    `fit` may look at a dataset before the first epoch: it cannot count the epochs by itself.
 
     Args:
         batches: The data.
@@ -23,19 +25,15 @@ class OrderedRows(keras.utils.PyDataset):
 
     def __init__(self, batches: Batches, orders: Callable[[int], np.ndarray]) -> None:
         super().__init__()
-        self._batches, self._orders, self._epoch = batches, orders, 0
+        self._batches, self._orders, self.epoch = batches, orders, 0
 
     def __len__(self) -> int:
         return self._batches.steps
 
     def __getitem__(self, index: int) -> Any:
         begin = index * self._batches.batch_size
-        rows = self._orders(self._epoch)[begin : begin + self._batches.batch_size]
+        rows = self._orders(self.epoch)[begin : begin + self._batches.batch_size]
         return without_nones(self._batches.take(rows))
-
-    def on_epoch_end(self) -> None:
-        """Goes on to the next epoch."""
-        self._epoch += 1
 
 
 class ReplicaCallback(keras.callbacks.Callback):
@@ -44,17 +42,19 @@ class ReplicaCallback(keras.callbacks.Callback):
     Args:
         job: What is trained.
         group: The one replica; gets the logs.
+        rows: What it is trained on.
     """
 
-    def __init__(self, job: Job, group: Trained) -> None:
+    def __init__(self, job: Job, group: Trained, rows: OrderedRows) -> None:
         super().__init__()
-        self._job, self._group = job, group
+        self._job, self._group, self._rows = job, group, rows
         self._table = np.zeros(0)
         self._score, self.best_epoch = np.inf, -1
         self.best = [convert_to_numpy(v) for v in job.step.variables.weights]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Reads the weights of the epoch's steps."""
+        """Reads the order of the rows and the weights of the epoch's steps."""
+        self._rows.epoch = epoch
         self._table = self._job.inputs(self._group.replicas, epoch, 1)[1][0, :, 0]
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -102,13 +102,12 @@ def train(job: Job, engine: Engine, weights: list[np.ndarray]) -> Outcome:
 
 
 def _train_replica(job: Job, group: Trained) -> None:
-    recorder = ReplicaCallback(job, group)
+    rows = OrderedRows(job.train, lambda epoch: job.inputs(group.replicas, epoch, 1)[0].reshape(-1))
+    recorder = ReplicaCallback(job, group, rows)
     validation = None if job.validation is None else without_nones(job.validation.data)
     try:
         job.step.model.fit(
-            OrderedRows(
-                job.train, lambda epoch: job.inputs(group.replicas, epoch, 1)[0].reshape(-1)
-            ),
+            rows,
             validation_data=validation,
             validation_batch_size=None if job.validation is None else job.validation.batch_size,
             epochs=job.epochs,
@@ -125,9 +124,16 @@ def _train_replica(job: Job, group: Trained) -> None:
 def _optimizer_start(job: Job) -> list[np.ndarray]:
     """Returns the optimizer's state to start from: fresh where replicas are drawn by seed."""
     optimizer = job.step.model.optimizer
-    if job.seeds is None:
+    if job.seeds is None or not int(convert_to_numpy(optimizer.iterations)):
         return [convert_to_numpy(variable) for variable in optimizer.variables]
-    fresh = type(optimizer).from_config(optimizer.get_config())
+    try:
+        fresh = type(optimizer).from_config(optimizer.get_config())
+    except Exception as error:
+        raise ValueError(
+            f"The optimizer '{optimizer.name}' (of type {type(optimizer).__name__}) has trained "
+            f"already, and cannot be made anew from its config: {error}. Compile the model with a "
+            "new one, or give `seeds=None` to go on from its state."
+        ) from error
     fresh.build(job.step.model.trainable_variables)
     return [convert_to_numpy(variable) for variable in fresh.variables]
 
