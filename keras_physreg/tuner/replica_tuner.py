@@ -149,6 +149,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         model = self.hypermodel.build(trial.hyperparameters)
         if not model.built:
             model.build_from_config(read_json(folder / BUILD_CONFIG))
+        model.optimizer.build(model.trainable_variables)  # It is in the checkpoint, too.
         model.load_weights(folder / CHECKPOINT)
         return model
 
