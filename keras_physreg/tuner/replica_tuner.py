@@ -107,7 +107,7 @@ class ReplicaTuner(keras_tuner.Tuner):
             KeyboardInterrupt: After Ctrl-C; what was finished is kept.
         """
         arguments.check_nothing_else("ReplicaTuner.search", others, arguments.FIT_ARGUMENTS)
-        arguments.check_validation(validation_data, self.oracle.objective)
+        arguments.check_validation(validation_data)
         callbacks = trial_logs.checked(callbacks)
         training = {
             "epochs": arguments.check_count("epochs", epochs),

@@ -9,6 +9,7 @@ import keras_tuner
 import numpy as np
 
 from keras_physreg.schedules.checks import received
+from keras_physreg.tuner.checks import has_own_fit
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 
 ENVIRONMENT = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
@@ -52,6 +53,13 @@ def check_hypermodel(hypermodel: Any) -> None:
             "`hypermodel` must be a `PhysicsHyperModel`, which tells the weights of terms from "
             "other hyperparameters: `PhysicsHyperModel(build, weights={'x': (1e-3, 10.0)})`. "
             + received("hypermodel", hypermodel)
+        )
+    own = type(hypermodel).fit is not PhysicsHyperModel.fit
+    if own or has_own_fit(hypermodel.inner):
+        raise ValueError(
+            "The hypermodel has a `fit` of its own, which replicas in one program cannot run. Use "
+            "a KerasTuner tuner, such as `keras_tuner.RandomSearch(hypermodel, ...)`. "
+            + received("hypermodel", hypermodel if own else hypermodel.inner)
         )
 
 
@@ -113,10 +121,10 @@ def execution_seeds(seed: Any, executions: Any) -> list[int] | None:
     return None
 
 
-def check_validation(validation_data: Any, objective: Any) -> None:
-    """Raises where the objective needs validation data that are not there."""
-    if validation_data is None and objective.name.startswith("val_"):
+def check_validation(validation_data: Any) -> None:
+    """Raises where there are no validation data."""
+    if validation_data is None:
         raise ValueError(
-            f"The objective '{objective.name}' needs `validation_data=(x, y)`. "
-            "Received: validation_data=None"
+            "The search needs `validation_data=(x, y)`: on training rows a term that keeps the "
+            "model from memorising them would seem to hurt. Received: validation_data=None"
         )

@@ -92,6 +92,9 @@ class Project:
             oracle.trials = {trial.trial_id: trial for trial in trials}
             restored = state["oracle"]
         oracle.set_state(_all_to_do_again(oracle, restored))
+        for trial in oracle.trials.values():
+            (self.folder / f"trial_{trial.trial_id}").mkdir(exist_ok=True)
+            trial.save(str(self.folder / f"trial_{trial.trial_id}" / "trial.json"))
         return state
 
     def _remove_orphans(self, known: set[str]) -> None:
