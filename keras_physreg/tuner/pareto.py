@@ -152,8 +152,8 @@ def _completed_trials(tuner: Any) -> list[Any]:
         raise TypeError("`tuner` must be a `keras_tuner.Tuner`. " + received("tuner", tuner))
     if not isinstance(tuner.oracle, keras_tuner.Oracle):
         raise ValueError(
-            "A worker of a distributed search does not know all trials: call `pareto_front` with a "
-            "tuner made without KerasTuner's environment variables on the folder of the search."
+            "A worker of a distributed search does not know all trials: call `pareto_front` in the "
+            "process of the chief, after its `search`."
         )
     trials = list(tuner.oracle.trials.values())
     completed = [trial for trial in trials if trial.status == "COMPLETED"]
