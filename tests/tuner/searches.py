@@ -35,8 +35,8 @@ class Measured(keras_tuner.HyperModel):
 
 def search(tuner_class, hypermodel, directory, **kwargs):
     """Searches for a few epochs; returns the tuner."""
-    given = {"objective": hypermodel.objective, "seed": 1, "directory": directory}
+    given = {"objective": hypermodel.objective, "seed": 1, "max_trials": 2}
     fit = {"validation_data": HELD_OUT, "epochs": 2, "verbose": 0, **kwargs.pop("fit", {})}
-    tuner = tuner_class(hypermodel, **{**given, **kwargs})
+    tuner = tuner_class(hypermodel, directory=directory, **{**given, **kwargs})
     tuner.search(*DATA, **{name: value for name, value in fit.items() if value is not None})
     return tuner

@@ -16,7 +16,7 @@ from tests.tuner.searches import DATA, HELD_OUT, RANGES, Measured, build, search
 
 NAMES = ["rate", "x_on", "x_weight", "x_ramp", "z_on", "z_weight", "z_ramp"]
 TUNERS = {
-    "RandomSearch": {"max_trials": 3},
+    "RandomSearch": {"max_trials": 2, "executions_per_trial": 2},
     "GridSearch": {"max_trials": 3},
     "BayesianOptimization": {"max_trials": 3, "num_initial_points": 2},
     "Hyperband": {"max_epochs": 3, "factor": 3},
@@ -76,9 +76,10 @@ def test_a_whole_search(kind, tmp_path, recorder):
     assert {trial.status for trial in trials} == {"COMPLETED"}
     resumed = [t for t in trials if t.hyperparameters.values.get("tuner/initial_epoch")]
     assert bool(resumed) == (kind == "Hyperband")
-    assert len(trials) == len(Recorder.trials)
+    executions = TUNERS[kind].get("executions_per_trial", 1)
+    assert len(trials) * executions == len(Recorder.trials)
     assert {"rate", "x_on", "z_on"} <= set(trials[0].hyperparameters.values)
-    for trial, trained in zip(trials, Recorder.trials, strict=True):
+    for trial, trained in zip(np.repeat(trials, executions), Recorder.trials, strict=True):
         hp = trial.hyperparameters
         first = hp.values.get("tuner/initial_epoch", 0)
         assert len(trained) == hp.values.get("tuner/epochs", 3) - first
@@ -96,7 +97,7 @@ def test_a_whole_search(kind, tmp_path, recorder):
 
 def test_a_search_in_compiled_graphs(tmp_path):
     model = kp.PhysicsHyperModel(compiled, {"z": (1e-2, 10.0)}, include_zero=False)
-    tuner = search(keras_tuner.RandomSearch, model, tmp_path, max_trials=1, executions_per_trial=2)
+    tuner = search(keras_tuner.RandomSearch, model, tmp_path, max_trials=1)
     best = tuner.get_best_hyperparameters()[0]
     weights = kp.get_term_weights(tuner.get_best_models(1)[0])
     assert weights["x"] == 0.5  # As built: the term is left out.

@@ -1,5 +1,7 @@
 """What PhysicsHyperModel refuses, and that a plain tuner does not swallow it."""
 
+import shutil
+
 import keras
 import keras_tuner
 import numpy as np
@@ -103,17 +105,48 @@ def test_a_model_that_lacks_the_term_in_a_later_trial(tmp_path):
 
 
 @pytest.mark.parametrize("include_zero", [True, False])
-def test_a_range_overridden_by_the_tuner(include_zero, tmp_path):
+def test_a_range_given_to_the_tuner(include_zero, tmp_path):
     model = kp.PhysicsHyperModel(Measured(), Z, include_zero=include_zero)
     space = keras_tuner.HyperParameters()
     space.Float("z_weight", 5.0, 6.0)
-    given = {"hyperparameters": space, "max_trials": 2}
-    if include_zero:  # There the weight is another hyperparameter: it depends on the switch.
-        with pytest.raises(FatalValueError, match="parent_name='<term>_on'"):
-            search(keras_tuner.RandomSearch, model, tmp_path, **given)
-        return
-    best = search(keras_tuner.RandomSearch, model, tmp_path, **given).get_best_hyperparameters()[0]
-    assert 5.0 <= best["z_weight"] <= 6.0
+    with pytest.raises(FatalValueError, match=r"'z_weight', min_value: '5.0'.*hyperparameters="):
+        search(keras_tuner.RandomSearch, model, tmp_path, hyperparameters=space)
+
+
+OLD = {"weights": Z, "ramps": {"z": (0, 9)}}
+
+
+@pytest.fixture(scope="module")
+def old_search(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("old")
+    model = kp.PhysicsHyperModel(Measured(), **OLD)
+    search(keras_tuner.RandomSearch, model, folder, max_trials=1)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"weights": {"z": (1.0, 100.0)}},
+        {"include_zero": False},
+        {"ramps": {"z": (0, 5)}},
+        {"weights": {**Z, "x": (0.1, 1.0)}},
+    ],
+)
+def test_a_folder_left_by_another_search(changed, old_search, tmp_path):
+    shutil.copytree(old_search, tmp_path, dirs_exist_ok=True)
+    model = kp.PhysicsHyperModel(Measured(), **{**OLD, **changed})
+    with pytest.raises(FatalValueError, match="folder was left by another search"):
+        search(keras_tuner.RandomSearch, model, tmp_path, max_trials=3)
+
+
+def test_a_tuner_that_searches_over_given_hyperparameters_alone(tmp_path):
+    space = keras_tuner.HyperParameters()
+    space.Float("rate", 1e-3, 1e-2)
+    given = {"hyperparameters": space, "tune_new_entries": False}
+    model = kp.PhysicsHyperModel(Measured(), Z)
+    with pytest.raises(FatalValueError, match=r"not search over \['z_on', 'z_weight'\]"):
+        search(keras_tuner.RandomSearch, model, tmp_path, **given)
 
 
 REFUSED = ["loss", "val_loss", "physics_loss", "val_physics_loss", "data_loss"]
@@ -161,7 +194,7 @@ def test_objectives_that_mean_something():
 def test_a_search_without_meaning_ends_with_the_reason(tuner, fit, told, tmp_path):
     model = kp.PhysicsHyperModel(build, RANGES)
     with pytest.raises((FatalValueError, FatalTypeError), match=told):
-        search(keras_tuner.RandomSearch, model, tmp_path, max_trials=2, fit=fit, **tuner)
+        search(keras_tuner.RandomSearch, model, tmp_path, fit=fit, **tuner)
 
 
 def test_an_own_fit_that_does_not_log_the_objective(tmp_path):
@@ -170,7 +203,7 @@ def test_an_own_fit_that_does_not_log_the_objective(tmp_path):
             return model.fit(x, y, verbose=0)
 
     with pytest.raises(FatalValueError, match="does not log"):
-        search(keras_tuner.RandomSearch, kp.PhysicsHyperModel(Own(), Z), tmp_path, max_trials=2)
+        search(keras_tuner.RandomSearch, kp.PhysicsHyperModel(Own(), Z), tmp_path)
 
 
 def test_an_own_fit_that_returns_a_number_needs_no_objective(tmp_path):
@@ -179,5 +212,5 @@ def test_an_own_fit_that_returns_a_number_needs_no_objective(tmp_path):
             return super().fit(hp, model)["val_data_loss"]
 
     model = kp.PhysicsHyperModel(Own(), Z)
-    tuner = search(keras_tuner.RandomSearch, model, tmp_path, max_trials=2, objective=None)
+    tuner = search(keras_tuner.RandomSearch, model, tmp_path, objective=None)
     assert tuner.oracle.get_best_trials(1)[0].score >= 1
