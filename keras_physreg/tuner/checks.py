@@ -50,6 +50,8 @@ def check_objective(objective: Any) -> None:
                 "loss, or `keras_tuner.Objective('val_<metric>', direction)` of a compiled metric. "
                 f"Received: objective={objective}"
             )
+        if name == "val_data_loss" and getattr(part, "direction", "min") != "min":
+            raise FatalValueError(f"A loss is to be minimised. Received: objective={objective}")
 
 
 def check_names(hypermodel: keras_tuner.HyperModel, names: set[str]) -> None:

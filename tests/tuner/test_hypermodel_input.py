@@ -169,6 +169,13 @@ def test_no_objective():
         kp.PhysicsHyperModel(build, Z).check_objective(None)
 
 
+def test_a_loss_is_minimised():
+    with pytest.raises(FatalValueError, match="minimised"):
+        kp.PhysicsHyperModel(build, Z).check_objective(
+            keras_tuner.Objective("val_data_loss", "max")
+        )
+
+
 def test_objectives_that_mean_something():
     model = kp.PhysicsHyperModel(build, Z)
     model.check_objective(model.objective)
