@@ -79,7 +79,7 @@ class InventingTrainer:
         x, z = (np.asarray(self.weights[name]) for name in ("x", "z"))
         loss = (x - 1) ** 2 + z + np.arange(self.epochs)[:, None]
         return kp.ReplicaHistory(
-            history={name: loss for name in ("loss", "val_loss", "val_data_loss")},
+            history=dict.fromkeys(("loss", "val_loss", "val_data_loss"), loss),
             weights={"x": x, "z": z},
             seeds=self.seeds,
             engine="invented",

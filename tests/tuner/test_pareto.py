@@ -8,6 +8,7 @@ import pytest
 
 import keras_physreg as kp
 from keras_physreg.tuner.pareto import ParetoFront
+from tests.tuner import replica_searches
 
 HAND = [  # data loss, loss of z, on the front
     (1.0, 9.0, True),
@@ -71,6 +72,16 @@ def test_a_tuner_made_anew_on_the_folder(tmp_path):
     losses = [row[:2] for row in HAND]
     before = kp.pareto_front(tuner_with(losses, tmp_path), "z")
     assert kp.pareto_front(tuner_with([], tmp_path), "z") == before
+
+
+def test_a_replica_tuner_and_one_made_anew_on_its_folder(tmp_path):
+    tuner = replica_searches.search(replica_searches.make_tuner(tmp_path))
+    front = kp.pareto_front(tuner, "z")
+    assert len(front.rows) == 6
+    assert front.chosen.trial_id == tuner.oracle.get_best_trials(1)[0].trial_id
+    assert front.chosen.data_loss == tuner.oracle.get_best_trials(1)[0].score
+    assert np.isfinite([row.term_loss for row in front.rows]).all()
+    assert kp.pareto_front(replica_searches.make_tuner(tmp_path), "z") == front
 
 
 def test_the_losses_are_those_of_the_best_step(tmp_path):
