@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from keras_physreg.tuner.hypermodel import PhysicsHyperModel as PhysicsHyperModel
     from keras_physreg.tuner.pareto import ParetoFront as ParetoFront
     from keras_physreg.tuner.pareto import pareto_front as pareto_front
+    from keras_physreg.tuner.replica_tuner import ReplicaTuner as ReplicaTuner
 
 __version__ = "0.1.0"
 

@@ -12,3 +12,4 @@ if find_spec("tensorboard") is None:
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel as PhysicsHyperModel
 from keras_physreg.tuner.pareto import ParetoFront as ParetoFront
 from keras_physreg.tuner.pareto import pareto_front as pareto_front
+from keras_physreg.tuner.replica_tuner import ReplicaTuner as ReplicaTuner

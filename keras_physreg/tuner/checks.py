@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,6 +50,8 @@ def check_objective(objective: Any) -> None:
                 "loss, or `keras_tuner.Objective('val_<metric>', direction)` of a compiled metric. "
                 f"Received: objective={objective}"
             )
+        if name == "val_data_loss" and getattr(part, "direction", "min") != "min":
+            raise FatalValueError(f"A loss is to be minimised. Received: objective={objective}")
 
 
 def check_names(hypermodel: keras_tuner.HyperModel, names: set[str]) -> None:
@@ -65,15 +66,33 @@ def check_names(hypermodel: keras_tuner.HyperModel, names: set[str]) -> None:
         )
 
 
-def check_space(hp: keras_tuner.HyperParameters, names: set[str]) -> None:
-    """Raises if a hyperparameter of one of the names stands twice in the space."""
-    counts = Counter(hyperparameter.name for hyperparameter in hp.space)
-    if twice := sorted(name for name in names if counts[name] > 1):
+def check_space(hp: keras_tuner.HyperParameters, declared: keras_tuner.HyperParameters) -> None:
+    """Raises if the space holds a declared hyperparameter otherwise, or twice."""
+    for own in declared.space:
+        held = [other for other in hp.space if other.name == own.name]
+        if len(held) != 1 or _search_range(held[0]) != _search_range(own):
+            raise FatalValueError(
+                f"The search space holds {held} where `PhysicsHyperModel` declares [{own}]. Either "
+                "the project folder was left by another search: give the tuner another "
+                "`project_name`, or `overwrite=True` to delete the old search. Or "
+                "`Tuner(hyperparameters=...)` names it: give the range to `PhysicsHyperModel`."
+            )
+
+
+def check_whole_space(space: keras_tuner.HyperParameters, names: set[str]) -> None:
+    """Raises if the oracle does not search over a hyperparameter."""
+    if lacking := sorted(names - {hyperparameter.name for hyperparameter in space.space}):
         raise FatalValueError(
-            f"The search space holds {twice} under two conditions, so that one would overwrite the "
-            "other. A range given by `Tuner(hyperparameters=...)` for a weight or ramp that may be "
-            "off needs `parent_name='<term>_on', parent_values=[True]`."
+            f"The tuner does not search over {lacking}. Either the project folder was left by "
+            "another search: give the tuner another `project_name`, or `overwrite=True` to delete "
+            "the old search. Or it was made with `tune_new_entries=False`: leave that out."
         )
+
+
+def _search_range(hyperparameter: Any) -> tuple:
+    limits = ("min_value", "max_value", "step", "sampling", "conditions")
+    values = tuple(getattr(hyperparameter, name, None) for name in limits)
+    return type(hyperparameter), *values
 
 
 def check_model(model: Any, terms: list[str]) -> None:

@@ -37,7 +37,7 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
     a trial, and goes on. What would make a search meaningless ends it with a `FatalValueError`, in
     the first trial at the latest: an objective that the weights decide, such as `val_loss`, or
     that is not logged; no validation data; `Tuner(optimizer=..., loss=..., metrics=...)`, which
-    break the logs of the terms.
+    break the logs of the terms; a project folder left by a search over other ranges.
 
     Args:
         build: Function `hp -> compiled model`, or a `keras_tuner.HyperModel`, whose own `fit` and
@@ -119,7 +119,10 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
             A dict from term name to a weight, 0.0 where the term is off, or to a ramp by epochs.
         """
         schedules = {space.term: space.declare(hp) for space in self.spaces}
-        checks.check_space(hp, self.hyperparameter_names)
+        declared = keras_tuner.HyperParameters()
+        for space in self.spaces:
+            space.declare(declared)
+        checks.check_space(hp, declared)
         return schedules
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
@@ -190,6 +193,7 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
     ) -> Any:
         """Trains, and ends the whole search if it is set up in a way that makes it meaningless."""
         checks.check_tuner(tuner)
+        checks.check_whole_space(tuner.oracle.get_space(), self.hyperparameter_names)
         objective = tuner.oracle.objective
         own_fit = checks.has_own_fit(self.inner)
         if not (own_fit and objective.name == checks.NO_OBJECTIVE):

@@ -138,9 +138,13 @@ def pareto_front(
         )
         for trial, (data, of_term), front in zip(trials, losses, on_front, strict=True)
     ]
+    return ParetoFront(term, data_loss, tuple(sorted(rows, key=_place)))
+
+
+def _place(row: ParetoRow) -> tuple[float, float, str]:
     # NaN compares with nothing, so that it would leave the rows in disorder.
-    rows.sort(key=lambda row: np.nan_to_num([row.data_loss, row.term_loss], nan=np.inf).tolist())
-    return ParetoFront(term, data_loss, tuple(rows))
+    data, term = np.nan_to_num([row.data_loss, row.term_loss], nan=np.inf).tolist()
+    return data, term, row.trial_id
 
 
 def _completed_trials(tuner: Any) -> list[Any]:
@@ -148,8 +152,8 @@ def _completed_trials(tuner: Any) -> list[Any]:
         raise TypeError("`tuner` must be a `keras_tuner.Tuner`. " + received("tuner", tuner))
     if not isinstance(tuner.oracle, keras_tuner.Oracle):
         raise ValueError(
-            "A worker of a distributed search does not know all trials: call `pareto_front` with a "
-            "tuner made without KerasTuner's environment variables on the folder of the search."
+            "A worker of a distributed search does not know all trials: call `pareto_front` in the "
+            "process of the chief, after its `search`."
         )
     trials = list(tuner.oracle.trials.values())
     completed = [trial for trial in trials if trial.status == "COMPLETED"]
@@ -164,12 +168,12 @@ def _completed_trials(tuner: Any) -> list[Any]:
 
 def _check_logged(trials: list[Any], term: str, data_loss: str) -> None:
     logs = sorted({name for trial in trials for name in trial.metrics.metrics})
-    if f"val_{term}_loss" not in logs:
-        terms = [
-            name.removeprefix("val_").removesuffix("_loss")
-            for name in logs
-            if name.startswith("val_") and name.endswith("_loss") and name not in NO_TERMS
-        ]
+    terms = [
+        name.removeprefix("val_").removesuffix("_loss")
+        for name in logs
+        if name.startswith("val_") and name.endswith("_loss") and name not in NO_TERMS
+    ]
+    if term not in terms:
         raise ValueError(
             f"No completed trial logged the validation loss of a term {term!r}. Terms: {terms}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,11 +65,15 @@ def term_spaces(weights: Any, ramps: Any, include_zero: bool) -> list[TermSpace]
         )
     if not weights:
         raise ValueError("`weights` names no term. Received: weights={}")
-    ramps = _checked_ramps(ramps, list(weights))
-    return [
-        TermSpace(name, _checked_range(name, given), ramps.get(name), include_zero)
-        for name, given in weights.items()
-    ]
+    ranges = {name: _checked_range(name, given) for name, given in weights.items()}
+    if not any(ranges.values()):
+        warnings.warn(
+            f"There is no weight to search for: {list(ranges)} are held at 0 in every trial, as a "
+            "sweep suggests for terms that do not help.",
+            stacklevel=3,
+        )
+    ramps = _checked_ramps(ramps, list(ranges))
+    return [TermSpace(name, given, ramps.get(name), include_zero) for name, given in ranges.items()]
 
 
 def _checked_range(name: str, given: Any) -> tuple[float, float] | None:
