@@ -186,7 +186,7 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     def on_trial_end(self, trial: Any) -> None:
         """Tells the oracle; the search is saved once the whole round is told."""
-        self._events.append(["ended", trial.trial_id, trial.status])
+        self._events.append([trial.status, trial.trial_id])
         self.oracle.end_trial(trial)
 
     def save(self) -> None:
@@ -261,7 +261,7 @@ class ReplicaTuner(keras_tuner.Tuner):
             trial = self._ask_one(name, waiting=not trials)
             if trial is None:
                 break
-            self._events.append(["asked", trial.trial_id, name])
+            self._events.append(["asked", trial.trial_id])
             trials.append(trial)
         if trials:
             self.save()

@@ -118,15 +118,18 @@ def _all_to_do_again(oracle: Any, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _replay(oracle: Any, state: dict[str, Any]) -> None:
-    """Asks and tells a grid search again what it was asked and told: it has no state to load."""
+    """Asks and tells a grid search again what it was asked and told: it has no state to load.
+
+    The events are `["asked", trial id]`, and at a trial's end `[status, trial id]`.
+    """
     trials = {trial["trial_id"]: trial for trial in state["trials"]}
-    for event, trial_id, detail in state["events"]:
-        if event == "asked":
-            oracle.create_trial(detail)
+    for event, trial_id in state["events"]:
+        if event == "asked":  # As a tuner of its own; if it is under way already, nothing is new.
+            oracle.create_trial(f"replayed-{trial_id}")
             continue
         trial = oracle.trials[trial_id]
         trial.set_state(trials[trial_id])
-        trial.status = detail
+        trial.status = event
         oracle.end_trial(trial)
 
 

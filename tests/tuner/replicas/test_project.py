@@ -103,6 +103,17 @@ def test_killed_search_goes_on(tmp_path, undisturbed, oracle, owner, name, call,
     assert tuner.get_best_models()[0].built
 
 
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_killed_again_and_again(tmp_path, undisturbed, oracle):
+    for replicas in (2, 1, 2):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            kill_at(monkeypatch, GroupTrainer, "train", 2, after=False)
+            with pytest.raises(KilledError):
+                search(make_tuner(tmp_path, oracle=ORACLES[oracle](), replicas=replicas))
+    tuner = search(make_tuner(tmp_path, oracle=ORACLES[oracle](), replicas=2))
+    assert outcomes(tuner) == undisturbed[oracle]
+
+
 def cut_off(path):
     path.write_text(path.read_text()[: len(path.read_text()) // 2])
 
