@@ -31,7 +31,8 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
 
     `keras_tuner.GridSearch` takes eleven weights a term (the lowest, and ten in equal ratios).
     The epochs of a ramp are those of `fit`, counted from 0: a ramp keeps its length in whichever
-    rung of `keras_tuner.Hyperband` a trial is, and goes on where an earlier rung left it.
+    rung of `keras_tuner.Hyperband` a trial is, and goes on where an earlier rung left it; so does
+    the optimizer.
 
     Give the tuner `objective=hypermodel.objective`. KerasTuner records most errors as failures of
     a trial, and goes on. What would make a search meaningless ends it with a `FatalValueError`, in
@@ -146,6 +147,9 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         model = self.inner.build(hp)
         checks.check_model(model, [space.term for space in self.spaces])
         set_term_weights(model, _final_weights(self.schedules(hp)))
+        if model.built:
+            # A checkpoint is loaded next, maybe, whose optimizer would be left out otherwise.
+            model.optimizer.build(model.trainable_variables)
         return model
 
     def fit(
