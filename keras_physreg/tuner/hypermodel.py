@@ -40,6 +40,11 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
     that is not logged; no validation data; `Tuner(optimizer=..., loss=..., metrics=...)`, which
     break the logs of the terms; a project folder left by a search over other ranges.
 
+    A chief and workers, as KerasTuner sets them up by `KERASTUNER_TUNER_ID`,
+    `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT`, share a search with it. Their traffic is
+    neither authenticated nor encrypted: bind it to a network of trusted machines only. A worker
+    that dies must be started again under its id, or the chief waits for ever.
+
     Args:
         build: Function `hp -> compiled model`, or a `keras_tuner.HyperModel`, whose own `fit` and
             `declare_hyperparameters` are used.
