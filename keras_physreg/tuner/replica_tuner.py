@@ -10,17 +10,75 @@ import keras
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
+from keras_physreg.sweep.replicas.trainer import checked_programs
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
-from keras_physreg.tuner.replicas import arguments, failures, report, trial_logs
+from keras_physreg.tuner.replicas import arguments, checkpoints, failures, report, trial_logs
 from keras_physreg.tuner.replicas.grouping import grouped
 from keras_physreg.tuner.replicas.project import Project, check_same
-from keras_physreg.tuner.replicas.results import CHECKPOINT, TrialResult
-from keras_physreg.tuner.replicas.storage import read_json
-from keras_physreg.tuner.replicas.training import BUILD_CONFIG, GroupTrainer, Recipe
+from keras_physreg.tuner.replicas.results import TrialResult
+from keras_physreg.tuner.replicas.training import GroupTrainer, Recipe
 
 
 class ReplicaTuner(keras_tuner.Tuner):
-    """Searches term weights and ramps with many trials in one compiled program."""
+    """KerasTuner tuner whose trials are replicas in one compiled program.
+
+    It asks the oracle for up to `replicas` trials at once. Those that differ only in the
+    hyperparameters of `hypermodel`, the weights and ramps of terms, are trained together by
+    `ReplicaTrainer`; a trial with another model (other units, another learning rate) is a group of
+    its own. Programs are compiled once a model and used again for later trials.
+
+    A trial's objective is, as with KerasTuner's own tuners, the mean over its executions of the
+    objective at the execution's best epoch; `trial.metrics` has every other log at these epochs,
+    where it is finite. Its folder has the checkpoint of the best execution (weights; the optimizer
+    begins anew) and `history.csv` with the logs of every epoch.
+
+    A trial whose `loss` or `val_loss` is not finite in some epoch is FAILED, alone, and
+    `trial.message` says when. A model that cannot be built or trained is INVALID, for the oracle
+    to retry, as with KerasTuner; if that is all that comes of the first trials, the error ends the
+    search.
+
+    The state of the search is in one file, which is written at once, and a trial is done when its
+    `result.json` is there: a search that was killed goes on where it was when it is started again
+    with the same arguments, without loss, doubled or forgotten trials. KerasTuner's own files are
+    written as well. After Ctrl-C what was finished is kept, too.
+
+    Args:
+        hypermodel: A `PhysicsHyperModel`.
+        oracle: A KerasTuner oracle. Without an objective it gets `hypermodel.objective`. At replica
+            speed: `RandomSearchOracle`, `BayesianOptimizationOracle` (which proposes all trials of
+            a round before it learns of any). A `GridSearchOracle` hands out two trials at once. A
+            `HyperbandOracle` is refused: its trials go on from other trials' weights.
+        replicas: Trials that are asked for at once; times executions there are as many replicas.
+        executions_per_trial: Trainings of each trial.
+        seed: Execution `e` of every trial draws weights, dropout and the order of rows from
+            `seed + e`, so that trials differ in nothing else. `None`: one execution, which starts
+            from the weights that `build` gives (seed them there) and sees rows in one order.
+        max_consecutive_failed_trials: Failures in a row that end the search; `None` for no limit.
+            The oracle's own number counts if it is not KerasTuner's default, 3.
+        engine: See `ReplicaTrainer`.
+        replicas_per_program: See `ReplicaTrainer`.
+        directory: Folder of the project's folder; the working directory by default.
+        project_name: Name of the project's folder.
+        tuner_id: Name of this tuner; trial `k` of a round runs under `<tuner_id>-<k>`.
+        overwrite: Whether to delete the project's folder first.
+        **others: Refused, such as `optimizer`, `loss` and `metrics`.
+
+    Raises:
+        RuntimeError: If KerasTuner's environment variables ask for a chief or a worker.
+        TypeError: If an argument has a type that cannot serve, or is none of these.
+        ValueError: If the objective is one that the weights decide, the oracle cannot be served,
+            or the project's folder was left by another search.
+
+    Example:
+    ```python
+    hypermodel = kp.PhysicsHyperModel(build, weights={"x": (1e-2, 1e3), "z": (1e-2, 1e3)})
+    oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=64, seed=0)
+    tuner = kp.ReplicaTuner(hypermodel, oracle, directory="searches", project_name="weights")
+    tuner.search(Z, x, validation_data=(Z_val, x_val), epochs=100)
+    tuner.results_summary()
+    model = tuner.get_best_models()[0]
+    ```
+    """
 
     def __init__(
         self,
@@ -44,7 +102,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         arguments.check_oracle(oracle, hypermodel)
         self.replicas = arguments.check_count("replicas", replicas)
         self.seeds = arguments.execution_seeds(seed, executions_per_trial)
-        self.engine, self.replicas_per_program = engine, replicas_per_program
+        self.engine, self.replicas_per_program = checked_programs(engine, replicas_per_program)
         self._failure_limit = failures.failure_limit(oracle, max_consecutive_failed_trials)
         self._project = Project(Path(directory or ".") / (project_name or "untitled_project"))
         self._project.open(overwrite)
@@ -145,12 +203,8 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     def load_model(self, trial: Any) -> keras.Model:
         """Returns the model of a completed trial, at the best epoch of its best execution."""
-        folder = self._trial_folder(trial.trial_id)
         model = self.hypermodel.build(trial.hyperparameters)
-        if not model.built:
-            model.build_from_config(read_json(folder / BUILD_CONFIG))
-        model.optimizer.build(model.trainable_variables)  # It is in the checkpoint, too.
-        model.load_weights(folder / CHECKPOINT)
+        checkpoints.load(model, self._trial_folder(trial.trial_id))
         return model
 
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
@@ -200,21 +254,29 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     def _ask(self) -> list[Any]:
         """Returns the next trials, saved before any of them is trained; none at the end."""
-        trials: list[Any] = []
-        while len(trials) < self.replicas:
-            tuner_id = f"{self.tuner_id}-{len(trials)}"
-            self.pre_create_trial()
-            trial = self.oracle.create_trial(tuner_id)
-            if trial.status == TrialStatus.STOPPED or (trials and trial.status == TrialStatus.IDLE):
+        ongoing = self.oracle.ongoing_trials  # After Ctrl-C in a notebook there are some.
+        trials = list(ongoing.values())
+        names = [f"{self.tuner_id}-{k}" for k in range(self.replicas)]
+        for name in [name for name in names if name not in ongoing]:
+            trial = self._ask_one(name, waiting=not trials)
+            if trial is None:
                 break
-            if trial.status == TrialStatus.IDLE:
-                time.sleep(0.1)
-                continue
-            self._events.append(["asked", trial.trial_id, tuner_id])
+            self._events.append(["asked", trial.trial_id, name])
             trials.append(trial)
         if trials:
             self.save()
         return trials
+
+    def _ask_one(self, name: str, waiting: bool) -> Any:
+        """Returns a trial; `None` if there is none, or none now."""
+        while True:
+            self.pre_create_trial()
+            trial = self.oracle.create_trial(name)
+            if trial.status == TrialStatus.RUNNING:
+                return trial
+            if trial.status == TrialStatus.STOPPED or not waiting:
+                return None
+            time.sleep(0.1)
 
     def _run(self, trainer: GroupTrainer, trials: list[Any]) -> None:
         """Trains trials that are not trained yet, and tells the oracle about all."""
@@ -266,5 +328,5 @@ def _named(space: Any) -> dict[str, Any]:
 
 
 def _rows(data: Any) -> int | None:
-    arrays = [array for array in keras.tree.flatten(data) if array is not None]
-    return len(arrays[0]) if arrays else None
+    shapes = [array.shape for array in keras.tree.flatten(data) if hasattr(array, "shape")]
+    return int(shapes[0][0]) if shapes and len(shapes[0]) else None

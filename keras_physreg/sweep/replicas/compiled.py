@@ -88,7 +88,8 @@ class CompiledTrainer:
         return runner
 
     def _new_programs(self, job: Job, size: int, count: int) -> list[Program]:
-        assert self.engine.mapper is not None
+        mapper, jit = self.engine.mapper, self.engine.jit
+        assert mapper is not None
         settings = Settings(
             train=job.train,
             validation=job.validation,
@@ -97,11 +98,8 @@ class CompiledTrainer:
             monitor=job.monitor,
             sign=job.sign,
         )
-        engine = self.engine
         with _compiling():
-            return [
-                Program(job.step, settings, size, engine.mapper, engine.jit) for _ in range(count)
-            ]
+            return [Program(job.step, settings, size, mapper, jit) for _ in range(count)]
 
 
 def cores() -> int:

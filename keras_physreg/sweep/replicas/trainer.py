@@ -72,8 +72,7 @@ class ReplicaTrainer:
         self.model = model
         self.seeds = _checked_seeds(seeds)
         self.table = WeightTable(model, weights, self.seeds, unit)
-        self.engine = _checked_engine(engine)
-        self.replicas_per_program = _checked_count("replicas_per_program", replicas_per_program)
+        self.engine, self.replicas_per_program = checked_programs(engine, replicas_per_program)
         self._outcome: Outcome | None = None
         self._job: Job | None = None
         self._compiled: compiled.CompiledTrainer | None = None
@@ -268,11 +267,12 @@ def _checked_seeds(seeds: Any) -> list[int] | None:
     return [int(seed) for seed in seeds]
 
 
-def _checked_engine(engine: str) -> str:
+def checked_programs(engine: str, replicas_per_program: Any) -> tuple[str, int | None]:
+    """Returns how replicas are put into programs, or raises."""
     known = ("auto", "stacked", "in-turn", "sequential")
     if engine not in known:
         raise ValueError(f"`engine` must be one of {known}. Received: engine={engine!r}")
-    return engine
+    return engine, _checked_count("replicas_per_program", replicas_per_program)
 
 
 def _checked_count(name: str, value: Any) -> Any:

@@ -14,7 +14,6 @@ from keras_tuner.engine.trial import TrialStatus
 from keras_physreg.sweep import ReplicaHistory
 from keras_physreg.tuner.replicas.storage import read_json, replacing, write_json
 
-CHECKPOINT = "checkpoint.weights.h5"
 HISTORY = "history.csv"
 RESULT = "result.json"
 

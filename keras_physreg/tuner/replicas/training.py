@@ -13,12 +13,10 @@ import keras
 from keras.ops import convert_to_numpy
 
 from keras_physreg.sweep import ReplicaHistory, ReplicaTrainer
-from keras_physreg.tuner.replicas import results, trial_logs
+from keras_physreg.tuner.replicas import checkpoints, results, trial_logs
 from keras_physreg.tuner.replicas.results import TrialResult
-from keras_physreg.tuner.replicas.storage import replacing, write_json
 
 KEPT = 4  # Compiled programs of so many structures: they hold memory.
-BUILD_CONFIG = "build_config.json"
 
 
 @dataclass(frozen=True)
@@ -123,9 +121,7 @@ class GroupTrainer:
         trainer.load_replica(replicas[result.best_execution])
         trial_logs.write(self.recipe.callbacks, trainer.model, history, trial, replicas)
         if result.metrics:
-            write_json(folder / BUILD_CONFIG, trainer.model.get_build_config())
-            with replacing(folder / results.CHECKPOINT) as new:
-                trainer.model.save_weights(new)
+            checkpoints.save(trainer.model, self.recipe.fit["x"], folder)
         result.save(folder)  # Last: it says that all the rest is there.
         return result
 

@@ -15,7 +15,7 @@ from keras_physreg.tuner.replicas.results import scalars
 
 def checked(callbacks: Any) -> list[Any]:
     """Returns the callbacks, or raises for one that would need `fit`."""
-    callbacks = list(callbacks or [])
+    callbacks = keras.tree.flatten(callbacks or [])
     for callback in callbacks:
         name = type(callback).__name__
         if isinstance(callback, keras.callbacks.TensorBoard):
