@@ -31,13 +31,19 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
 
     `keras_tuner.GridSearch` takes eleven weights a term (the lowest, and ten in equal ratios).
     The epochs of a ramp are those of `fit`, counted from 0: a ramp keeps its length in whichever
-    rung of `keras_tuner.Hyperband` a trial is, and goes on where an earlier rung left it.
+    rung of `keras_tuner.Hyperband` a trial is, and goes on where an earlier rung left it; so does
+    the optimizer.
 
     Give the tuner `objective=hypermodel.objective`. KerasTuner records most errors as failures of
     a trial, and goes on. What would make a search meaningless ends it with a `FatalValueError`, in
     the first trial at the latest: an objective that the weights decide, such as `val_loss`, or
     that is not logged; no validation data; `Tuner(optimizer=..., loss=..., metrics=...)`, which
     break the logs of the terms; a project folder left by a search over other ranges.
+
+    A chief and workers, as KerasTuner sets them up by `KERASTUNER_TUNER_ID`,
+    `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT`, share a search with it. Their traffic is
+    neither authenticated nor encrypted: bind it to a network of trusted machines only. A worker
+    that dies must be started again under its id, or the chief waits for ever.
 
     Args:
         build: Function `hp -> compiled model`, or a `keras_tuner.HyperModel`, whose own `fit` and
@@ -146,6 +152,9 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         model = self.inner.build(hp)
         checks.check_model(model, [space.term for space in self.spaces])
         set_term_weights(model, _final_weights(self.schedules(hp)))
+        if model.built:
+            # A checkpoint is loaded next, maybe, whose optimizer would be left out otherwise.
+            model.optimizer.build(model.trainable_variables)
         return model
 
     def fit(

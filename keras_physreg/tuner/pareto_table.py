@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
 def report(front: ParetoFront) -> str:
     """Returns the table and the sentences."""
+    count = len(front.rows)
     head = (
-        f"Pareto front of {len(front.rows)} completed trials: {front.data_loss} against "
+        f"Pareto front of {count} completed trial{'s' * (count > 1)}: {front.data_loss} against "
         f"{front.term_loss}, both unweighted, at each trial's best epoch"
     )
     return "\n\n".join([head, _table(front), _choice(front)])

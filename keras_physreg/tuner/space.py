@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import keras_tuner
@@ -110,14 +111,14 @@ def _checked_ramps(ramps: Any, terms: list[str]) -> dict[str, tuple[int, int, in
 
 
 def _checked_ramp(name: str, given: Any) -> tuple[int, int, int]:
-    epochs = (given, given) if isinstance(given, int) else given
+    epochs = (given, given) if isinstance(given, Integral) else given
     ok = isinstance(epochs, (tuple, list)) and len(epochs) in (2, 3)
-    if not ok or not all(isinstance(e, int) and not isinstance(e, bool) for e in epochs):
+    if not ok or not all(isinstance(e, Integral) and not isinstance(e, bool) for e in epochs):
         raise TypeError(
             f"The ramp of term '{name}' must be `(shortest, longest)` or `(shortest, longest, "
             "step)` in whole epochs, or one number of epochs. " + received("ramps", given)
         )
-    shortest, longest, step = (*epochs, 1)[:3]
+    shortest, longest, step = (*map(int, epochs), 1)[:3]
     if not 0 <= shortest <= longest or longest < 1 or step < 1:
         raise ValueError(
             f"The ramp of term '{name}' needs 0 <= shortest <= longest, longest >= 1 and step >= "

@@ -60,7 +60,6 @@ def wait_for(path, process):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
 def test_a_worker_is_killed_and_the_search_loses_nothing(start, tmp_path, monkeypatch):
     from tests.tuner.distributed_search import MAX_TRIALS, make_tuner
 

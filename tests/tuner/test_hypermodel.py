@@ -21,8 +21,6 @@ TUNERS = {
     "BayesianOptimization": {"max_trials": 3, "num_initial_points": 2},
     "Hyperband": {"max_epochs": 3, "factor": 3},
 }
-# KerasTuner loads its checkpoints into models whose optimizer has no variables yet.
-pytestmark = pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
 
 
 def compiled(hp):
@@ -35,9 +33,11 @@ class Recorder(keras.callbacks.Callback):
     """Notes the term weights at which each epoch trains; KerasTuner copies its callbacks."""
 
     trials: list = []  # noqa: RUF012
+    first_steps: list = []  # noqa: RUF012
 
     def on_train_begin(self, logs=None):
         self.trials.append([])
+        self.first_steps.append(int(self.model.optimizer.iterations.numpy()))
 
     def on_train_batch_begin(self, batch, logs=None):
         self.trials[-1].append(kp.get_term_weights(self.model))
@@ -45,7 +45,7 @@ class Recorder(keras.callbacks.Callback):
 
 @pytest.fixture
 def recorder():
-    Recorder.trials = []
+    Recorder.trials, Recorder.first_steps = [], []
     return Recorder()
 
 
@@ -89,6 +89,8 @@ def test_a_whole_search(kind, tmp_path, recorder):
             at = schedule if callable(schedule) else lambda epoch, weight=schedule: weight
             weights = [at(epoch) for epoch in range(first, first + len(trained))]
             np.testing.assert_allclose([w[name] for w in trained], weights, rtol=1e-6)
+    # The optimizer goes on, too: a resumed trial has had one epoch of one step.
+    assert Recorder.first_steps == [int(t in resumed) for t in trials for _ in range(executions)]
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
         tuner.results_summary()

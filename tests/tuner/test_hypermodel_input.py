@@ -57,6 +57,15 @@ def test_ramps(ramps, error, told):
         kp.PhysicsHyperModel(build, Z, ramps=ramps)
 
 
+def test_numbers_of_numpy():
+    given = {"z": (np.float32(0.5), np.int64(2))}
+    model = kp.PhysicsHyperModel(build, given, ramps={"z": (np.int64(2), np.int64(4))})
+    hp = keras_tuner.HyperParameters()
+    model.build(hp)
+    assert hp.values["z_ramp"] == 2
+    assert all(type(hp.values[name]) in (bool, int, float) for name in hp.values)
+
+
 def test_a_build_that_cannot_be_called():
     with pytest.raises(TypeError, match="Received: build=3"):
         kp.PhysicsHyperModel(3, Z)
