@@ -11,6 +11,7 @@ import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
 from keras_physreg.sweep.replicas.trainer import checked_programs
+from keras_physreg.tuner.checks import check_whole_space
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.replicas import arguments, checkpoints, failures, report, trial_logs
 from keras_physreg.tuner.replicas.grouping import grouped
@@ -115,6 +116,7 @@ class ReplicaTuner(keras_tuner.Tuner):
             overwrite=overwrite,
             executions_per_trial=executions_per_trial,
         )
+        check_whole_space(oracle.get_space(), hypermodel.hyperparameter_names)
         self.oracle.verbose = 0  # It would print a table for every trial.
         self._events: list[list[str]] = []
         self._described: dict[str, Any] = {
@@ -169,9 +171,11 @@ class ReplicaTuner(keras_tuner.Tuner):
         callbacks = trial_logs.checked(callbacks)
         training = {
             "epochs": arguments.check_count("epochs", epochs),
-            "batch_size": batch_size,
-            "validation_batch_size": validation_batch_size,
-            "shuffle": shuffle,
+            "batch_size": arguments.check_batch("batch_size", batch_size),
+            "validation_batch_size": arguments.check_batch(
+                "validation_batch_size", validation_batch_size
+            ),
+            "shuffle": bool(shuffle),
         }
         self._begin({**training, "rows": _rows(x), "validation_rows": _rows(validation_data)})
         data = {"x": x, "y": y, "validation_data": validation_data, "sample_weight": sample_weight}
@@ -232,7 +236,7 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     def _begin(self, training: dict[str, Any]) -> None:
         """Refuses to mix trials that are trained in different ways."""
-        if self.oracle.trials:
+        if self.oracle.end_order or self._project.has_results():
             check_same(self._project.folder, self._described, {"training": training})
         self._described = {**self._described, "training": training}
         self.save()
@@ -310,7 +314,8 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     def _tell_errors(self, errors: list[tuple[Any, Exception]], trials: list[Any]) -> None:
         """Tells of trials that raised; raises where that is all that ever came of the search."""
-        if len(errors) == len(trials) and not self._best(1):
+        meant = any(isinstance(e, keras_tuner.errors.FailedTrialError) for _, e in errors)
+        if len(errors) == len(trials) and not meant and not self._best(1):
             raise errors[0][1]
         for trial, error in errors:
             self._tell([trial], {trial.trial_id: failures.raised(error)})

@@ -108,6 +108,11 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def check_batch(name: str, rows: Any) -> int | None:
+    """Returns the rows of a batch; `None` stands for the default."""
+    return None if rows is None else check_count(name, rows)
+
+
 def execution_seeds(seed: Any, executions: Any) -> list[int] | None:
     """Returns one seed an execution, or `None`."""
     executions = check_count("executions_per_trial", executions)

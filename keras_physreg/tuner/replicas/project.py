@@ -15,6 +15,7 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
+from keras_physreg.tuner.replicas.results import RESULT
 from keras_physreg.tuner.replicas.storage import read_json, write_json
 
 STATE = "replica_tuner.json"
@@ -55,11 +56,16 @@ class Project:
         """Tells whether there is a state to go on from."""
         return (self.folder / STATE).exists()
 
+    def has_results(self) -> bool:
+        """Tells whether a trial is trained, even if nobody was told."""
+        return any(self.folder.glob(f"trial_*/{RESULT}"))
+
     def save(self, oracle: Any, described: dict[str, Any], events: list[list[str]]) -> None:
         """Writes the whole state."""
         state = {
             "described": described,
             "events": events,
+            "max_trials": oracle.max_trials,
             "oracle": oracle.get_state(),
             "trials": [trial.get_state() for trial in oracle.trials.values()],
         }
@@ -123,6 +129,7 @@ def _replay(oracle: Any, state: dict[str, Any]) -> None:
     The events are `["asked", trial id]`, and at a trial's end `[status, trial id]`.
     """
     trials = {trial["trial_id"]: trial for trial in state["trials"]}
+    asked, oracle.max_trials = oracle.max_trials, state["max_trials"]  # Ids have its width.
     for event, trial_id in state["events"]:
         if event == "asked":  # As a tuner of its own; if it is under way already, nothing is new.
             oracle.create_trial(f"replayed-{trial_id}")
@@ -131,6 +138,7 @@ def _replay(oracle: Any, state: dict[str, Any]) -> None:
         trial.set_state(trials[trial_id])
         trial.status = event
         oracle.end_trial(trial)
+    oracle.max_trials = asked
 
 
 def check_same(folder: Path, known: dict[str, Any], given: dict[str, Any]) -> None:

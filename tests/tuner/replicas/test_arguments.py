@@ -25,6 +25,12 @@ def with_objective(objective):
     return random_oracle(objective=objective)
 
 
+def other_space():
+    space = keras_tuner.HyperParameters()
+    space.Choice("units", [1, 2])
+    return space
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -50,6 +56,11 @@ def with_objective(objective):
             {"oracle": with_objective([Objective("val_data_loss", "min"), "val_mse"])},
             ValueError,
             r"takes one objective; `keras_physreg.pareto_front`",
+        ),
+        (
+            {"oracle": random_oracle(hyperparameters=other_space(), tune_new_entries=False)},
+            ValueError,
+            r"does not search over \['x_on', 'x_weight', 'z_on', 'z_weight'\].*tune_new_entries",
         ),
         ({"replicas": 0}, ValueError, r"`replicas` must be a whole number >= 1.*replicas=0"),
         ({"replicas": 2.0}, ValueError, r"`replicas` must be .* replicas=2.0 \(of type"),
@@ -94,6 +105,7 @@ def test_constructor(tmp_path, arguments, error, message):
         ({"steps_per_epoch": 2}, TypeError, "no argument `steps_per_epoch`: all rows"),
         ({"epoch": 2}, TypeError, r"no argument `epoch`\. Received: epoch=2"),
         ({"epochs": 0}, ValueError, "`epochs` must be a whole number >= 1"),
+        ({"batch_size": -1}, ValueError, "`batch_size` must be a whole number >= 1.*-1"),
         (
             {"callbacks": [keras.callbacks.EarlyStopping("val_data_loss", mode="min")]},
             ValueError,

@@ -114,6 +114,21 @@ def test_models_that_cannot_be_built_are_failures(tmp_path, monkeypatch):
         assert not bad or trial.message.endswith("ValueError: no room for 2 units\n")
 
 
+def test_a_model_that_is_skipped_is_a_failure(tmp_path, monkeypatch):
+    def skip_some(hp):
+        if hp.Choice("units", [1, 2, 3, 4]) > 1:
+            raise keras_tuner.errors.FailedTrialError("too large")
+        return build(hp)
+
+    monkeypatch.setattr(training, "ReplicaTrainer", InventingTrainer)
+    oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=9, seed=2)
+    tuner = search(make_tuner(tmp_path, skip_some, oracle, replicas=1))
+    units = [trial.hyperparameters.get("units") for trial in tuner.oracle.trials.values()]
+    assert units[0] > 1  # At first there is nothing but failures.
+    assert 1 in units
+    assert list(statuses(tuner).values()) == ["FAILED" if u > 1 else "COMPLETED" for u in units]
+
+
 def test_what_always_raises_ends_the_search(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "ReplicaTrainer", RaisingTrainer)
     with pytest.raises(ValueError, match="no such data"):

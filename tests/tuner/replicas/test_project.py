@@ -4,6 +4,7 @@ import json
 
 import keras
 import keras_tuner
+import numpy as np
 import pytest
 
 from keras_physreg.tuner.replicas import storage
@@ -162,6 +163,32 @@ def test_more_trials_than_before(tmp_path, undisturbed):
     search(make_tuner(tmp_path, oracle=random_oracle(4)))
     tuner = search(make_tuner(tmp_path, oracle=random_oracle(6), replicas=5))
     assert outcomes(tuner) == undisturbed["random"]
+
+
+@pytest.mark.parametrize("more", [12, None])
+def test_more_trials_of_a_grid_than_before(tmp_path, more):
+    grid = keras_tuner.oracles.GridSearchOracle
+    before = outcomes(search(make_tuner(tmp_path, oracle=grid(max_trials=3))))
+    if more:
+        tuner = search(make_tuner(tmp_path, oracle=grid(max_trials=more)))
+        assert len(tuner.oracle.trials) == more
+    else:
+        tuner = make_tuner(tmp_path, oracle=grid())
+        assert tuner.remaining_trials is None
+    assert {i: o for i, o in outcomes(tuner).items() if i in before} == before
+    values = [tuple(v.items()) for v, _, _ in outcomes(tuner).values()]
+    assert len(set(values)) == len(values)
+
+
+def test_arguments_of_a_search_that_trained_nothing_bind_nobody(tmp_path):
+    for wrong in ({"batch_size": 5, "sample_weight": [1.0]}, {"batch_size": 6}):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            kill_at(monkeypatch, GroupTrainer, "train", 1, after=False)
+            with pytest.raises(KilledError):
+                search(make_tuner(tmp_path), **wrong)
+    search(make_tuner(tmp_path), batch_size=np.int64(4), shuffle=np.bool_(False))
+    with pytest.raises(ValueError, match="batch_size is 4 there, 5 now"):
+        search(make_tuner(tmp_path), batch_size=5, shuffle=False)
 
 
 def test_overwrite_begins_anew(tmp_path, monkeypatch):
