@@ -1,5 +1,8 @@
 """Known physics as named, weighted, scheduled and diagnosed loss terms of a Keras model."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from keras_physreg import residuals as residuals
 from keras_physreg.callbacks import GradientMonitor as GradientMonitor
 from keras_physreg.callbacks import TerminateOnNonFinite as TerminateOnNonFinite
@@ -30,4 +33,28 @@ from keras_physreg.sweep import TermVerdict as TermVerdict
 from keras_physreg.sweep import sanity_sweep as sanity_sweep
 from keras_physreg.terms import PhysicsTerm as PhysicsTerm
 
+if TYPE_CHECKING:
+    from keras_physreg.tuner.hypermodel import PhysicsHyperModel as PhysicsHyperModel
+    from keras_physreg.tuner.pareto import ParetoFront as ParetoFront
+    from keras_physreg.tuner.pareto import pareto_front as pareto_front
+    from keras_physreg.tuner.replica_tuner import ReplicaTuner as ReplicaTuner
+
 __version__ = "0.1.0"
+
+# KerasTuner takes about as long to load as Keras, so that its part loads on first use.
+_LOADED_ON_USE = {
+    "ParetoFront": "keras_physreg.tuner.pareto",
+    "PhysicsHyperModel": "keras_physreg.tuner.hypermodel",
+    "ReplicaTuner": "keras_physreg.tuner.replica_tuner",
+    "pareto_front": "keras_physreg.tuner.pareto",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LOADED_ON_USE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LOADED_ON_USE})

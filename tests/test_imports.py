@@ -1,9 +1,12 @@
 """What importing the package loads, and which imports between its rooms are allowed."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import keras_physreg
 
@@ -43,3 +46,18 @@ def test_the_class_of_functional_models_is_what_keras_builds():
 
     z = keras.Input((1,))
     assert type(keras.Model(z, z)) is Functional
+
+
+def test_the_tuner_loads_on_first_use():
+    assert keras_physreg.PhysicsHyperModel.__module__ == "keras_physreg.tuner.hypermodel"
+    assert {"PhysicsHyperModel", "pareto_front", "diagnose"} <= set(dir(keras_physreg))
+    with pytest.raises(AttributeError, match="no attribute 'PhysicsHyperModels'"):
+        _ = keras_physreg.PhysicsHyperModels
+
+
+def test_a_missing_tensorboard_is_told_with_its_cure(monkeypatch):
+    import keras_physreg.tuner
+
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ImportError, match=r"keras_physreg\[tuner\]"):
+        importlib.reload(keras_physreg.tuner)

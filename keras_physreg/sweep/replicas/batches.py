@@ -61,7 +61,12 @@ def as_tensors(data: Any) -> Any:
     def convert(array: Any) -> Any:
         if array is None:
             return None
-        array = np.asarray(array)
+        given, array = array, np.asarray(array)
+        if array.dtype.kind == "O":
+            raise ValueError(
+                "Replicas are trained on arrays in memory, or structures of them, not on datasets "
+                f"and generators. Received: {given!r} (of type {type(given)})"
+            )
         dtype = keras.config.floatx() if array.dtype.kind == "f" else None
         return tf.convert_to_tensor(array, dtype=dtype)
 

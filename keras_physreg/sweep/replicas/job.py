@@ -61,6 +61,9 @@ class Job:
         """Returns the orders of the rows and the term weights of some replicas and epochs."""
         seeds = [0 if self.seeds is None else self.seeds[k] for k in replicas]
         orders = row_orders(seeds, first, epochs, self.train.size, self.shuffle)
+        if orders.ndim == 2 and self.shuffle and len(set(self.seeds or ())) > 1:
+            # A program takes one shape: an order a replica, where the seeds of all differ.
+            orders = np.repeat(orders[:, np.newaxis], len(replicas), axis=1)
         return orders, self.weights_of_steps(first, epochs)[:, :, replicas]
 
 

@@ -72,9 +72,10 @@ class ReplicaTrainer:
         self.model = model
         self.seeds = _checked_seeds(seeds)
         self.table = WeightTable(model, weights, self.seeds, unit)
-        self.engine = _checked_engine(engine)
-        self.replicas_per_program = _checked_count("replicas_per_program", replicas_per_program)
+        self.engine, self.replicas_per_program = checked_programs(engine, replicas_per_program)
         self._outcome: Outcome | None = None
+        self._job: Job | None = None
+        self._compiled: compiled.CompiledTrainer | None = None
 
     @property
     def replicas(self) -> int:
@@ -146,9 +147,42 @@ class ReplicaTrainer:
             sign=1 if mode == "min" else -1,
             progress=_progress(verbose, epochs * self.replicas),
         )
-        begin = time.perf_counter()
-        self._outcome = self._train(job)
-        return self._history(job, self._outcome, time.perf_counter() - begin)
+        self._compiled = None
+        return self._run(job)
+
+    def refit(
+        self,
+        weights: dict[str, Any],
+        seeds: Sequence[int] | None = None,
+        verbose: str | int = "auto",
+    ) -> ReplicaHistory:
+        """Trains as the last `fit` did, with other weights, in the programs compiled for it.
+
+        Args:
+            weights: Dict of the same terms as before; the number of replicas may differ.
+            seeds: As before: one a replica, or `None` where there were none.
+            verbose: See `fit`.
+
+        Returns:
+            A `ReplicaHistory`.
+
+        Raises:
+            RuntimeError: If `fit` was not called.
+            ValueError: If the terms are others, or only one of the trainings has seeds.
+        """
+        if self._job is None:
+            raise RuntimeError("There is no training to repeat yet: call `fit` first.")
+        seeds = _checked_seeds(seeds)
+        table = WeightTable(self.model, weights, seeds, self.table.unit)
+        if table.terms != self.table.terms or (seeds is None) != (self.seeds is None):
+            raise ValueError(
+                f"`refit` needs weights of the terms {self.table.terms} in this order, and "
+                f"{'no seeds' if self.seeds is None else 'seeds'}, as in `fit`. "
+                f"Received: weights of {table.terms}, seeds={seeds}"
+            )
+        self.table, self.seeds = table, seeds
+        progress = _progress(verbose, self._job.epochs * table.replicas)
+        return self._run(replace(self._job, table=table, seeds=seeds, progress=progress))
 
     def load_replica(self, replica: int, which: str = "best") -> None:
         """Puts a trained replica's weights and term weights into the model.
@@ -175,16 +209,26 @@ class ReplicaTrainer:
         for variable, value in zip(self._outcome.variables, values, strict=True):
             variable.assign(value[replica])
 
+    def _run(self, job: Job) -> ReplicaHistory:
+        begin = time.perf_counter()
+        self._job, self._outcome = job, self._train(job)
+        return self._history(job, self._outcome, time.perf_counter() - begin)
+
     def _train(self, job: Job) -> Outcome:
-        """Trains by the first engine that serves."""
+        """Trains by the engine that served before, else by the first that serves."""
         weights = job.starting_weights()
+        if self._compiled is not None:
+            return self._compiled.train(job, weights)
         failures = ""
         for engine in engines.candidates(job.step, job.train, self.engine):
             engine = replace(engine, reason=engine.reason + failures)
             if engine.mapper is None:
                 return sequential.train(job, engine, weights)
+            trainer = compiled.CompiledTrainer(engine, self.replicas_per_program)
             try:
-                return compiled.train(job, engine, weights, self.replicas_per_program)
+                outcome = trainer.train(job, weights)
+                self._compiled = trainer
+                return outcome
             except compiled.CannotCompileError as error:
                 failures += f"; {engine.name}{' by XLA' * engine.jit} failed ({error})"
         raise ValueError(
@@ -224,11 +268,12 @@ def _checked_seeds(seeds: Any) -> list[int] | None:
     return [int(seed) for seed in seeds]
 
 
-def _checked_engine(engine: str) -> str:
+def checked_programs(engine: str, replicas_per_program: Any) -> tuple[str, int | None]:
+    """Returns how replicas are put into programs, or raises."""
     known = ("auto", "stacked", "in-turn", "sequential")
     if engine not in known:
         raise ValueError(f"`engine` must be one of {known}. Received: engine={engine!r}")
-    return engine
+    return engine, _checked_count("replicas_per_program", replicas_per_program)
 
 
 def _checked_count(name: str, value: Any) -> Any:

@@ -1,0 +1,185 @@
+"""Checks of a search; their errors are those that KerasTuner does not swallow."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import keras_tuner
+from keras_tuner.errors import FatalTypeError, FatalValueError
+
+from keras_physreg.callbacks import WeightScheduler
+from keras_physreg.inspection import check_known, find_terms
+from keras_physreg.schedules.checks import received
+
+UNFIT_OBJECTIVES = {
+    "loss": "contains the weighted terms: the smallest weights would win",
+    "val_loss": "contains the weighted terms: the smallest weights would win",
+    "physics_loss": "is the sum of the weighted terms: the smallest weights would win",
+    "val_physics_loss": "is the sum of the weighted terms: the smallest weights would win",
+    "data_loss": "is that of the training rows: the smallest weights memorise them best",
+}
+NO_OBJECTIVE = "default_objective"
+
+
+def has_own_fit(hypermodel: keras_tuner.HyperModel) -> bool:
+    """Returns whether a hypermodel trains by a `fit` of its own."""
+    return type(hypermodel).fit is not keras_tuner.HyperModel.fit
+
+
+def check_objective(objective: Any) -> None:
+    """Raises for an objective that the weights decide, whatever they do to the model.
+
+    Args:
+        objective: As `keras_tuner.Oracle` takes it: a name, an `Objective` or a list of them.
+    """
+    several = isinstance(objective, (list, tuple))
+    for part in objective if several else getattr(objective, "objectives", [objective]):
+        name = part if isinstance(part, str) else getattr(part, "name", None)
+        if name in (None, NO_OBJECTIVE):
+            raise FatalValueError(
+                "The search has no objective: give the tuner `objective=hypermodel.objective`, the "
+                f"unweighted validation data loss. Received: objective={objective}"
+            )
+        if name in UNFIT_OBJECTIVES:
+            raise FatalValueError(
+                f"The objective '{name}' {UNFIT_OBJECTIVES[name]}, whatever they do to the model. "
+                "Give the tuner `objective=hypermodel.objective`, the unweighted validation data "
+                "loss, or `keras_tuner.Objective('val_<metric>', direction)` of a compiled metric. "
+                f"Received: objective={objective}"
+            )
+        if name == "val_data_loss" and getattr(part, "direction", "min") != "min":
+            raise FatalValueError(f"A loss is to be minimised. Received: objective={objective}")
+
+
+def check_names(hypermodel: keras_tuner.HyperModel, names: set[str]) -> None:
+    """Raises if a hypermodel declares a hyperparameter of one of the names."""
+    own = keras_tuner.HyperParameters()
+    hypermodel.declare_hyperparameters(own)
+    hypermodel.build(own)
+    if taken := sorted(names & {hyperparameter.name for hyperparameter in own.space}):
+        raise FatalValueError(
+            f"The build function declares {taken}, which `PhysicsHyperModel` declares itself: the "
+            "two would share one value. Rename the hyperparameter, or leave it out."
+        )
+
+
+def check_space(hp: keras_tuner.HyperParameters, declared: keras_tuner.HyperParameters) -> None:
+    """Raises if the space holds a declared hyperparameter otherwise, or twice."""
+    for own in declared.space:
+        held = [other for other in hp.space if other.name == own.name]
+        if len(held) != 1 or _search_range(held[0]) != _search_range(own):
+            raise FatalValueError(
+                f"The search space holds {held} where `PhysicsHyperModel` declares [{own}]. Either "
+                "the project folder was left by another search: give the tuner another "
+                "`project_name`, or `overwrite=True` to delete the old search. Or "
+                "`Tuner(hyperparameters=...)` names it: give the range to `PhysicsHyperModel`."
+            )
+
+
+def check_whole_space(space: keras_tuner.HyperParameters, names: set[str]) -> None:
+    """Raises if the oracle does not search over a hyperparameter."""
+    if lacking := sorted(names - {hyperparameter.name for hyperparameter in space.space}):
+        raise FatalValueError(
+            f"The tuner does not search over {lacking}. Either the project folder was left by "
+            "another search: give the tuner another `project_name`, or `overwrite=True` to delete "
+            "the old search. Or it was made with `tune_new_entries=False`: leave that out."
+        )
+
+
+def _search_range(hyperparameter: Any) -> tuple:
+    limits = ("min_value", "max_value", "step", "sampling", "conditions")
+    values = tuple(getattr(hyperparameter, name, None) for name in limits)
+    return type(hyperparameter), *values
+
+
+def check_model(model: Any, terms: list[str]) -> None:
+    """Raises unless the build function returned a compiled model that has the terms."""
+    if not isinstance(model, keras.Model):
+        raise FatalTypeError(
+            "The build function of a `PhysicsHyperModel` must return a compiled Keras model. "
+            + received("model", model)
+        )
+    if not model.compiled:
+        raise FatalValueError(
+            f"The build function returned model '{model.name}' uncompiled: call `model.compile` "
+            "in it. (`Tuner(optimizer=..., loss=...)` would break the logs of the terms.)"
+        )
+    try:
+        for term in terms:
+            check_known(model, term, list(find_terms(model)))
+    except ValueError as error:
+        raise FatalValueError(f"`weights` of the `PhysicsHyperModel`: {error}") from error
+
+
+def running_tuner(callbacks: Iterable[Any]) -> keras_tuner.Tuner | None:
+    """Returns the tuner that runs the trial: it hands itself over in a callback."""
+    tuners = (getattr(callback, "tuner", None) for callback in callbacks)
+    return next((tuner for tuner in tuners if isinstance(tuner, keras_tuner.Tuner)), None)
+
+
+def check_tuner(tuner: keras_tuner.Tuner) -> None:
+    """Raises if the tuner compiled the model anew."""
+    given = {name: getattr(tuner, name) for name in ("optimizer", "loss", "metrics")}
+    if named := {name: value for name, value in given.items() if value}:
+        raise FatalValueError(
+            f"The tuner was given {list(named)}, with which it compiles each model anew; that "
+            "breaks the metrics of the physics layers. Compile the model in the build function, "
+            f"and leave them out of the tuner. Received: {named}"
+        )
+
+
+def check_callbacks(callbacks: Iterable[Any], terms: Iterable[str]) -> None:
+    """Raises if a callback of the search moves a weight that is a hyperparameter."""
+    schedulers = [c for c in callbacks if isinstance(c, WeightScheduler)]
+    moved = {name for scheduler in schedulers for name in scheduler.schedules}
+    if both := sorted(moved & set(terms)):
+        raise FatalValueError(
+            f"A WeightScheduler among the callbacks moves the weights of {both}, which are "
+            "hyperparameters of the search: they would mean nothing. Leave these terms out of it; "
+            "`PhysicsHyperModel(ramps=...)` searches over ramps."
+        )
+
+
+def check_arguments(model: keras.Model, args: tuple, kwargs: dict[str, Any]) -> None:
+    """Raises unless each epoch of `model.fit` with these arguments is validated."""
+    try:
+        given = inspect.signature(model.fit).bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise FatalTypeError(f"`search` hands its arguments to `model.fit`: {error}") from error
+    if given.get("validation_data") is None and not given.get("validation_split"):
+        raise FatalValueError(
+            "The search needs `validation_data=(x, y)` or `validation_split`: on training rows a "
+            "term that merely keeps the model from memorising them would seem to hurt."
+        )
+    if given.get("validation_freq", 1) != 1:
+        raise FatalValueError(
+            "The search needs validation after every epoch; otherwise KerasTuner takes the number "
+            "of a validation for that of its epoch. "
+            f"Received: validation_freq={given['validation_freq']!r}"
+        )
+
+
+def check_logged(objective: keras_tuner.Objective, logs: dict[str, Any]) -> None:
+    """Raises if the objective is not among the logs."""
+    if objective.name != NO_OBJECTIVE and not objective.has_value(logs):
+        raise FatalValueError(
+            f"The training does not log {objective}. A `PhysicsModel` with a compiled loss logs "
+            "`val_data_loss`; for another model, make a compiled metric the objective: "
+            "`keras_tuner.Objective('val_<metric>', direction)`. "
+            f"Received logs: {sorted(logs)}"
+        )
+
+
+class ObjectiveIsLogged(keras.callbacks.Callback):
+    """Callback that ends the search at the first epoch which does not log its objective."""
+
+    def __init__(self, objective: keras_tuner.Objective) -> None:
+        super().__init__()
+        self.objective = objective
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Looks for the objective among the logs."""
+        check_logged(self.objective, logs or {})

@@ -1,0 +1,233 @@
+"""PhysicsHyperModel: term weights and ramps as hyperparameters of any KerasTuner search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import keras_tuner
+
+from keras_physreg.callbacks import WeightScheduler
+from keras_physreg.inspection import set_term_weights
+from keras_physreg.schedules import GeometricRamp
+from keras_physreg.schedules.checks import received
+from keras_physreg.sweep import SweepResult
+from keras_physreg.tuner import checks
+from keras_physreg.tuner.space import term_spaces
+
+
+class PhysicsHyperModel(keras_tuner.HyperModel):
+    """HyperModel that adds term weights and ramps to the hyperparameters of a model.
+
+    For each term it declares, when a model is built, so that every tuner sees the whole space from
+    its first trial on:
+
+    | hyperparameter | meaning |
+    | --- | --- |
+    | `<term>_on` | Boolean, with `include_zero`: whether the term counts at all |
+    | `<term>_weight` | Float between low and high, sampled in equal ratios, where the term is on |
+    | `<term>_ramp` | Int, with `ramps`: epochs in which the weight rises from low to that |
+
+    `keras_tuner.GridSearch` takes eleven weights a term (the lowest, and ten in equal ratios).
+    The epochs of a ramp are those of `fit`, counted from 0: a ramp keeps its length in whichever
+    rung of `keras_tuner.Hyperband` a trial is, and goes on where an earlier rung left it; so does
+    the optimizer.
+
+    Give the tuner `objective=hypermodel.objective`. KerasTuner records most errors as failures of
+    a trial, and goes on. What would make a search meaningless ends it with a `FatalValueError`, in
+    the first trial at the latest: an objective that the weights decide, such as `val_loss`, or
+    that is not logged; no validation data; `Tuner(optimizer=..., loss=..., metrics=...)`, which
+    break the logs of the terms; a project folder left by a search over other ranges.
+
+    A chief and workers, as KerasTuner sets them up by `KERASTUNER_TUNER_ID`,
+    `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT`, share a search with it. Their traffic is
+    neither authenticated nor encrypted: bind it to a network of trusted machines only. A worker
+    that dies must be started again under its id, or the chief waits for ever.
+
+    Args:
+        build: Function `hp -> compiled model`, or a `keras_tuner.HyperModel`, whose own `fit` and
+            `declare_hyperparameters` are used.
+        weights: Dict from term name to `(low, high)`, in units of 1 / loss, or `None` to hold the
+            term off. Or what `sanity_sweep` returned: its ranges, and off where it found none.
+            Terms of the model that are left out keep their weight.
+        ramps: Dict from term name to `(shortest, longest)` or `(shortest, longest, step)` in
+            epochs, or to one number of epochs for every trial. 0 epochs: the weight is held from
+            the start, as it is for terms left out. The ramp is geometric and begins at `low`.
+        include_zero: Whether trials may switch a term off: half of the random ones do.
+
+    Raises:
+        TypeError: If an argument has a type that cannot serve.
+        ValueError: If a range is empty, not above 0 or not finite, or `ramps` names a term that
+            `weights` does not; from a search, as `keras_tuner.errors.FatalValueError`, if the
+            model lacks a term, is not compiled, or the search is set up as told above.
+
+    Example:
+    >>> import keras, keras_tuner, keras_physreg as kp
+    >>> def build(hp):
+    ...     z = keras.Input((2,))
+    ...     x = keras.layers.Dense(2)(z)
+    ...     balance = kp.PhysicsRegularization(lambda z, x: x - z, {"balance": 0.0})
+    ...     model = kp.PhysicsModel(z, balance(z, x))
+    ...     model.compile(keras.optimizers.Adam(hp.Choice("rate", [1e-3, 1e-2])), "mse")
+    ...     return model
+    >>> weights, ramps = {"balance": (1e-3, 10.0)}, {"balance": (0, 20)}
+    >>> hypermodel = kp.PhysicsHyperModel(build, weights, ramps)
+    >>> hp = keras_tuner.HyperParameters()
+    >>> model = hypermodel.build(hp)
+    >>> hp.values
+    {'rate': 0.001, 'balance_on': True, 'balance_weight': 0.001, 'balance_ramp': 0}
+    >>> hp.values.update(balance_weight=0.1, balance_ramp=5)
+    >>> hypermodel.schedules(hp)
+    {'balance': GeometricRamp(start=0.001, end=0.1, duration=5, begin=0)}
+    """
+
+    def __init__(
+        self,
+        build: Callable[[keras_tuner.HyperParameters], keras.Model] | keras_tuner.HyperModel,
+        weights: Mapping[str, tuple[float, float] | None] | SweepResult,
+        ramps: Mapping[str, Any] | None = None,
+        include_zero: bool = True,
+    ) -> None:
+        self.inner = _as_hypermodel(build)
+        self.spaces = term_spaces(weights, ramps, include_zero)
+        super().__init__(name=self.inner.name)
+
+    @property
+    def objective(self) -> keras_tuner.Objective:
+        """What a search is to minimise: the unweighted validation data loss."""
+        return keras_tuner.Objective("val_data_loss", "min")
+
+    @property
+    def hyperparameter_names(self) -> set[str]:
+        """The names of the hyperparameters that this hypermodel adds."""
+        return {name for space in self.spaces for name in space.names}
+
+    def check_objective(self, objective: Any) -> None:
+        """Raises for an objective that the weights decide, whatever they do to the model.
+
+        Args:
+            objective: A name, a `keras_tuner.Objective`, or a list of them.
+
+        Raises:
+            keras_tuner.errors.FatalValueError: If there is none, or it is a weighted loss or the
+                training data loss.
+        """
+        checks.check_objective(objective)
+
+    def schedules(self, hp: keras_tuner.HyperParameters) -> dict[str, float | GeometricRamp]:
+        """Returns what a trial does with each term.
+
+        Args:
+            hp: The hyperparameters of the trial.
+
+        Returns:
+            A dict from term name to a weight, 0.0 where the term is off, or to a ramp by epochs.
+        """
+        schedules = {space.term: space.declare(hp) for space in self.spaces}
+        declared = keras_tuner.HyperParameters()
+        for space in self.spaces:
+            space.declare(declared)
+        checks.check_space(hp, declared)
+        return schedules
+
+    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
+        """Declares what the wrapped hypermodel declares, and checks its names.
+
+        Args:
+            hp: The hyperparameters.
+        """
+        checks.check_names(self.inner, self.hyperparameter_names)
+        self.inner.declare_hyperparameters(hp)
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """Builds the model of a trial, with its term weights set.
+
+        Args:
+            hp: The hyperparameters of the trial.
+
+        Returns:
+            The compiled model; a term with a ramp has the weight at the end of it.
+        """
+        model = self.inner.build(hp)
+        checks.check_model(model, [space.term for space in self.spaces])
+        set_term_weights(model, _final_weights(self.schedules(hp)))
+        if model.built:
+            # A checkpoint is loaded next, maybe, whose optimizer would be left out otherwise.
+            model.optimizer.build(model.trainable_variables)
+        return model
+
+    def fit(
+        self,
+        hp: keras_tuner.HyperParameters,
+        model: keras.Model,
+        *args: Any,
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Trains the model of a trial, and moves the weights of the terms that have a ramp.
+
+        Outside of a search it serves to train a model by the hyperparameters that were found.
+
+        Args:
+            hp: The hyperparameters of the trial.
+            model: What `build` returned.
+            *args: Handed over to `model.fit`, or to the `fit` of the wrapped hypermodel.
+            callbacks: Likewise; a `WeightScheduler` is put before them where there is a ramp.
+            **kwargs: Likewise.
+
+        Returns:
+            What that `fit` returned.
+        """
+        schedules = self.schedules(hp)
+        callbacks = keras.tree.flatten(callbacks or [])
+        checks.check_callbacks(callbacks, schedules)
+        # A rung of Hyperband has loaded a checkpoint, which may stand somewhere on a ramp.
+        set_term_weights(model, _final_weights(schedules))
+        ramps = {name: s for name, s in schedules.items() if isinstance(s, GeometricRamp)}
+        if ramps:
+            callbacks = [WeightScheduler(ramps), *callbacks]
+        tuner = checks.running_tuner(callbacks)
+        if tuner is None:
+            return self.inner.fit(hp, model, *args, callbacks=callbacks, **kwargs)
+        return self._fit_in_search(tuner, hp, model, args, {**kwargs, "callbacks": callbacks})
+
+    def _fit_in_search(
+        self,
+        tuner: keras_tuner.Tuner,
+        hp: keras_tuner.HyperParameters,
+        model: keras.Model,
+        args: tuple,
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Trains, and ends the whole search if it is set up in a way that makes it meaningless."""
+        checks.check_tuner(tuner)
+        checks.check_whole_space(tuner.oracle.get_space(), self.hyperparameter_names)
+        objective = tuner.oracle.objective
+        own_fit = checks.has_own_fit(self.inner)
+        if not (own_fit and objective.name == checks.NO_OBJECTIVE):
+            checks.check_objective(objective)
+        if not own_fit:
+            checks.check_arguments(model, args, kwargs)
+            kwargs["callbacks"].append(checks.ObjectiveIsLogged(objective))
+        result = self.inner.fit(hp, model, *args, **kwargs)
+        if isinstance(result, keras.callbacks.History):
+            checks.check_logged(objective, result.history)
+        return result
+
+
+def _as_hypermodel(build: Any) -> keras_tuner.HyperModel:
+    if isinstance(build, keras_tuner.HyperModel):
+        return build
+    if not callable(build):
+        raise TypeError(
+            "`build` must be a function `hp -> compiled model` or a `keras_tuner.HyperModel`. "
+            + received("build", build)
+        )
+    hypermodel = keras_tuner.HyperModel()
+    hypermodel.build = build
+    return hypermodel
+
+
+def _final_weights(schedules: dict[str, float | GeometricRamp]) -> dict[str, float]:
+    return {name: s.end if isinstance(s, GeometricRamp) else s for name, s in schedules.items()}

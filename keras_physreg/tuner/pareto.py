@@ -1,0 +1,200 @@
+"""pareto_front: what a search offers between the data loss and a term's loss."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras_tuner
+import numpy as np
+
+from keras_physreg.schedules.checks import received
+from keras_physreg.tuner import pareto_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NO_TERMS = ("val_loss", "val_data_loss", "val_physics_loss")
+
+
+@dataclass(frozen=True)
+class ParetoRow:
+    """A completed trial, measured on validation rows at its best epoch.
+
+    Args:
+        trial_id: The trial.
+        data_loss: Its data loss, unweighted.
+        term_loss: Its loss of the term, unweighted.
+        hyperparameters: The values of its hyperparameters.
+        on_front: Whether no other trial is as good in both losses and better in one.
+        chosen: Whether it is the trial that the tuner takes for the best.
+    """
+
+    trial_id: str
+    data_loss: float
+    term_loss: float
+    hyperparameters: dict[str, Any]
+    on_front: bool
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class ParetoFront:
+    """The trials of a search between the data loss and a term's loss; `print(front)` shows them.
+
+    Args:
+        term: Name of the term.
+        data_loss: Name of the log that is the data loss.
+        rows: The completed trials, by data loss, the smallest first.
+    """
+
+    term: str
+    data_loss: str
+    rows: tuple[ParetoRow, ...]
+
+    @property
+    def term_loss(self) -> str:
+        """Name of the log that is the term's loss."""
+        return f"val_{self.term}_loss"
+
+    @property
+    def front(self) -> list[ParetoRow]:
+        """The trials on the front, by data loss, the smallest first."""
+        return [row for row in self.rows if row.on_front]
+
+    @property
+    def chosen(self) -> ParetoRow:
+        """The trial that the tuner takes for the best."""
+        return next(row for row in self.rows if row.chosen)
+
+    def summary(self) -> str:
+        """Returns a table of the front and the chosen trial, and what it says."""
+        return pareto_table.report(self)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything as plain Python values."""
+        return asdict(self)
+
+    def plot(self) -> Figure:
+        """Draws all trials, the front and the chosen trial; see `plot_pareto`.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+        """
+        from keras_physreg.plotting_tuner import plot_pareto
+
+        return plot_pareto(self)
+
+
+def pareto_front(
+    tuner: keras_tuner.Tuner, term: str, data_loss: str = "val_data_loss"
+) -> ParetoFront:
+    """Finds the trials between which one has to choose: less data loss, or less of a term's loss.
+
+    A trial is on the front unless another one is as good in both losses and better in one. Both
+    are unweighted, and of the epoch at which the trial's objective was best.
+
+    Args:
+        tuner: Any KerasTuner tuner, after its search, or made anew on the folder of one.
+        term: Name of the term whose validation loss is the other objective.
+        data_loss: Name of the log that is the data loss; for a model other than a `PhysicsModel`,
+            `val_<metric>` of a compiled metric that is better when smaller.
+
+    Returns:
+        A `ParetoFront`.
+
+    Raises:
+        TypeError: If the tuner is none.
+        ValueError: If no trial was completed, or none logged the losses.
+
+    Example:
+    ```python
+    front = kp.pareto_front(tuner, "z")
+    print(front.summary())
+    front.plot()
+    model = tuner.hypermodel.build(tuner.oracle.get_trial(front.front[-1].trial_id).hyperparameters)
+    ```
+    """
+    trials = _completed_trials(tuner)
+    _check_logged(trials, term, data_loss)
+    names = [data_loss, f"val_{term}_loss"]
+    losses = np.array([[_value(trial, name) for name in names] for trial in trials])
+    on_front = _on_front(losses)
+    chosen = tuner.oracle.get_best_trials(1)[0].trial_id
+    rows = [
+        ParetoRow(
+            trial_id=trial.trial_id,
+            data_loss=float(data),
+            term_loss=float(of_term),
+            hyperparameters=dict(trial.hyperparameters.values),
+            on_front=bool(front),
+            chosen=trial.trial_id == chosen,
+        )
+        for trial, (data, of_term), front in zip(trials, losses, on_front, strict=True)
+    ]
+    return ParetoFront(term, data_loss, tuple(sorted(rows, key=_place)))
+
+
+def _place(row: ParetoRow) -> tuple[float, float, str]:
+    # NaN compares with nothing, so that it would leave the rows in disorder.
+    data, term = np.nan_to_num([row.data_loss, row.term_loss], nan=np.inf).tolist()
+    return data, term, row.trial_id
+
+
+def _completed_trials(tuner: Any) -> list[Any]:
+    if not isinstance(tuner, keras_tuner.Tuner):
+        raise TypeError("`tuner` must be a `keras_tuner.Tuner`. " + received("tuner", tuner))
+    if not isinstance(tuner.oracle, keras_tuner.Oracle):
+        raise ValueError(
+            "A worker of a distributed search does not know all trials: call `pareto_front` in the "
+            "process of the chief, after its `search`."
+        )
+    trials = list(tuner.oracle.trials.values())
+    completed = [trial for trial in trials if trial.status == "COMPLETED"]
+    if not completed:
+        statuses = {trial.trial_id: trial.status for trial in trials}
+        raise ValueError(
+            "No trial was completed, so there is nothing to choose from. A message in "
+            f"`tuner.oracle.trials[trial_id].message` says why one failed. Trials: {statuses}"
+        )
+    return completed
+
+
+def _check_logged(trials: list[Any], term: str, data_loss: str) -> None:
+    logs = sorted({name for trial in trials for name in trial.metrics.metrics})
+    terms = [
+        name.removeprefix("val_").removesuffix("_loss")
+        for name in logs
+        if name.startswith("val_") and name.endswith("_loss") and name not in NO_TERMS
+    ]
+    if term not in terms:
+        raise ValueError(
+            f"No completed trial logged the validation loss of a term {term!r}. Terms: {terms}"
+        )
+    if data_loss not in logs:
+        raise ValueError(
+            f"No completed trial logged {data_loss!r}, the data loss. Give `data_loss=` the name "
+            f"of a log of validation rows. Logs: {logs}"
+        )
+
+
+def _value(trial: Any, name: str) -> float:
+    """Returns a log at the trial's best step; NaN where the trial has none there."""
+    if not trial.metrics.exists(name):
+        return np.nan
+    observations = trial.metrics.get_history(name)
+    return next((float(o.mean()) for o in observations if o.step == trial.best_step), np.nan)
+
+
+def _on_front(losses: np.ndarray) -> np.ndarray:
+    """Returns which rows no other row dominates; rows that are not finite are never on it."""
+    as_good = (losses[:, None] <= losses[None]).all(axis=-1)
+    better = (losses[:, None] < losses[None]).any(axis=-1)
+    finite = np.isfinite(losses).all(axis=-1)
+    return finite & ~(as_good & better & finite[:, None]).any(axis=0)

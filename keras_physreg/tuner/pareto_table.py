@@ -1,0 +1,62 @@
+"""A Pareto front in words: a table, then what there is to choose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keras_physreg.tuner.pareto import ParetoFront, ParetoRow
+
+
+def report(front: ParetoFront) -> str:
+    """Returns the table and the sentences."""
+    count = len(front.rows)
+    head = (
+        f"Pareto front of {count} completed trial{'s' * (count > 1)}: {front.data_loss} against "
+        f"{front.term_loss}, both unweighted, at each trial's best epoch"
+    )
+    return "\n\n".join([head, _table(front), _choice(front)])
+
+
+def _table(front: ParetoFront) -> str:
+    lines = [["trial", front.data_loss, front.term_loss, "on front", "chosen", "hyperparameters"]]
+    lines += [_cells(row) for row in front.rows if row.on_front or row.chosen]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cells(row: ParetoRow) -> list[str]:
+    values = [f"{name}={_short(value)}" for name, value in row.hyperparameters.items()]
+    marks = ["yes" if row.on_front else "no", "yes" if row.chosen else ""]
+    return [row.trial_id, f"{row.data_loss:.4g}", f"{row.term_loss:.4g}", *marks, ", ".join(values)]
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _choice(front: ParetoFront) -> str:
+    if not front.front:
+        return f"No completed trial has a finite {front.data_loss} and {front.term_loss}."
+    least, most = front.front[0], front.front[-1]
+    if len(front.front) == 1:
+        return f"Nothing to choose: trial {least.trial_id} is the best in both."
+    text = (
+        f"From trial {least.trial_id} to trial {most.trial_id}, {front.term_loss} falls by "
+        f"{_change(least.term_loss, most.term_loss)} and {front.data_loss} rises by "
+        f"{_change(least.data_loss, most.data_loss)}."
+    )
+    if not front.chosen.on_front:
+        text += (
+            f" The chosen trial {front.chosen.trial_id} is not on the front: its objective is "
+            "another one."
+        )
+    return text
+
+
+def _change(first: float, last: float) -> str:
+    return f"{abs(last / first - 1):.1%}" if first > 0 else f"{abs(last - first):.4g}"

@@ -1,0 +1,337 @@
+"""ReplicaTuner: KerasTuner's search, with trials that are replicas in one compiled program."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+from keras_tuner.engine.trial import TrialStatus
+
+from keras_physreg.sweep.replicas.trainer import checked_programs
+from keras_physreg.tuner.checks import check_whole_space
+from keras_physreg.tuner.hypermodel import PhysicsHyperModel
+from keras_physreg.tuner.replicas import arguments, checkpoints, failures, report, trial_logs
+from keras_physreg.tuner.replicas.grouping import grouped
+from keras_physreg.tuner.replicas.project import Project, check_same
+from keras_physreg.tuner.replicas.results import TrialResult
+from keras_physreg.tuner.replicas.training import GroupTrainer, Recipe
+
+
+class ReplicaTuner(keras_tuner.Tuner):
+    """KerasTuner tuner whose trials are replicas in one compiled program.
+
+    It asks the oracle for up to `replicas` trials at once. Those that differ only in the
+    hyperparameters of `hypermodel`, the weights and ramps of terms, are trained together by
+    `ReplicaTrainer`; a trial with another model (other units, another learning rate) is a group of
+    its own. Programs are compiled once a model and used again for later trials.
+
+    A trial's objective is, as with KerasTuner's own tuners, the mean over its executions of the
+    objective at the execution's best epoch; `trial.metrics` has every other log at these epochs,
+    where it is finite. Its folder has the checkpoint of the best execution (weights; the optimizer
+    begins anew) and `history.csv` with the logs of every epoch.
+
+    A trial whose `loss` or `val_loss` is not finite in some epoch is FAILED, alone, and
+    `trial.message` says when. A model that cannot be built or trained is INVALID, for the oracle
+    to retry, as with KerasTuner; if that is all that comes of the first trials, the error ends the
+    search.
+
+    The state of the search is in one file, which is written at once, and a trial is done when its
+    `result.json` is there: a search that was killed goes on where it was when it is started again
+    with the same arguments, without loss, doubled or forgotten trials. KerasTuner's own files are
+    written as well. After Ctrl-C what was finished is kept, too.
+
+    Args:
+        hypermodel: A `PhysicsHyperModel`.
+        oracle: A KerasTuner oracle. Without an objective it gets `hypermodel.objective`. At replica
+            speed: `RandomSearchOracle`, `BayesianOptimizationOracle` (which proposes all trials of
+            a round before it learns of any). A `GridSearchOracle` hands out two trials at once. A
+            `HyperbandOracle` is refused: its trials go on from other trials' weights.
+        replicas: Trials that are asked for at once; times executions there are as many replicas.
+        executions_per_trial: Trainings of each trial.
+        seed: Execution `e` of every trial draws weights, dropout and the order of rows from
+            `seed + e`, so that trials differ in nothing else. `None`: one execution, which starts
+            from the weights that `build` gives (seed them there) and sees rows in one order.
+        max_consecutive_failed_trials: Failures in a row that end the search; `None` for no limit.
+            The oracle's own number counts if it is not KerasTuner's default, 3.
+        engine: See `ReplicaTrainer`.
+        replicas_per_program: See `ReplicaTrainer`.
+        directory: Folder of the project's folder; the working directory by default.
+        project_name: Name of the project's folder.
+        tuner_id: Name of this tuner; trial `k` of a round runs under `<tuner_id>-<k>`.
+        overwrite: Whether to delete the project's folder first.
+        **others: Refused, such as `optimizer`, `loss` and `metrics`.
+
+    Raises:
+        RuntimeError: If KerasTuner's environment variables ask for a chief or a worker.
+        TypeError: If an argument has a type that cannot serve, or is none of these.
+        ValueError: If the objective is one that the weights decide, the oracle cannot be served,
+            or the project's folder was left by another search.
+
+    Example:
+    ```python
+    hypermodel = kp.PhysicsHyperModel(build, weights={"x": (1e-2, 1e3), "z": (1e-2, 1e3)})
+    oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=64, seed=0)
+    tuner = kp.ReplicaTuner(hypermodel, oracle, directory="searches", project_name="weights")
+    tuner.search(Z, x, validation_data=(Z_val, x_val), epochs=100)
+    tuner.results_summary()
+    model = tuner.get_best_models()[0]
+    ```
+    """
+
+    def __init__(
+        self,
+        hypermodel: PhysicsHyperModel,
+        oracle: keras_tuner.Oracle,
+        replicas: int = 16,
+        executions_per_trial: int = 1,
+        seed: int | None = 0,
+        max_consecutive_failed_trials: int | None = None,
+        engine: str = "auto",
+        replicas_per_program: int | None = None,
+        directory: str | Path | None = None,
+        project_name: str | None = None,
+        tuner_id: str | None = None,
+        overwrite: bool = False,
+        **others: Any,
+    ) -> None:
+        arguments.check_nothing_else("ReplicaTuner", others, arguments.OVERRIDES)
+        arguments.check_alone()
+        arguments.check_hypermodel(hypermodel)
+        arguments.check_oracle(oracle, hypermodel)
+        self.replicas = arguments.check_count("replicas", replicas)
+        self.seeds = arguments.execution_seeds(seed, executions_per_trial)
+        self.engine, self.replicas_per_program = checked_programs(engine, replicas_per_program)
+        self._failure_limit = failures.failure_limit(oracle, max_consecutive_failed_trials)
+        self._project = Project(Path(directory or ".") / (project_name or "untitled_project"))
+        self._project.open(overwrite)
+        super().__init__(
+            oracle,
+            hypermodel,
+            directory=str(directory or "."),
+            project_name=project_name,
+            tuner_id=tuner_id,
+            overwrite=overwrite,
+            executions_per_trial=executions_per_trial,
+        )
+        check_whole_space(oracle.get_space(), hypermodel.hyperparameter_names)
+        self.oracle.verbose = 0  # It would print a table for every trial.
+        self._events: list[list[str]] = []
+        self._described: dict[str, Any] = {
+            "search_space": _named(oracle.get_space()),
+            "objective": str(oracle.objective),
+            "oracle": type(oracle).__name__,
+            "seeds": self.seeds,
+        }
+        if self._project.exists():
+            self.reload()
+
+    def search(
+        self,
+        x: Any,
+        y: Any = None,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        validation_batch_size: int | None = None,
+        shuffle: bool = True,
+        callbacks: Any = None,
+        verbose: str | int = "auto",
+        **others: Any,
+    ) -> None:
+        """Runs all trials that are left.
+
+        Args:
+            x: Inputs, in memory: an array or a structure of arrays of shape `(rows, ...)`.
+            y: Labels, likewise.
+            validation_data: Tuple `(x, y)` or `(x, y, sample_weight)`.
+            sample_weight: Trust in the labels, of shape `(rows,)`.
+            batch_size: Rows in a batch; 32 by default.
+            epochs: Number of epochs of every trial.
+            validation_batch_size: Rows in a batch of validation data; `batch_size` by default.
+            shuffle: Whether to shuffle the rows before each epoch.
+            callbacks: `TensorBoard` and `CSVLogger`, told once a trial is trained; each trial
+                writes to `<trial>/execution<n>` beside what they were given.
+            verbose: 0: silent; 2: a line for each round of trials; `"auto"` or 1: a progress bar,
+                too.
+            **others: Refused.
+
+        Raises:
+            RuntimeError: If no trial completed, or too many failed in a row.
+            TypeError: If an argument of `fit` is given that replicas do not have.
+            ValueError: If data, callbacks or objective cannot serve, or the folder holds trials
+                that were trained otherwise.
+            KeyboardInterrupt: After Ctrl-C; what was finished is kept.
+        """
+        arguments.check_nothing_else("ReplicaTuner.search", others, arguments.FIT_ARGUMENTS)
+        arguments.check_validation(validation_data)
+        callbacks = trial_logs.checked(callbacks)
+        training = {
+            "epochs": arguments.check_count("epochs", epochs),
+            "batch_size": arguments.check_batch("batch_size", batch_size),
+            "validation_batch_size": arguments.check_batch(
+                "validation_batch_size", validation_batch_size
+            ),
+            "shuffle": bool(shuffle),
+        }
+        self._begin({**training, "rows": _rows(x), "validation_rows": _rows(validation_data)})
+        data = {"x": x, "y": y, "validation_data": validation_data, "sample_weight": sample_weight}
+        fit = {**data, **training, "verbose": 0 if verbose in (0, 2) else verbose}
+        trainer = GroupTrainer(self.hypermodel, self._recipe(fit, callbacks), self._trial_folder)
+        try:
+            self._search(trainer, verbose)
+        except KeyboardInterrupt:
+            print(report.interrupted(self.oracle, self.project_dir))
+            raise
+        failures.check_completed(self.oracle)
+
+    def on_trial_end(self, trial: Any) -> None:
+        """Tells the oracle; the search is saved once the whole round is told."""
+        self._events.append([trial.status, trial.trial_id])
+        self.oracle.end_trial(trial)
+
+    def save(self) -> None:
+        """Saves the search to its project folder."""
+        self._project.save(self.oracle, self._described, self._events)
+        super().save()
+
+    def reload(self) -> None:
+        """Goes on with the search in the project folder."""
+        state = self._project.restore(self.oracle, self._described)
+        self._described, self._events = state["described"], state["events"]
+        self.oracle.verbose = 0
+        self.save()
+
+    def load_model(self, trial: Any) -> keras.Model:
+        """Returns the model of a completed trial, at the best epoch of its best execution."""
+        model = self.hypermodel.build(trial.hyperparameters)
+        checkpoints.load(model, self._trial_folder(trial.trial_id))
+        return model
+
+    def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
+        """Returns the models of the best completed trials, best first."""
+        return [self.load_model(trial) for trial in self._best(num_models)]
+
+    def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
+        """Returns the hyperparameters of the best completed trials, best first."""
+        return [trial.hyperparameters for trial in self._best(num_trials)]
+
+    def _best(self, count: int) -> list[Any]:
+        # KerasTuner fills up with trials that failed.
+        trials = self.oracle.get_best_trials(count)
+        return [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
+
+    def _recipe(self, fit: dict[str, Any], callbacks: list[Any]) -> Recipe:
+        return Recipe(
+            fit=fit,
+            objective=self.oracle.objective,
+            seeds=self.seeds,
+            engine=self.engine,
+            replicas_per_program=self.replicas_per_program,
+            callbacks=callbacks,
+        )
+
+    def _begin(self, training: dict[str, Any]) -> None:
+        """Refuses to mix trials that are trained in different ways."""
+        if self.oracle.end_order or self._project.has_results():
+            check_same(self._project.folder, self._described, {"training": training})
+        self._described = {**self._described, "training": training}
+        self.save()
+
+    def _search(self, trainer: GroupTrainer, verbose: str | int) -> None:
+        self.on_search_begin()
+        trials = self._ask()
+        if not trials and verbose != 0:
+            print(report.nothing_left(self.oracle, self.project_dir))
+        while trials:
+            begin, ended = time.perf_counter(), len(self.oracle.end_order)
+            self._run(trainer, trials)
+            self.save()
+            if verbose != 0:
+                print(report.round_done(self.oracle, trials, time.perf_counter() - begin))
+            failures.check_run(self.oracle, self._failure_limit, ended)
+            trials = self._ask()
+        self.on_search_end()
+
+    def _ask(self) -> list[Any]:
+        """Returns the next trials, saved before any of them is trained; none at the end."""
+        ongoing = self.oracle.ongoing_trials  # After Ctrl-C in a notebook there are some.
+        trials = list(ongoing.values())
+        names = [f"{self.tuner_id}-{k}" for k in range(self.replicas)]
+        for name in [name for name in names if name not in ongoing]:
+            trial = self._ask_one(name, waiting=not trials)
+            if trial is None:
+                break
+            self._events.append(["asked", trial.trial_id])
+            trials.append(trial)
+        if trials:
+            self.save()
+        return trials
+
+    def _ask_one(self, name: str, waiting: bool) -> Any:
+        """Returns a trial; `None` if there is none, or none now."""
+        while True:
+            self.pre_create_trial()
+            trial = self.oracle.create_trial(name)
+            if trial.status == TrialStatus.RUNNING:
+                return trial
+            if trial.status == TrialStatus.STOPPED or not waiting:
+                return None
+            time.sleep(0.1)
+
+    def _run(self, trainer: GroupTrainer, trials: list[Any]) -> None:
+        """Trains trials that are not trained yet, and tells the oracle about all."""
+        errors: list[tuple[Any, Exception]] = []
+        for trial in trials:
+            self.on_trial_begin(trial)
+        for structure, group in grouped(trials, self.hypermodel.hyperparameter_names).items():
+            known = {t.trial_id: TrialResult.load(self._trial_folder(t.trial_id)) for t in group}
+            todo = [trial for trial in group if known[trial.trial_id] is None]
+            self._tell([trial for trial in group if trial not in todo], known)
+            try:
+                interrupted, done = trainer.train(structure, todo) if todo else (False, {})
+            except keras_tuner.errors.FatalError:
+                raise
+            except Exception as error:
+                errors += [(trial, error) for trial in todo]
+                continue
+            self._tell([trial for trial in todo if trial.trial_id in done], done)
+            if interrupted:
+                self.save()
+                raise KeyboardInterrupt
+        self._tell_errors(errors, trials)
+
+    def _tell(self, trials: list[Any], results: dict[str, Any]) -> None:
+        for trial in trials:
+            result = results[trial.trial_id]
+            if result.metrics:
+                self.oracle.update_trial(trial.trial_id, result.metrics, step=result.step)
+            trial.status, trial.message = result.status, result.message
+            self.on_trial_end(trial)
+
+    def _tell_errors(self, errors: list[tuple[Any, Exception]], trials: list[Any]) -> None:
+        """Tells of trials that raised; raises where that is all that ever came of the search."""
+        meant = any(isinstance(e, keras_tuner.errors.FailedTrialError) for _, e in errors)
+        if len(errors) == len(trials) and not meant and not self._best(1):
+            raise errors[0][1]
+        for trial, error in errors:
+            self._tell([trial], {trial.trial_id: failures.raised(error)})
+
+    def _trial_folder(self, trial_id: str) -> Path:
+        return Path(self.get_trial_dir(trial_id))
+
+
+def _named(space: Any) -> dict[str, Any]:
+    """Returns the hyperparameters of a space by name, with their conditions."""
+    named: dict[str, Any] = {}
+    for config in space.get_config()["space"]:
+        named.setdefault(config["config"]["name"], []).append(config)
+    return named
+
+
+def _rows(data: Any) -> int | None:
+    shapes = [array.shape for array in keras.tree.flatten(data) if hasattr(array, "shape")]
+    return int(shapes[0][0]) if shapes and len(shapes[0]) else None

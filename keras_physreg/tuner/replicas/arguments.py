@@ -1,0 +1,135 @@
+"""Checks what a ReplicaTuner is given."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import keras_tuner
+import numpy as np
+
+from keras_physreg.schedules.checks import received
+from keras_physreg.tuner.checks import has_own_fit
+from keras_physreg.tuner.hypermodel import PhysicsHyperModel
+
+ENVIRONMENT = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+
+OVERRIDES = {
+    "optimizer": "compile the model in `build(hp)`: compiled anew it would lose the terms' logs",
+    "loss": "compile the model in `build(hp)`: compiled anew it would lose the terms' logs",
+    "metrics": "compile the model in `build(hp)`: compiled anew it would lose the terms' logs",
+    "distribution_strategy": "the replicas of a program share one device",
+    "max_model_size": "raise `keras_tuner.errors.FailedTrialError` in `build(hp)` instead",
+    "logger": "KerasTuner itself does not use it",
+    "objective": "give it to the oracle; without one there it is `hypermodel.objective`",
+    "max_trials": "give it to the oracle",
+}
+
+FIT_ARGUMENTS = {
+    "validation_split": "split the data yourself, and give `validation_data`",
+    "class_weight": "give `sample_weight`, one number a row",
+    "validation_freq": "the objective is needed in every epoch",
+    "validation_steps": "all validation rows are used",
+    "steps_per_epoch": "all rows are used in every epoch",
+    "initial_epoch": "every trial begins at epoch 0",
+}
+
+
+def check_alone() -> None:
+    """Raises where KerasTuner would share the search between processes."""
+    if found := [name for name in ENVIRONMENT if name in os.environ]:
+        raise RuntimeError(
+            f"`ReplicaTuner` cannot be a chief or a worker, but {', '.join(found)} is set. It asks "
+            "for many trials at once under names of its own, and a chief would wait for each of "
+            "them. Unset the variables; or share the search between the workers of a KerasTuner "
+            "tuner, such as `keras_tuner.RandomSearch(hypermodel, ...)`."
+        )
+
+
+def check_hypermodel(hypermodel: Any) -> None:
+    """Raises unless it knows which hyperparameters are weights and ramps of terms."""
+    if not isinstance(hypermodel, PhysicsHyperModel):
+        raise TypeError(
+            "`hypermodel` must be a `PhysicsHyperModel`, which tells the weights of terms from "
+            "other hyperparameters: `PhysicsHyperModel(build, weights={'x': (1e-3, 10.0)})`. "
+            + received("hypermodel", hypermodel)
+        )
+    own = type(hypermodel).fit is not PhysicsHyperModel.fit
+    if own or has_own_fit(hypermodel.inner):
+        raise ValueError(
+            "The hypermodel has a `fit` of its own, which replicas in one program cannot run. Use "
+            "a KerasTuner tuner, such as `keras_tuner.RandomSearch(hypermodel, ...)`. "
+            + received("hypermodel", hypermodel if own else hypermodel.inner)
+        )
+
+
+def check_oracle(oracle: Any, hypermodel: PhysicsHyperModel) -> None:
+    """Raises unless replicas can serve the oracle; fills in its objective."""
+    if not isinstance(oracle, keras_tuner.Oracle):
+        raise TypeError(
+            "`oracle` must be a KerasTuner oracle, such as "
+            "`keras_tuner.oracles.RandomSearchOracle(max_trials=64)`. " + received("oracle", oracle)
+        )
+    if isinstance(oracle, keras_tuner.oracles.HyperbandOracle):
+        raise ValueError(
+            "`ReplicaTuner` does not take a `HyperbandOracle`: its trials go on from the weights "
+            "of other trials, for other numbers of epochs. Use `keras_tuner.Hyperband(hypermodel, "
+            "...)`, or the oracle of a random search, a grid search or Bayesian optimization."
+        )
+    if oracle.objective.name == "default_objective":
+        oracle.objective = hypermodel.objective
+    if hasattr(oracle.objective, "objectives"):
+        raise ValueError(
+            "`ReplicaTuner` takes one objective; `keras_physreg.pareto_front` shows how it and the "
+            f"terms trade off. Received: objective={oracle.objective}"
+        )
+    hypermodel.check_objective(oracle.objective)
+
+
+def check_nothing_else(name: str, given: dict[str, Any], known: dict[str, str]) -> None:
+    """Raises for arguments that a KerasTuner tuner, or `fit`, would take."""
+    for argument, value in given.items():
+        cure = known.get(argument)
+        raise TypeError(
+            f"`{name}` has no argument `{argument}`"
+            + (f": {cure}. " if cure else ". ")
+            + received(argument, value)
+        )
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Returns a whole number, or raises."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(
+            f"`{name}` must be a whole number >= {least}. Received: {name}={value!r} "
+            f"(of type {type(value)})"
+        )
+    return int(value)
+
+
+def check_batch(name: str, rows: Any) -> int | None:
+    """Returns the rows of a batch; `None` stands for the default."""
+    return None if rows is None else check_count(name, rows)
+
+
+def execution_seeds(seed: Any, executions: Any) -> list[int] | None:
+    """Returns one seed an execution, or `None`."""
+    executions = check_count("executions_per_trial", executions)
+    if seed is not None:
+        return [check_count("seed", seed, least=0) + e for e in range(executions)]
+    if executions > 1:
+        raise ValueError(
+            "With `seed=None` all executions of a trial would be the same: they start from the "
+            f"weights that `build` gives. Give a seed. Received: {executions=}"
+        )
+    return None
+
+
+def check_validation(validation_data: Any) -> None:
+    """Raises where there are no validation data."""
+    if validation_data is None:
+        raise ValueError(
+            "The search needs `validation_data=(x, y)`: on training rows a term that keeps the "
+            "model from memorising them would seem to hurt. Received: validation_data=None"
+        )

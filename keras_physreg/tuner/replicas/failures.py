@@ -1,0 +1,83 @@
+"""Trials that fail, and when they end a search."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections import Counter
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine.trial import TrialStatus
+
+from keras_physreg.tuner.replicas.arguments import check_count
+from keras_physreg.tuner.replicas.results import TrialResult
+
+SHOWN = 5
+
+
+def failure_limit(oracle: Any, given: int | None) -> int | None:
+    """Returns after how many failures in a row the search ends; takes the check from the oracle.
+
+    The oracle raises before it has written anything, and again at every later trial.
+
+    Args:
+        oracle: The oracle. Its own number counts if it is not KerasTuner's default.
+        given: What the tuner was given.
+    """
+    name = "max_consecutive_failed_trials"
+    default = inspect.signature(keras_tuner.Oracle.__init__).parameters[name].default
+    own = getattr(oracle, name)
+    setattr(oracle, name, None)
+    if given is not None:
+        return check_count(name, given)
+    return None if own == default else own
+
+
+def raised(error: Exception) -> TrialResult:
+    """Returns the result of a trial whose model could not be built or trained."""
+    message = "".join(traceback.format_exception(error))
+    final = isinstance(error, keras_tuner.errors.FailedTrialError)
+    return TrialResult(TrialStatus.FAILED if final else TrialStatus.INVALID, message)
+
+
+def check_run(oracle: Any, limit: int | None, since: int) -> None:
+    """Raises if too many trials failed in a row.
+
+    Args:
+        oracle: The oracle.
+        limit: How many are too many; `None` for no limit.
+        since: Number of trials that had ended before.
+    """
+    run = 0
+    for position, trial_id in enumerate(oracle.end_order):
+        failed = oracle.trials[trial_id].status == TrialStatus.FAILED
+        run = run + 1 if failed else 0
+        if limit is not None and run == limit and position >= since:
+            raise RuntimeError(
+                f"{limit} trials failed in a row, which ends the search as "
+                f"`max_consecutive_failed_trials={limit}` asks. {reasons(oracle)}"
+            )
+
+
+def check_completed(oracle: Any) -> None:
+    """Raises if none of the trials completed."""
+    statuses = [trial.status for trial in oracle.trials.values()]
+    if TrialStatus.COMPLETED not in statuses:
+        raise RuntimeError(
+            f"None of the {len(statuses)} trials completed. {reasons(oracle)} Mend the cause, and "
+            "begin anew with `overwrite=True`."
+        )
+
+
+def reasons(oracle: Any) -> str:
+    """Returns why trials failed, the most frequent reason first."""
+    messages = [
+        (trial.message or "no reason given").strip().splitlines()[-1]
+        for trial in oracle.trials.values()
+        if trial.status in (TrialStatus.FAILED, TrialStatus.INVALID)
+    ]
+    counted = Counter(messages).most_common()
+    lines = [f"{number} x {message}" for message, number in counted[:SHOWN]]
+    more = [f"and {len(counted) - SHOWN} other reasons."] if len(counted) > SHOWN else []
+    return " ".join(["Reasons:", *lines, *more])

@@ -1,0 +1,27 @@
+"""Which trials can be replicas of one model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+
+def structure(trial: Any, physics: set[str]) -> str:
+    """Returns the hyperparameters that make a model of its own, as text.
+
+    Args:
+        trial: A trial.
+        physics: Names of the hyperparameters in which replicas of one model may differ.
+    """
+    values = trial.hyperparameters.values
+    own = {name: value for name, value in values.items() if name not in physics}
+    return json.dumps(own, sort_keys=True, default=str)
+
+
+def grouped(trials: Iterable[Any], physics: set[str]) -> dict[str, list[Any]]:
+    """Returns the trials by structure, in the order in which they came."""
+    groups: dict[str, list[Any]] = {}
+    for trial in trials:
+        groups.setdefault(structure(trial, physics), []).append(trial)
+    return groups

@@ -1,0 +1,45 @@
+"""Files that are either there in full or not at all, whenever the process is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a path to write to, and puts what was written in the place of `path`."""
+    new = path.with_name(f"new.{path.name}")
+    yield new
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(new, path)
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value that JSON can hold."""
+    with replacing(path) as new:
+        new.write_text(json.dumps(value), encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Returns the value in a file; `None` where there is none, or it was cut off."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,136 @@
+"""Trains groups of trials as replicas, and keeps the compiled programs for the next group."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras.ops import convert_to_numpy
+
+from keras_physreg.sweep import ReplicaHistory, ReplicaTrainer
+from keras_physreg.tuner.replicas import checkpoints, results, trial_logs
+from keras_physreg.tuner.replicas.results import TrialResult
+
+KEPT = 4  # Compiled programs of so many structures: they hold memory.
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every trial of a search is trained.
+
+    Args:
+        fit: Arguments of `ReplicaTrainer.fit`.
+        objective: The objective.
+        seeds: One seed an execution, or `None`: one execution, from the weights that `build` gives.
+        engine: See `ReplicaTrainer`.
+        replicas_per_program: See `ReplicaTrainer`.
+        callbacks: Callbacks that write logs.
+    """
+
+    fit: dict[str, Any]
+    objective: Any
+    seeds: list[int] | None
+    engine: str
+    replicas_per_program: int | None
+    callbacks: list[Any]
+
+    @property
+    def executions(self) -> int:
+        """Executions of each trial."""
+        return 1 if self.seeds is None else len(self.seeds)
+
+
+class GroupTrainer:
+    """Trains trials of one structure together.
+
+    Args:
+        hypermodel: The `PhysicsHyperModel`.
+        recipe: How.
+        folder: Function from trial id to the trial's folder.
+    """
+
+    def __init__(self, hypermodel: Any, recipe: Recipe, folder: Callable[[str], Path]) -> None:
+        self.hypermodel, self.recipe, self.folder = hypermodel, recipe, folder
+        self._trainers: OrderedDict[str, ReplicaTrainer] = OrderedDict()
+
+    def train(self, structure: str, trials: list[Any]) -> tuple[bool, dict[str, Any]]:
+        """Trains the trials, and saves what came of each.
+
+        Args:
+            structure: What the trials have in common.
+            trials: The trials.
+
+        Returns:
+            Whether Ctrl-C was pressed, and the results of the trials that were finished, by id.
+        """
+        trainer, history = self._trained(structure, trials)
+        count = self.recipe.executions
+        done: dict[str, TrialResult] = {}
+        with _unchanged(trainer.model):
+            for position, trial in enumerate(trials):
+                replicas = list(range(position * count, (position + 1) * count))
+                if (history.epochs_done[replicas] == self.recipe.fit["epochs"]).all():
+                    done[trial.trial_id] = self._save(trainer, history, trial, replicas)
+        return history.interrupted, done
+
+    def _trained(self, structure: str, trials: list[Any]) -> tuple[ReplicaTrainer, ReplicaHistory]:
+        recipe = self.recipe
+        weights = self._weights(trials)
+        seeds = None if recipe.seeds is None else recipe.seeds * len(trials)
+        trainer = self._trainers.pop(structure, None)
+        if trainer is None:
+            model = self.hypermodel.build(trials[0].hyperparameters)
+            trainer = ReplicaTrainer(
+                model,
+                weights,
+                seeds,
+                engine=recipe.engine,
+                replicas_per_program=recipe.replicas_per_program,
+            )
+            monitor = {"monitor": recipe.objective.name, "mode": recipe.objective.direction}
+            history = trainer.fit(**recipe.fit, **monitor)
+        else:
+            history = trainer.refit(weights, seeds, verbose=recipe.fit["verbose"])
+        self._keep(structure, trainer)
+        return trainer, history
+
+    def _weights(self, trials: list[Any]) -> dict[str, list[Any]]:
+        """Returns the weights of all replicas: the executions of a trial side by side."""
+        schedules = [self.hypermodel.schedules(trial.hyperparameters) for trial in trials]
+        return {
+            term: [trial[term] for trial in schedules for _ in range(self.recipe.executions)]
+            for term in schedules[0]
+        }
+
+    def _keep(self, structure: str, trainer: ReplicaTrainer) -> None:
+        self._trainers[structure] = trainer
+        while len(self._trainers) > KEPT:
+            self._trainers.popitem(last=False)
+
+    def _save(
+        self, trainer: ReplicaTrainer, history: ReplicaHistory, trial: Any, replicas: list[int]
+    ) -> TrialResult:
+        folder = self.folder(trial.trial_id)
+        result = results.result_of(history, replicas, self.recipe.objective)
+        results.write_history(folder / results.HISTORY, history, replicas)
+        trainer.load_replica(replicas[result.best_execution])
+        trial_logs.write(self.recipe.callbacks, trainer.model, history, trial, replicas)
+        if result.metrics:
+            checkpoints.save(trainer.model, self.recipe.fit["x"], folder)
+        result.save(folder)  # Last: it says that all the rest is there.
+        return result
+
+
+@contextlib.contextmanager
+def _unchanged(model: keras.Model) -> Iterator[None]:
+    kept = [(variable, convert_to_numpy(variable)) for variable in model.variables]
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)

@@ -1,0 +1,25 @@
+import sys
+
+import pytest
+import tune_weights as example
+
+from keras_physreg.plotting import pyplot
+
+
+@pytest.mark.slow
+def test_example_runs(tmp_path, monkeypatch, capsys):
+    options = ["--epochs", "3", "--seeds", "2", "--trials", "4", "--executions", "2", "--output"]
+    monkeypatch.setattr(sys, "argv", ["tune_weights.py", *options, str(tmp_path)])
+    example.main()
+    printed = capsys.readouterr().out
+    for part in ("Trials 0 to 3 in ", "Pareto front of 4", "best of the search", "stripped: "):
+        assert printed.count(part) == 1
+    assert "data only                      0         0" in printed
+    assert (tmp_path / "tune_weights.png").stat().st_size > 10_000
+    pyplot().close("all")
+
+
+def test_oracles_take_the_objective_of_the_hypermodel():
+    for kind in ("random", "bayesian"):
+        oracle = example.make_oracle(kind, 5)
+        assert (oracle.max_trials, oracle.objective.name) == (5, "default_objective")

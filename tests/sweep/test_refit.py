@@ -1,0 +1,78 @@
+"""Training again with other weights, in the programs that are there."""
+
+import numpy as np
+import pytest
+
+import keras_physreg as kp
+from keras_physreg.sweep.replicas.program import Program
+from tests import problems
+from tests.sweep import models
+
+DATA = models.mlp_data()
+
+
+def fitted(weights, seeds=None, engine="auto"):
+    trainer = kp.ReplicaTrainer(models.mlp(), {"x": weights}, seeds, engine=engine)
+    return trainer, trainer.fit(*DATA, DATA, epochs=2, verbose=0)
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    made = []
+    build = Program.__init__
+    monkeypatch.setattr(
+        Program, "__init__", lambda self, *args: (made.append(args[2]), build(self, *args))[1]
+    )
+    return made
+
+
+@pytest.mark.usefixtures("one_program")
+@pytest.mark.parametrize("seeds", [None, [3, 4, 3, 4]])
+def test_equals_a_new_trainer(seeds, programs):
+    trainer, _ = fitted([0.0, 0.1, 0.0, 0.1], seeds)
+    again = trainer.refit({"x": [1.0, 2.0, 3.0]}, seeds and seeds[:3], verbose=0)
+    assert programs == [4]
+    _, fresh = fitted([1.0, 2.0, 3.0], seeds and seeds[:3])
+    for key, values in fresh.history.items():
+        np.testing.assert_allclose(again.history[key], values, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(again.weights["x"], [1.0, 2.0, 3.0])
+    assert again.seeds == (seeds and seeds[:3])
+
+
+@pytest.mark.usefixtures("one_program")
+def test_compiles_anew_only_for_many_more_replicas(programs):
+    trainer, first = fitted([0.0, 1.0])
+    assert trainer.refit({"x": [0.5] * 4}, verbose=0).history["loss"].shape == (2, 4)
+    assert programs == [2]
+    many = trainer.refit({"x": [0.0, 1.0] * 3}, verbose=0)
+    assert programs == [2, 6]
+    for key, values in first.history.items():
+        np.testing.assert_allclose(many.history[key][:, 4:], values, rtol=1e-4, atol=1e-6)
+
+
+def test_one_shape_of_orders_whatever_the_seeds_of_a_program(monkeypatch):
+    monkeypatch.setattr("keras_physreg.sweep.replicas.compiled.cores", lambda: 2)
+    _, history = fitted([0.1, 0.1, 1.0, 1.0], [5, 6, 5, 5])
+    _, other = fitted([1.0, 0.1], [5, 5])
+    for key in history.history:
+        np.testing.assert_allclose(
+            history.history[key][:, [3, 0]], other.history[key], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_sequential_trains_again():
+    trainer, first = fitted([0.0, 1.0], engine="sequential")
+    again = trainer.refit({"x": [1.0]}, verbose=0)
+    np.testing.assert_allclose(again.history["loss"], first.history["loss"][:, 1:], rtol=1e-5)
+
+
+def test_bad_input():
+    trainer = kp.ReplicaTrainer(models.mlp(), {"x": [0.0]})
+    with pytest.raises(RuntimeError, match=r"call `fit` first"):
+        trainer.refit({"x": [0.0]})
+    trainer, _ = fitted([0.0], engine="sequential")
+    with pytest.raises(ValueError, match=r"terms \['x'\].*weights of \['z'\]"):
+        trainer.refit({"z": [0.0]})
+    with pytest.raises(ValueError, match=r"no seeds.*seeds=\[3\]"):
+        trainer.refit({"x": [0.0]}, seeds=[3])
+    assert problems.arrays_equal([trainer.table.constants()["x"]], [np.zeros(1)])

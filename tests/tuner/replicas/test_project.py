@@ -1,0 +1,247 @@
+"""Nothing is lost, whenever the process is killed, and other searches are not mixed in."""
+
+import json
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from keras_physreg.tuner.replicas import storage
+from keras_physreg.tuner.replicas.project import STATE
+from keras_physreg.tuner.replicas.results import TrialResult
+from keras_physreg.tuner.replicas.training import GroupTrainer
+from tests.tuner.replica_searches import (
+    build,
+    invent,
+    make_tuner,
+    outcomes,
+    random_oracle,
+    record_training,
+    search,
+)
+
+COUNT = 6
+
+
+class KilledError(BaseException):
+    """Ends the search as SIGKILL would: nothing is written on the way out."""
+
+
+def kill_at(monkeypatch, owner, name, call, after):
+    """Ends the search before or after a call of a function."""
+    function, calls = getattr(owner, name), [0]
+
+    def deadly(*args, **kwargs):
+        calls[0] += 1
+        if calls[0] == call and not after:
+            raise KilledError
+        result = function(*args, **kwargs)
+        if calls[0] == call:
+            raise KilledError
+        return result
+
+    monkeypatch.setattr(owner, name, deadly)
+
+
+def grid_oracle():
+    return keras_tuner.oracles.GridSearchOracle(max_trials=COUNT)
+
+
+ORACLES = {"random": random_oracle, "grid": grid_oracle}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _invented():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        invent(monkeypatch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return {
+        name: outcomes(search(make_tuner(tmp_path_factory.mktemp(name), oracle=oracle())))
+        for name, oracle in ORACLES.items()
+    }
+
+
+Oracle = keras_tuner.Oracle
+POINTS = [
+    ("random", storage.os, "replace", 1, False),  # the first state of all
+    ("random", Oracle, "create_trial", 1, True),  # a trial that no state knows
+    ("random", Oracle, "create_trial", 3, True),
+    ("random", Oracle, "create_trial", 5, True),
+    ("random", GroupTrainer, "train", 1, False),
+    ("random", GroupTrainer, "train", 2, True),
+    ("random", keras.Model, "save_weights", 2, False),
+    ("random", keras.Model, "save_weights", 2, True),  # a checkpoint that is not in its place
+    ("random", TrialResult, "save", 1, False),
+    ("random", TrialResult, "save", 2, True),
+    ("random", Oracle, "update_trial", 2, True),
+    ("random", Oracle, "end_trial", 3, True),
+    ("random", Oracle, "save", 2, False),  # of the oracle, in the middle of asking
+    ("grid", Oracle, "create_trial", 3, True),
+    ("grid", TrialResult, "save", 3, True),
+    ("grid", Oracle, "end_trial", 4, True),
+]
+
+
+@pytest.mark.parametrize(("oracle", "owner", "name", "call", "after"), POINTS)
+def test_killed_search_goes_on(tmp_path, undisturbed, oracle, owner, name, call, after):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        kill_at(monkeypatch, owner, name, call, after)
+        with pytest.raises(KilledError):
+            search(make_tuner(tmp_path, oracle=ORACLES[oracle]()))
+    done = {path.parent.name.removeprefix("trial_") for path in tmp_path.glob("*/*/result.json")}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        trained = record_training(monkeypatch)
+        tuner = search(make_tuner(tmp_path, oracle=ORACLES[oracle]()))
+    assert outcomes(tuner) == undisturbed[oracle]
+    assert set(trained) == set(undisturbed[oracle]) - done
+    assert len(trained) == len(set(trained))
+    assert sorted(tuner.oracle.end_order) == sorted(undisturbed[oracle])
+    assert tuner.get_best_models()[0].built
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_killed_again_and_again(tmp_path, undisturbed, oracle):
+    for replicas in (2, 1, 2):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            kill_at(monkeypatch, GroupTrainer, "train", 2, after=False)
+            with pytest.raises(KilledError):
+                search(make_tuner(tmp_path, oracle=ORACLES[oracle](), replicas=replicas))
+    tuner = search(make_tuner(tmp_path, oracle=ORACLES[oracle](), replicas=2))
+    assert outcomes(tuner) == undisturbed[oracle]
+
+
+def cut_off(path):
+    path.write_text(path.read_text()[: len(path.read_text()) // 2])
+
+
+def orphan(folder):
+    (folder / "trial_9").mkdir()
+    (folder / "trial_9" / "trial.json").write_text('{"trial_id": "9", "status": "RUNNING"}')
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: cut_off(folder / "oracle.json"),
+        lambda folder: (folder / "oracle.json").unlink(),
+        lambda folder: (folder / "tuner0.json").unlink(),
+        lambda folder: cut_off(folder / "trial_1" / "trial.json"),
+        lambda folder: (folder / "trial_1" / "trial.json").unlink(),
+        orphan,
+    ],
+)
+def test_files_of_kerastuner_are_mended(finished, damage, monkeypatch, capsys):
+    folder, expected = finished
+    damage(folder / "search")
+    trained = record_training(monkeypatch)
+    tuner = make_tuner(folder)
+    assert outcomes(tuner) == expected
+    search(tuner, verbose=2)
+    assert trained == []
+    assert capsys.readouterr().out.startswith(
+        f"Nothing is left to run: the search in {tuner.project_dir} has had all its 6 trials. "
+        "Best val_data_loss: "
+    )
+    plain = keras_tuner.RandomSearch(
+        build, "val_loss", directory=folder, project_name="search", max_trials=6
+    )
+    assert outcomes(plain) == expected
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, undisturbed):
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, outcomes(search(make_tuner(folder)))
+
+
+def test_more_trials_than_before(tmp_path, undisturbed):
+    search(make_tuner(tmp_path, oracle=random_oracle(4)))
+    tuner = search(make_tuner(tmp_path, oracle=random_oracle(6), replicas=5))
+    assert outcomes(tuner) == undisturbed["random"]
+
+
+@pytest.mark.parametrize("more", [12, None])
+def test_more_trials_of_a_grid_than_before(tmp_path, more):
+    grid = keras_tuner.oracles.GridSearchOracle
+    before = outcomes(search(make_tuner(tmp_path, oracle=grid(max_trials=3))))
+    if more:
+        tuner = search(make_tuner(tmp_path, oracle=grid(max_trials=more)))
+        assert len(tuner.oracle.trials) == more
+    else:
+        tuner = make_tuner(tmp_path, oracle=grid())
+        assert tuner.remaining_trials is None
+    assert {i: o for i, o in outcomes(tuner).items() if i in before} == before
+    values = [tuple(v.items()) for v, _, _ in outcomes(tuner).values()]
+    assert len(set(values)) == len(values)
+
+
+def test_arguments_of_a_search_that_trained_nothing_bind_nobody(tmp_path):
+    for wrong in ({"batch_size": 5, "sample_weight": [1.0]}, {"batch_size": 6}):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            kill_at(monkeypatch, GroupTrainer, "train", 1, after=False)
+            with pytest.raises(KilledError):
+                search(make_tuner(tmp_path), **wrong)
+    search(make_tuner(tmp_path), batch_size=np.int64(4), shuffle=np.bool_(False))
+    with pytest.raises(ValueError, match="batch_size is 4 there, 5 now"):
+        search(make_tuner(tmp_path), batch_size=5, shuffle=False)
+
+
+def test_overwrite_begins_anew(tmp_path, monkeypatch):
+    search(make_tuner(tmp_path, oracle=random_oracle(2)))
+    trained = record_training(monkeypatch)
+    search(make_tuner(tmp_path, oracle=random_oracle(2), overwrite=True))
+    assert trained == ["0", "1"]
+
+
+def named(hp):
+    hp.Choice("units", [1, 2])
+    return build(hp)
+
+
+@pytest.mark.parametrize(
+    ("tuner", "training", "message"),
+    [
+        (
+            {"weights": {"x": (1e-2, 1.0), "z": (1e-2, 10.0)}},
+            {},
+            r"another search space: x_weight is .*10\.0.* there, .*1\.0.* now.*overwrite=True",
+        ),
+        ({"build": named}, {}, "another search space: units is 'missing' there"),
+        ({"oracle": grid_oracle()}, {}, "another oracle: 'RandomSearchOracle' there"),
+        ({"seed": 1}, {}, r"another seeds: \[0\] there, \[1\] now"),
+        ({}, {"epochs": 3}, "another training: epochs is 2 there, 3 now"),
+        ({}, {"shuffle": False}, "another training: shuffle is True there, False now"),
+    ],
+)
+def test_another_search_is_refused(finished, tuner, training, message):
+    with pytest.raises(ValueError, match=message):
+        search(make_tuner(finished[0], **tuner), **training)
+
+
+def test_search_of_another_tuner_is_refused(tmp_path):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "oracle.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds the search of another tuner.*overwrite=True"):
+        make_tuner(tmp_path)
+
+
+def test_search_continued_by_another_tuner_is_refused(tmp_path):
+    search(make_tuner(tmp_path, oracle=random_oracle(2)))
+    folder = tmp_path / "search" / "trial_2"
+    folder.mkdir()
+    (folder / "trial.json").write_text(json.dumps({"trial_id": "2", "status": "COMPLETED"}))
+    with pytest.raises(ValueError, match="continued by another tuner: trial 2 "):
+        make_tuner(tmp_path)
+    assert folder.exists()
+
+
+def test_damaged_state_is_refused(tmp_path):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / STATE).write_text("{")
+    with pytest.raises(ValueError, match=r"is no state of a `ReplicaTuner`.*overwrite=True"):
+        make_tuner(tmp_path)
