@@ -26,5 +26,6 @@ from keras_physreg.sweep import SweepResult as SweepResult
 from keras_physreg.sweep import TermVerdict as TermVerdict
 from keras_physreg.sweep import sanity_sweep as sanity_sweep
 from keras_physreg.terms import PhysicsTerm as PhysicsTerm
+from keras_physreg.unlabelled import UniformSampler as UniformSampler
 
 __version__ = "0.1.0"
