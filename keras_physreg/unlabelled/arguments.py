@@ -2,16 +2,15 @@
 
 import math
 import random
-from collections.abc import Callable
 from types import GeneratorType
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.ops import convert_to_numpy
 
 from keras_physreg.unlabelled import arrays, checks, pairing
+from keras_physreg.unlabelled.place import Place
 from keras_physreg.unlabelled.rows import check_alike
 from keras_physreg.unlabelled.sources import ArraySource, DatasetSource, SamplerSource, Source
 
@@ -38,10 +37,14 @@ def pair(
     known = fit if isinstance(fit["x"], STREAMS) else _with_tensors(fit)
     size = batch_size or _labelled_batch_size(known)
     source = as_source(unlabelled, batch_size, size, seed, repeat)
+    place = Place(model)
+    known = known | {"callbacks": _with_place(fit.get("callbacks"), place, model)}
     if isinstance(fit["x"], (keras.utils.PyDataset, GeneratorType)):
-        return known | {"x": _pair_python(model, fit["x"], source)}
-    pair_up = _pair_dataset if isinstance(fit["x"], tf.data.Dataset) else _pair_arrays
-    paired = pair_up(model, known, source, seed)
+        return known | {"x": _pair_python(model, fit["x"], source, place)}
+    if isinstance(fit["x"], tf.data.Dataset):
+        paired = known | {"x": _pair_dataset(fit["x"], source, place)}
+    else:
+        paired = _pair_arrays(model, known, source, seed, place)
     return paired | {"x": _over_replicas(model, paired["x"], source, known)}
 
 
@@ -85,9 +88,8 @@ def _with_tensors(fit: dict[str, Any]) -> dict[str, Any]:
     if fit.get("shuffle") == "batch":
         raise ValueError("With `unlabelled`, `shuffle` must be True or False. Received: 'batch'")
     y = keras.tree.lists_to_tuples(y)
-    if sample_weight is not None and keras.tree.is_nested(y):
-        if not keras.tree.is_nested(sample_weight):
-            sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
+    if keras.tree.is_nested(y) and not keras.tree.is_nested(sample_weight):
+        sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
     tensors = arrays.as_tensors((x, y, sample_weight), "x, y, sample_weight")
     rows = arrays.size(tensors)
     taken = dict(zip(("x", "y", "sample_weight"), tensors, strict=True))
@@ -105,6 +107,12 @@ def _with_tensors(fit: dict[str, Any]) -> dict[str, Any]:
         taken = {name: arrays.gather(part, np.arange(trained)) for name, part in taken.items()}
         more |= {"validation_data": _without_nones(held_out), "validation_split": 0.0}
     return fit | taken | more
+
+
+def _for_each_output(sample_weight: Any, y: Any) -> Any:
+    if keras.tree.is_nested(sample_weight):
+        return sample_weight
+    return keras.tree.map_structure(lambda _: sample_weight, y)
 
 
 def _rows_to_train(rows: int, split: float) -> int:
@@ -127,44 +135,42 @@ def _labelled_batch_size(fit: dict[str, Any]) -> int:
     return BATCH_SIZE
 
 
-def _pair_dataset(
-    model: keras.Model, fit: dict[str, Any], source: Source, seed: int | None
-) -> dict[str, Any]:
-    x = fit["x"]
+def _pair_dataset(x: tf.data.Dataset, source: Source, place: Place) -> tf.data.Dataset:
     check_alike(keras.utils.unpack_x_y_sample_weight(x.element_spec)[0], source.spec)
-    return fit | {"x": pairing.paired_dataset(x, source, lambda: _steps(model))}
+    return pairing.paired_dataset(x, source, place)
 
 
 def _pair_arrays(
-    model: keras.Model, fit: dict[str, Any], source: Source, seed: int | None
+    model: keras.Model, fit: dict[str, Any], source: Source, seed: int | None, place: Place
 ) -> dict[str, Any]:
     x, batch_size = fit["x"], fit["batch_size"]
     check_alike(x, source.spec)
     data = _without_nones((x, fit["y"], fit["sample_weight"]))
-    dataset = pairing.paired_arrays(data, batch_size, seed, source, lambda: _steps(model))
+    dataset = pairing.paired_arrays(data, batch_size, seed, source, place)
     steps = math.ceil(arrays.size(x) / batch_size)
     taken = {"y": None, "sample_weight": None, "batch_size": None, "shuffle": False}
-    if fit.get("steps_per_epoch") in (None, steps) and not steps % model.steps_per_execution:
+    asked = fit.get("steps_per_epoch")
+    if asked or not steps % model.steps_per_execution:
         # One iterator for all epochs: to begin one takes as long as many steps.
-        return fit | taken | {"x": dataset, "steps_per_epoch": steps}
+        return fit | taken | {"x": dataset, "steps_per_epoch": asked or steps}
     epoch = dataset.take(steps).apply(tf.data.experimental.assert_cardinality(steps))
     return fit | taken | {"x": epoch}
 
 
-def _pair_python(model: keras.Model, x: Any, source: Source) -> Any:
+def _pair_python(model: keras.Model, x: Any, source: Source, place: Place) -> Any:
     if _replicas(model) > 1:
         raise ValueError(
             "With `unlabelled` under a `tf.distribute` strategy, give `x` as arrays or as a "
             f"`tf.data.Dataset`. Received: x of type {type(x)}"
         )
     if isinstance(x, GeneratorType):
-        return pairing.paired_generator(x, source, _steps(model))
+        return pairing.paired_generator(x, source, place)
     if x.use_multiprocessing:
         raise ValueError(
             "`unlabelled` rows cannot join a `PyDataset` that runs in other processes: use "
             "`use_multiprocessing=False`; several `workers` (threads) are fine."
         )
-    return pairing.PairedSequence(x, source, _steps(model))
+    return pairing.PairedSequence(x, source, place)
 
 
 def _over_replicas(
@@ -192,11 +198,10 @@ def _replicas(model: keras.Model) -> int:
     return 1 if strategy is None else strategy.num_replicas_in_sync
 
 
-def _steps(model: keras.Model) -> int:
-    """Returns the number of batches that the optimizer has seen."""
-    optimizer = model.optimizer
-    accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
-    return int(convert_to_numpy(optimizer.iterations)) * accumulated
+def _with_place(callbacks: Any, place: Place, model: keras.Model) -> Any:
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return keras.callbacks.CallbackList([place, callbacks], model=model)
+    return [*(callbacks or []), place]
 
 
 def _without_nones(data: Any) -> tuple[Any, ...]:

@@ -11,15 +11,15 @@ import tensorflow as tf
 
 from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.orders import row_order
+from keras_physreg.unlabelled.place import Place
 from keras_physreg.unlabelled.rows import with_unlabelled
 from keras_physreg.unlabelled.sources import Source
 
-Start = Callable[[], int]
 STEPS_AT_ONCE = 64  # Whose keys are drawn together: a call of Python costs some 50 us.
 
 
 def paired_arrays(
-    data: Any, batch_size: int, seed: int | None, source: Source, start: Start
+    data: Any, batch_size: int, seed: int | None, source: Source, place: Place
 ) -> tf.data.Dataset:
     """Returns endless epochs of arrays in batches, each beside an unlabelled one.
 
@@ -29,7 +29,7 @@ def paired_arrays(
         batch_size: Labelled rows a step; the last step of an epoch has what is left over.
         seed: Seed of their order in each epoch, or `None`: as they are given.
         source: The unlabelled rows.
-        start: Function that returns the number of steps taken before the first epoch.
+        place: Where the training is when an iterator begins.
     """
     rows = arrays.size(data)
     steps = math.ceil(rows / batch_size)
@@ -45,21 +45,25 @@ def paired_arrays(
     def fetch(numbers: Any, key: Any) -> Any:
         return with_unlabelled(arrays.gather(data, numbers), source.batch(key))
 
-    return _fetched(_in_stretches(start, steps, draw, epoch), fetch, source)
+    return _fetched(_in_stretches(place, steps, draw, epoch), fetch, source)
 
 
-def paired_dataset(labelled: tf.data.Dataset, source: Source, start: Start) -> tf.data.Dataset:
+def paired_dataset(labelled: tf.data.Dataset, source: Source, place: Place) -> tf.data.Dataset:
     """Returns a dataset of labelled batches, each beside an unlabelled one."""
 
     def draw(first: int) -> tuple[np.ndarray]:
         return (source.keys(first, STEPS_AT_ONCE),)
 
-    keys = _in_stretches(start, STEPS_AT_ONCE, draw, tf.data.Dataset.from_tensor_slices)
+    keys = _in_stretches(place, STEPS_AT_ONCE, draw, tf.data.Dataset.from_tensor_slices)
 
     def fetch(data: Any, key: Any) -> Any:
         return with_unlabelled(data, source.batch(key))
 
-    return _fetched(tf.data.Dataset.zip((labelled, keys)), fetch, source)
+    paired = _fetched(tf.data.Dataset.zip((labelled, keys)), fetch, source)
+    batches = labelled.cardinality()
+    if batches == tf.data.UNKNOWN_CARDINALITY:
+        return paired
+    return paired.apply(tf.data.experimental.assert_cardinality(batches))
 
 
 class PairedSequence(keras.utils.PyDataset):
@@ -68,12 +72,12 @@ class PairedSequence(keras.utils.PyDataset):
     Args:
         labelled: The labelled batches.
         source: The unlabelled rows.
-        start: Number of steps taken before the first epoch.
+        place: Where the training is when an epoch begins.
     """
 
-    def __init__(self, labelled: keras.utils.PyDataset, source: Source, start: int) -> None:
+    def __init__(self, labelled: keras.utils.PyDataset, source: Source, place: Place) -> None:
         super().__init__(workers=labelled.workers, max_queue_size=labelled.max_queue_size)
-        self._labelled, self._source, self._start = labelled, source, start
+        self._labelled, self._source, self._place = labelled, source, place
 
     @property
     def num_batches(self) -> int | None:
@@ -81,17 +85,22 @@ class PairedSequence(keras.utils.PyDataset):
         return self._labelled.num_batches
 
     def __getitem__(self, index: int) -> Any:
-        return with_unlabelled(self._labelled[index], self._source.at(self._start + index))
+        # An endless one counts on from epoch to epoch itself.
+        first = 0 if self.num_batches is None else self._place.steps
+        return with_unlabelled(self._labelled[index], self._source.at(first + index))
+
+    def on_epoch_begin(self) -> None:
+        """Tells the labelled data."""
+        self._labelled.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        """Goes on to the next epoch."""
-        self._start += self.num_batches or 0
+        """Tells the labelled data."""
         self._labelled.on_epoch_end()
 
 
-def paired_generator(labelled: GeneratorType, source: Source, start: int) -> Iterator[Any]:
+def paired_generator(labelled: GeneratorType, source: Source, place: Place) -> Iterator[Any]:
     """Yields labelled batches, each beside an unlabelled one."""
-    for step, data in enumerate(labelled, start):
+    for step, data in enumerate(labelled, place.steps):
         yield with_unlabelled(data, source.at(step))
 
 
@@ -127,12 +136,12 @@ def _batches(numbers: Any, batch_size: int) -> tf.data.Dataset:
 
 
 def _in_stretches(
-    start: Start, steps: int, draw: Callable[[int], tuple], make: Callable[..., tf.data.Dataset]
+    place: Place, steps: int, draw: Callable[[int], tuple], make: Callable[..., tf.data.Dataset]
 ) -> tf.data.Dataset:
     """Returns an endless dataset that is made stretch by stretch, from what Python draws for each.
 
     Args:
-        start: Function that returns the number of steps taken when the dataset begins.
+        place: Where the training is when an iterator begins.
         steps: Steps in a stretch.
         draw: Function from the number of steps taken before a stretch to a tuple of int64 arrays,
             of one shape at every call.
@@ -142,7 +151,7 @@ def _in_stretches(
 
     def numbers(stretch: Any) -> tuple:
         if stretch == 0:
-            begun[0] = start()
+            begun[0] = place.steps
         return draw(begun[0] + int(stretch) * steps)
 
     shapes = [array.shape for array in draw(0)]
@@ -156,10 +165,8 @@ def _in_stretches(
 
 def _fetched(dataset: tf.data.Dataset, fetch: Callable, source: Source) -> tf.data.Dataset:
     options = tf.data.Options()
-    # Looking for optimizations takes longer than a short epoch. And where batches come from one
-    # iterator none may be fetched ahead: Keras begins iterators that it does not use.
+    # To look for optimizations takes longer than many an epoch.
     options.experimental_optimization.apply_default_optimizations = False
-    options.experimental_optimization.inject_prefetch = False
     fetch = tf.autograph.experimental.do_not_convert(fetch)
     if source.runs_ahead:
         dataset = dataset.map(fetch, tf.data.AUTOTUNE, deterministic=True)

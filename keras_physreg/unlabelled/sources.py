@@ -1,5 +1,6 @@
 """Where the unlabelled rows of a step come from: arrays, a dataset or a sampler."""
 
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -9,6 +10,8 @@ import tensorflow as tf
 
 from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.orders import RowStream, row_order
+
+PEEKED = 2  # Batches of a `PyDataset` that Keras looks at before it trains.
 
 
 class Source(Protocol):
@@ -136,6 +139,9 @@ class DatasetSource:
             raise ValueError("The dataset given as `unlabelled` is empty.")
         self.spec = dataset.element_spec
         self._iterator = iter(dataset.repeat() if repeat else dataset.concatenate(_end(dataset)))
+        self._peeked: dict[int, Any] = {}
+        self._asked = 0
+        self._lock = threading.Lock()
 
     def keys(self, first: int, steps: int) -> np.ndarray:
         """Returns numbers, which the dataset, with a place of its own, does not need."""
@@ -146,8 +152,15 @@ class DatasetSource:
         return self._iterator.get_next()
 
     def at(self, step: int) -> Any:
-        """Returns the next batch."""
-        return self._iterator.get_next()
+        """Returns the next batch; for a step that Keras has peeked at, the same once more."""
+        with self._lock:
+            if step in self._peeked:
+                return self._peeked.pop(step)
+            batch = self._iterator.get_next()
+            if self._asked < PEEKED:
+                self._peeked[step] = batch
+            self._asked += 1
+            return batch
 
 
 def _end(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -148,7 +148,7 @@ def fitting_arrays(z, x, unlabelled, batch):
 
 
 def unlabelled_rows(repeats):
-    """Half of the rows without labels, against as many rows, in the same batches, that have them."""
+    """Half of the rows without labels, against the same batches of rows that all have them."""
     rng = np.random.default_rng(0)
     for batch, steps in BATCHES.items():
         half = batch * steps // 2
