@@ -42,10 +42,10 @@ def pair(
     if isinstance(fit["x"], (keras.utils.PyDataset, GeneratorType)):
         return known | {"x": _pair_python(model, fit["x"], source, place)}
     if isinstance(fit["x"], tf.data.Dataset):
-        paired = known | {"x": _pair_dataset(fit["x"], source, place)}
+        paired = _pair_dataset(model, known, source, place)
     else:
         paired = _pair_arrays(model, known, source, seed, place)
-    return paired | {"x": _over_replicas(model, paired["x"], source, known)}
+    return paired | {"x": _over_replicas(model, paired["x"], source, paired)}
 
 
 def as_source(unlabelled: Any, given: Any, size: int, seed: int | None, repeat: Any) -> Source:
@@ -135,9 +135,21 @@ def _labelled_batch_size(fit: dict[str, Any]) -> int:
     return BATCH_SIZE
 
 
-def _pair_dataset(x: tf.data.Dataset, source: Source, place: Place) -> tf.data.Dataset:
+def _pair_dataset(
+    model: keras.Model, fit: dict[str, Any], source: Source, place: Place
+) -> dict[str, Any]:
+    x, steps = fit["x"], fit.get("steps_per_epoch")
     check_alike(keras.utils.unpack_x_y_sample_weight(x.element_spec)[0], source.spec)
-    return pairing.paired_dataset(x, source, place)
+    if _replicas(model) > 1 and steps is None:
+        # `tf.distribute` would take a step more, on no rows, to see that an epoch has ended.
+        steps = int(x.cardinality())
+        if steps < 0:
+            raise ValueError(
+                "With `unlabelled` under a `tf.distribute` strategy, a dataset must know how many "
+                f"batches it has: give `steps_per_epoch`. Received: x={x}"
+            )
+        x = x.repeat()
+    return fit | {"x": pairing.paired_dataset(x, source, place), "steps_per_epoch": steps}
 
 
 def _pair_arrays(
@@ -150,7 +162,7 @@ def _pair_arrays(
     steps = math.ceil(arrays.size(x) / batch_size)
     taken = {"y": None, "sample_weight": None, "batch_size": None, "shuffle": False}
     asked = fit.get("steps_per_epoch")
-    if asked or not steps % model.steps_per_execution:
+    if asked or _replicas(model) > 1 or not steps % model.steps_per_execution:
         # One iterator for all epochs: to begin one takes as long as many steps.
         return fit | taken | {"x": dataset, "steps_per_epoch": asked or steps}
     epoch = dataset.take(steps).apply(tf.data.experimental.assert_cardinality(steps))
@@ -189,6 +201,12 @@ def _over_replicas(
         raise ValueError(
             "With `unlabelled` under a `tf.distribute` strategy `class_weight` is not supported: "
             "give each row its `sample_weight`."
+        )
+    if (fit["steps_per_epoch"] or 1) % model.steps_per_execution:
+        raise ValueError(
+            "With `unlabelled` under a `tf.distribute` strategy, `steps_per_execution` must divide "
+            f"the steps of an epoch. Received: steps_per_execution={model.steps_per_execution} "
+            f"for {fit['steps_per_epoch']} steps."
         )
     return pairing.over_replicas(dataset, model.distribute_strategy)
 
