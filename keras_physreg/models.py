@@ -160,8 +160,9 @@ class PhysicsModel(keras.Model):
                 unlabelled_share=unlabelled_share,
                 unlabelled_repeat=unlabelled_repeat,
             )
-            return super().fit(**given.arguments)
         self._set_share(unlabelled_share)
+        if unlabelled is None:
+            return super().fit(**given.arguments)
         return super().fit(
             **pair(self, given.arguments, unlabelled, unlabelled_batch_size, unlabelled_repeat)
         )

@@ -40,6 +40,8 @@ def sanity_sweep(
     min_effect: float = 0.01,
     confidence: float = 0.95,
     verbose: str | int = "auto",
+    unlabelled: Any = None,
+    unlabelled_batch_size: int | None = None,
     **trainer: Any,
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
@@ -74,6 +76,9 @@ def sanity_sweep(
             "cannot tell".
         confidence: Probability that all intervals of a term hold together.
         verbose: 0: silent; `"auto"` or 1: progress bars.
+        unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`: terms that need no
+            label are trained on them, too. The scores are of labelled rows.
+        unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
         **trainer: `engine` and `replicas_per_program` of `ReplicaTrainer`.
 
     Returns:
@@ -112,6 +117,8 @@ def sanity_sweep(
             "epochs": epochs,
             "monitor": monitor,
             "verbose": verbose,
+            "unlabelled": unlabelled,
+            "unlabelled_batch_size": unlabelled_batch_size,
         },
         seeds=checks.checked_seeds(seeds),
         score=score,

@@ -10,6 +10,11 @@ def row_order(seed: int, number: int, rows: int) -> np.ndarray:
     return np.random.default_rng([int(seed), int(number)]).permutation(rows)
 
 
+def unlabelled_order(seed: int, number: int, rows: int) -> np.ndarray:
+    """Returns the permutation of unlabelled rows that a seed gives in a pass through them."""
+    return np.random.default_rng([int(seed), int(number), 1]).permutation(rows)
+
+
 class RowStream:
     """Endless stream of row numbers: all rows in one order, then all in the next, and so on.
 

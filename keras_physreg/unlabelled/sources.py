@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_physreg.unlabelled import arrays
-from keras_physreg.unlabelled.orders import RowStream, row_order
+from keras_physreg.unlabelled.orders import RowStream, unlabelled_order
 
 PEEKED = 2  # Batches of a `PyDataset` that Keras looks at before it trains.
 
@@ -52,7 +52,7 @@ class ArraySource:
 
     def __init__(self, tensors: Any, batch_size: int, seed: int | None) -> None:
         self.tensors, self.batch_size, rows = tensors, batch_size, arrays.size(tensors)
-        order = None if seed is None else lambda number: row_order(seed, number, rows)
+        order = None if seed is None else lambda n: unlabelled_order(seed, n, rows)
         self.stream = RowStream(rows, order)
         self.spec = keras.tree.map_structure(
             lambda t: tf.TensorSpec((batch_size, *t.shape[1:]), t.dtype), tensors

@@ -81,6 +81,7 @@ def _runner(job: Job, engine: Engine, size: int, programs: int) -> Runner:
         terms=job.term_positions,
         monitor=job.monitor,
         sign=job.sign,
+        unlabelled=job.unlabelled,
     )
     try:
         runner = Runner(

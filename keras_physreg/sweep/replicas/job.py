@@ -12,6 +12,7 @@ from keras_physreg.sweep.replicas.batches import Batches
 from keras_physreg.sweep.replicas.starts import starting_weights
 from keras_physreg.sweep.replicas.steps import ReplicaStep
 from keras_physreg.sweep.replicas.tables import WeightTable, row_orders
+from keras_physreg.sweep.replicas.unlabelled import UnlabelledRows
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Job:
     monitor: str
     sign: int
     progress: Callable[[int], None]
+    unlabelled: UnlabelledRows | None = None
 
     @property
     def replicas(self) -> int:
@@ -52,15 +54,28 @@ class Job:
 
     def weights_of_steps(self, first: int, epochs: int) -> np.ndarray:
         """Returns the term weights, of shape `(epochs, steps, replicas, terms)`."""
-        optimizer = self.step.model.optimizer
-        begin = 0 if self.seeds is not None else int(convert_to_numpy(optimizer.iterations))
-        return self.table.steps(first, epochs, self.train.steps, begin)
+        return self.table.steps(first, epochs, self.train.steps, self._steps_before)
 
-    def inputs(self, replicas: np.ndarray, first: int, epochs: int) -> tuple[Any, Any]:
-        """Returns the orders of the rows and the term weights of some replicas and epochs."""
+    def inputs(self, replicas: np.ndarray, first: int, epochs: int) -> tuple[Any, Any, Any]:
+        """Returns what some replicas need for some epochs.
+
+        Returns:
+            The orders of the labelled rows, those of the unlabelled ones, and the term weights.
+        """
         seeds = [0 if self.seeds is None else self.seeds[k] for k in replicas]
         orders = row_orders(seeds, first, epochs, self.train.size, self.shuffle)
-        return orders, self.weights_of_steps(first, epochs)[:, :, replicas]
+        more = np.zeros((epochs, 0), "int32")
+        if self.unlabelled is not None:
+            steps = self.train.steps
+            before = self._steps_before + first * steps
+            more = self.unlabelled.orders(seeds, before, epochs, steps, self.shuffle)
+        return orders, more, self.weights_of_steps(first, epochs)[:, :, replicas]
+
+    @property
+    def _steps_before(self) -> int:
+        """The steps that the optimizer takes over; none where replicas are drawn by seed."""
+        optimizer = self.step.model.optimizer
+        return 0 if self.seeds is not None else int(convert_to_numpy(optimizer.iterations))
 
 
 @dataclass

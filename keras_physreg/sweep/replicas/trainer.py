@@ -13,6 +13,8 @@ from keras_physreg.sweep.replicas.history import ReplicaHistory
 from keras_physreg.sweep.replicas.job import Job, Outcome
 from keras_physreg.sweep.replicas.steps import ReplicaStep
 from keras_physreg.sweep.replicas.tables import WeightTable
+from keras_physreg.sweep.replicas.unlabelled import UnlabelledRows
+from keras_physreg.unlabelled.checks import check_alone
 
 
 class ReplicaTrainer:
@@ -94,6 +96,8 @@ class ReplicaTrainer:
         monitor: str | None = None,
         mode: str = "min",
         verbose: str | int = "auto",
+        unlabelled: Any = None,
+        unlabelled_batch_size: int | None = None,
     ) -> ReplicaHistory:
         """Trains all replicas.
 
@@ -112,6 +116,9 @@ class ReplicaTrainer:
                 there of `val_data_loss`, `val_loss`, `data_loss`, `loss`.
             mode: `"min"` or `"max"`: whether a smaller or a larger monitor is better.
             verbose: 0: silent; `"auto"` or 1: a progress bar with the time left.
+            unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`; each seed has
+                its own order of them.
+            unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
 
         Returns:
             A `ReplicaHistory`, whose `history` has an array of shape `(epochs, replicas)` for
@@ -130,6 +137,8 @@ class ReplicaTrainer:
             validation = preparation.as_batches(
                 "validation_data", validation_data, validation_batch_size or batch_size
             )
+        if unlabelled is None:
+            check_alone(unlabelled_batch_size=unlabelled_batch_size)
         preparation.build(self.model, train)
         preparation.check_repeatable(self.model, train)
         logs = preparation.log_names(self.model, validation is not None)
@@ -144,6 +153,9 @@ class ReplicaTrainer:
             monitor=preparation.choose_monitor(monitor, logs),
             sign=1 if mode == "min" else -1,
             progress=_progress(verbose, epochs * self.replicas),
+            unlabelled=unlabelled
+            if unlabelled is None
+            else UnlabelledRows.of(self.model, unlabelled, unlabelled_batch_size, train),
         )
         begin = time.perf_counter()
         self._outcome = self._train(job)
@@ -178,7 +190,7 @@ class ReplicaTrainer:
         """Trains by the first engine that serves."""
         weights = job.starting_weights()
         failures = ""
-        for engine in engines.candidates(job.step, job.train, self.engine):
+        for engine in engines.candidates(job.step, job.train, self.engine, job.unlabelled):
             engine = replace(engine, reason=engine.reason + failures)
             if engine.mapper is None:
                 return sequential.train(job, engine, weights)
