@@ -91,7 +91,8 @@ def _places(weights: np.ndarray) -> np.ndarray:
 def _draw_score(ax: Axes, places: np.ndarray, term: TermSweep, verdict: TermVerdict) -> None:
     _band(ax, places, term.measured["train_score"], TRAIN, "training")
     _band(ax, places, term.measured["score"], HELD_OUT, "validation")
-    ax.set_yscale("log")
+    if np.nanmin(term.measured["score"], initial=np.inf) > 0:
+        ax.set_yscale("log")
     _shade(ax, places, verdict)
     _axis(ax, places, term.weights)
 
@@ -99,7 +100,7 @@ def _draw_score(ax: Axes, places: np.ndarray, term: TermSweep, verdict: TermVerd
 def _draw_gain(ax: Axes, places: np.ndarray, verdict: TermVerdict, confidence: float) -> None:
     below, above = verdict.gains - verdict.low, verdict.high - verdict.gains
     spans = np.where(np.isfinite([below, above]), [below, above], 0.0)
-    label = f"mean and {confidence:.0%} interval"
+    label = f"mean and {100 * confidence:g}% interval"
     ax.axhline(0, color="black", linewidth=0.8)
     ax.errorbar(
         places[1:],

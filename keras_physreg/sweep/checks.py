@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_physreg.inspection import check_known, find_terms
+from keras_physreg.sweep.replicas import preparation
 from keras_physreg.terms import check_weight
+
+# The names of Keras metrics of which more is better end so, and with a number if there are several.
+LARGER_IS_BETTER = re.compile(
+    r"(.*_)?(acc|accuracy|auc|precision|recall|f1_score|fbeta_score|r2_score|iou|io_u|specificity|"
+    r"sensitivity|true_positives|true_negatives|cosine_similarity|pearson_correlation|"
+    r"concordance_correlation)(_\d+)?"
+)
 
 
 def checked_terms(model: keras.Model, terms: Any) -> list[str]:
@@ -19,40 +29,69 @@ def checked_terms(model: keras.Model, terms: Any) -> list[str]:
             f"Model '{model.name}' has no physics terms to sweep. Call a "
             "`keras_physreg.PhysicsRegularization` layer in it, or use `keras_physreg.regularize`."
         )
-    for name in known if terms is None else terms:
+    if terms is None:
+        return known
+    names = [] if isinstance(terms, (str, Mapping)) or not np.iterable(terms) else list(terms)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"`terms` must be None or a list of different term names, at least one; there are "
+            f"{known}. Received: terms={terms!r}"
+        )
+    for name in names:
         check_known(model, name, known)
-    return known if terms is None else list(terms)
+    return names
 
 
 def checked_weights(weights: Any) -> list[float]:
     """Returns the weights as floats, or raises unless they are ascending numbers above 0."""
-    values = [check_weight("weights", w) for w in np.asarray(weights, dtype=object).ravel()]
+    error = ValueError(
+        "`weights` must be ascending numbers above 0, for all terms the same; the baseline 0 is "
+        f"always tried. Received: weights={weights!r}"
+    )
+    if isinstance(weights, (str, Mapping)) or np.ndim(weights) != 1:
+        raise error
+    try:
+        values = [check_weight("weights", weight) for weight in weights]
+    except (TypeError, ValueError):
+        raise error from None
     if not values or values[0] <= 0 or sorted(set(values)) != values:
-        raise ValueError(
-            "`weights` must be ascending numbers above 0; the baseline 0 is always tried. "
-            f"Received: weights={weights!r}"
-        )
+        raise error
     return values
 
 
 def checked_seeds(seeds: Any) -> list[int]:
     """Returns the seeds as a list, or raises unless they differ."""
-    values = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not values or len(set(values)) < len(values):
+    values = list(range(seeds)) if _is_whole(seeds) else seeds
+    if (
+        np.ndim(values) != 1
+        or not len(values)
+        or not all(_is_whole(seed) and seed >= 0 for seed in values)
+        or len(set(values)) < len(values)
+    ):
         raise ValueError(
-            "`seeds` must be a number of seeds, at least 1, or a list of different ones. "
-            f"Received: seeds={seeds!r}"
+            "`seeds` must be a number of seeds, at least 1, or a list of different whole numbers "
+            f">= 0. Received: seeds={seeds!r}"
         )
-    return values
+    return [int(seed) for seed in values]
 
 
-def check_arguments(validation_data: Any, others: str, score: str, monitor: str) -> None:
+def checked_count(name: str, value: Any) -> int:
+    """Returns a whole number >= 1, or raises."""
+    if not _is_whole(value) or value < 1:
+        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
+    return int(value)
+
+
+def prepare(model: keras.Model, training_data: Any, validation_data: Any) -> None:
+    """Builds the model, or raises unless it is compiled and the data are in memory."""
+    preparation.check_model(model)
+    training = preparation.as_batches("x, y, sample_weight", training_data, None)
+    preparation.as_batches("validation_data", validation_data, None)
+    preparation.build(model, training)
+
+
+def check_choices(validation_data: Any, others: str, score: str) -> None:
     """Raises if an argument of `sanity_sweep` has no meaning."""
-    if monitor.removeprefix("val_") in ("loss", "physics_loss"):
-        raise ValueError(
-            f"The log {monitor!r} contains the weighted terms: it differs between weights whatever "
-            "they do. Monitor `val_data_loss` of a `PhysicsModel`, or a compiled metric."
-        )
     if validation_data is None:
         raise ValueError(
             "`sanity_sweep` needs `validation_data=(x, y)`: on training rows a term that merely "
@@ -62,3 +101,58 @@ def check_arguments(validation_data: Any, others: str, score: str, monitor: str)
         raise ValueError(f"`others` must be 'zero' or 'best'. Received: others={others!r}")
     if score not in ("best", "last"):
         raise ValueError(f"`score` must be 'best' or 'last'. Received: score={score!r}")
+
+
+def check_numbers(extend_to: Any, min_effect: Any, confidence: Any) -> None:
+    """Raises unless these are numbers of their ranges."""
+    if not _is_number(extend_to) or not extend_to >= 0:
+        raise ValueError(
+            f"`extend_to` must be a number >= 0, 0 for none. Received: extend_to={extend_to!r}"
+        )
+    if not _is_number(min_effect) or not 0 < min_effect < np.inf:
+        raise ValueError(
+            "`min_effect` must be a number above 0, such as 0.01 for 1 %. "
+            f"Received: min_effect={min_effect!r}"
+        )
+    if not _is_number(confidence) or not 0 < confidence < 1:
+        raise ValueError(
+            "`confidence` must be a number between 0 and 1, such as 0.95. "
+            f"Received: confidence={confidence!r}"
+        )
+
+
+def check_monitor(model: keras.Model, monitor: Any) -> None:
+    """Raises unless it is a log of a built model on held-out rows, small where it is good."""
+    name = str(monitor).removeprefix("val_")
+    if name in ("loss", "physics_loss"):
+        raise ValueError(
+            f"The log {monitor!r} contains the weighted terms: it differs between weights whatever "
+            "they do. Monitor `val_data_loss` of a `PhysicsModel`, or a compiled metric."
+        )
+    if not str(monitor).startswith("val_"):
+        raise ValueError(
+            "`monitor` must be the log of held-out rows, such as `val_data_loss` or `val_mae`: on "
+            "training rows a term that merely keeps the model from memorising them would seem to "
+            f"hurt. Received: monitor={monitor!r}"
+        )
+    preparation.choose_monitor(monitor, preparation.log_names(model, validation=True))
+    if any(LARGER_IS_BETTER.fullmatch(known) for known in (name, _class_of_metric(model, name))):
+        raise ValueError(
+            f"Of the log {monitor!r} more is better, and a sweep compares what is to be small. "
+            "Monitor `val_data_loss` of a `PhysicsModel`, or a compiled metric such as `val_mae`."
+        )
+
+
+def _class_of_metric(model: keras.Model, name: str) -> str:
+    """Returns the class of a compiled metric as Keras writes it in logs: `R2Score`, `r2_score`."""
+    metrics = [m for group in model.metrics for m in getattr(group, "metrics", [group])]
+    class_name = next((type(m).__name__ for m in metrics if name.endswith(m.name)), "")
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

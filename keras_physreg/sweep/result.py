@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_physreg.sweep import summary
+from keras_physreg.sweep.judgement import judge
 from keras_physreg.sweep.term_sweep import TermSweep
-from keras_physreg.sweep.verdict import TermVerdict, judge
+from keras_physreg.sweep.verdict import TermVerdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +27,8 @@ class SweepSettings:
     Args:
         monitor: The log that is the score; smaller is better.
         score: `"best"` or `"last"`: the epoch whose score counts.
-        epochs: Epochs that every training had.
+        epochs: Epochs of every training, unless Ctrl-C ended it; see `TermSweep.epochs`.
+        terms: The terms to sweep.
         seeds: The seeds.
         min_effect: Smallest relative change of the score that matters.
         confidence: Probability that all intervals of a term hold together.
@@ -37,6 +40,7 @@ class SweepSettings:
     monitor: str
     score: str
     epochs: int
+    terms: list[str]
     seeds: list[int]
     min_effect: float
     confidence: float
@@ -61,6 +65,15 @@ class SweepResult:
     def verdicts(self) -> dict[str, TermVerdict]:
         """What the sweep says of each term."""
         return {name: self._judge(name, term) for name, term in self.terms.items()}
+
+    def helpful_weights(self, terms: Iterable[str] | None = None) -> dict[str, float]:
+        """Returns the best weights of the terms that help.
+
+        Args:
+            terms: Names of terms; `None` for all.
+        """
+        verdicts = [self.verdicts[name] for name in (self.terms if terms is None else terms)]
+        return {v.term: v.best_weight for v in verdicts if v.helps and v.best_weight is not None}
 
     def summary(self) -> str:
         """Returns a table, and then a sentence or two a term, to act on."""
@@ -149,15 +162,17 @@ class SweepResult:
 
     def _judge(self, name: str, term: TermSweep) -> TermVerdict:
         scores = term.measured["score"]
-        return judge(
+        verdict = judge(
             name,
             term.weights[1:],
-            np.where(term.diverged[0], np.nan, scores[0]),
+            np.where(term.usable, scores[0], np.nan),
             scores[1:],
-            term.diverged[1:] & ~term.diverged[0],
+            term.diverged[1:] & term.usable,
             self.settings.min_effect,
             self.settings.confidence,
         )
+        cut_short = term.epochs < self.settings.epochs
+        return replace(verdict, verdict="cannot tell") if cut_short and verdict.inert else verdict
 
 
 def _without_nan(value: Any) -> Any:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_physreg.diagnosis import diagnose
-from keras_physreg.inspection import find_terms
 from keras_physreg.sweep import checks
-from keras_physreg.sweep.replicas import ReplicaHistory, ReplicaTrainer
 from keras_physreg.sweep.result import SweepResult, SweepSettings
-from keras_physreg.sweep.term_sweep import QUANTITIES, TermSweep, measure
+from keras_physreg.sweep.rounds import Floor, Rounds
+from keras_physreg.sweep.term_sweep import TermSweep
 
 LARGEST_WEIGHT = 1e4
 WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-10, 1))
@@ -39,10 +37,11 @@ def sanity_sweep(
     extend_to: float = LARGEST_WEIGHT,
     min_effect: float = 0.01,
     confidence: float = 0.95,
+    engine: str = "auto",
+    replicas_per_program: int | None = None,
     verbose: str | int = "auto",
     unlabelled: Any = None,
     unlabelled_batch_size: int | None = None,
-    **trainer: Any,
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
 
@@ -72,14 +71,15 @@ def sanity_sweep(
             both sides. `"last"` compares at the last epoch, where a term that merely slows the
             training down may seem to help against overfitting.
         extend_to: Largest weight that is tried by extension; 0 for none.
-        min_effect: Smallest relative change of the score that matters: separates "inert" from
-            "cannot tell".
-        confidence: Probability that all intervals of a term hold together.
+        min_effect: Smallest relative change of the score that matters, above 0: separates "inert"
+            from "cannot tell".
+        confidence: Probability that all intervals of a term hold together, between 0 and 1.
+        engine: As for `ReplicaTrainer`.
+        replicas_per_program: As for `ReplicaTrainer`.
         verbose: 0: silent; `"auto"` or 1: progress bars.
         unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`: terms that need no
             label are trained on them, too. The scores are of labelled rows.
         unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
-        **trainer: `engine` and `replicas_per_program` of `ReplicaTrainer`.
 
     Returns:
         A `SweepResult`: `print` it, `plot()` it, look into `verdicts`.
@@ -104,9 +104,18 @@ def sanity_sweep(
     begin = time.perf_counter()
     names = checks.checked_terms(model, terms)
     weights = checks.checked_weights(weights)
-    checks.check_arguments(validation_data, others, score, monitor)
-    sweep = _Sweep(
-        trainer={"model": model, **trainer},
+    checks.check_choices(validation_data, others, score)
+    checks.check_numbers(extend_to, min_effect, confidence)
+    seeds = checks.checked_seeds(seeds)
+    epochs = checks.checked_count("epochs", epochs)
+    checks.prepare(model, (x, y, sample_weight), validation_data)
+    checks.check_monitor(model, monitor)
+    rounds = Rounds(
+        trainer={
+            "model": model,
+            "engine": engine,
+            "replicas_per_program": replicas_per_program,
+        },
         fit={
             "x": x,
             "y": y,
@@ -120,113 +129,41 @@ def sanity_sweep(
             "unlabelled": unlabelled,
             "unlabelled_batch_size": unlabelled_batch_size,
         },
-        seeds=checks.checked_seeds(seeds),
+        seeds=seeds,
         score=score,
         extend_to=extend_to,
-        names=list(find_terms(model)),
+        floors=_floors(model, x, y, sample_weight, validation_data),
     )
-    rounds = [names] if others == "zero" else [[name] for name in names]
     settings = SweepSettings(
-        monitor, score, epochs, sweep.seeds, min_effect, confidence, "", 0.0, False
+        monitor, score, epochs, names, seeds, float(min_effect), float(confidence), "", 0.0, False
     )
     found: dict[str, TermSweep] = {}
-    fixed = dict.fromkeys(sweep.names, 0.0)
-    for group in rounds:
-        found |= sweep.run(group, weights, fixed)
-        if others == "best":
-            verdict = SweepResult(found, settings).verdicts[group[0]]
-            if verdict.verdict.startswith("helps") and verdict.best_weight is not None:
-                fixed = fixed | {group[0]: verdict.best_weight}
-        if sweep.interrupted:
+    fixed = dict.fromkeys(rounds.floors, 0.0)
+    for group in [names] if others == "zero" else [[name] for name in names]:
+        try:
+            found |= rounds.run(group, weights, fixed)
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            rounds.interrupted = True
+        if rounds.interrupted:
             break
-    floors = _floors(model, x, y, sample_weight, validation_data)
+        if others == "best":
+            fixed = fixed | SweepResult(found, settings).helpful_weights(group)
     return SweepResult(
-        {n: replace(t, floor=floors[n][0], val_floor=floors[n][1]) for n, t in found.items()},
+        found,
         replace(
             settings,
-            epochs=sweep.epochs_done,
-            engine=sweep.engine,
+            engine=rounds.engine,
             seconds=time.perf_counter() - begin,
-            interrupted=sweep.interrupted,
+            interrupted=rounds.interrupted,
         ),
     )
 
 
-@dataclass
-class _Sweep:
-    """Trains what a sweep asks for, and remembers how it went."""
-
-    trainer: dict[str, Any]
-    fit: dict[str, Any]
-    seeds: list[int]
-    score: str
-    extend_to: float
-    names: list[str]
-    engine: str = ""
-    epochs_done: int = 0
-    interrupted: bool = False
-
-    def run(
-        self, terms: list[str], weights: list[float], fixed: dict[str, float]
-    ) -> dict[str, TermSweep]:
-        """Trains the baseline and each term at each weight, and extends where the last is best."""
-        settings = [fixed] + [fixed | {term: w} for term in terms for w in weights]
-        history = self._train(settings)
-        found = {}
-        for i, term in enumerate(terms):
-            rows = [0, *range(1 + i * len(weights), 1 + (i + 1) * len(weights))]
-            found[term] = self._read(history, term, rows, [0.0, *weights], fixed)
-        while not self.interrupted:
-            wanted = [t for t in terms if self._wants_more(found[t])]
-            if not wanted:
-                break
-            found |= self._extend(wanted, found, fixed)
-        return found
-
-    def _extend(
-        self, terms: list[str], found: dict[str, TermSweep], fixed: dict[str, float]
-    ) -> dict[str, TermSweep]:
-        following = {term: found[term].next_weight for term in terms}
-        history = self._train([fixed | {term: w} for term, w in following.items()])
-        if history.interrupted:
-            return {}  # Its few epochs cannot be compared with a baseline that ran in full.
-        return {
-            term: found[term].extended(self._read(history, term, [i], [following[term]], fixed))
-            for i, term in enumerate(terms)
-        }
-
-    def _wants_more(self, term: TermSweep) -> bool:
-        return term.best_is_last and term.next_weight <= self.extend_to * (1 + 1e-9)
-
-    def _train(self, settings: list[dict[str, float]]) -> ReplicaHistory:
-        weights = {
-            name: [setting[name] for setting in settings for _ in self.seeds] for name in self.names
-        }
-        trainer = ReplicaTrainer(**self.trainer, weights=weights, seeds=self.seeds * len(settings))
-        history = trainer.fit(**self.fit)
-        self.engine = self.engine or history.engine
-        self.epochs_done = self.epochs_done or int(history.epochs_done.max())
-        self.interrupted |= history.interrupted
-        return history
-
-    def _read(
-        self, history: ReplicaHistory, term: str, rows: list[int], weights: list[float], fixed: Any
-    ) -> TermSweep:
-        measured, diverged = measure(history, term, self.fit["monitor"], self.score)
-        shape = (-1, len(self.seeds))
-        return TermSweep(
-            np.array(weights),
-            {key: measured[key].reshape(shape)[rows] for key in QUANTITIES},
-            diverged.reshape(shape)[rows],
-            None,
-            None,
-            {name: value for name, value in fixed.items() if name != term},
-        )
-
-
 def _floors(
     model: keras.Model, x: Any, y: Any, sample_weight: Any, validation_data: Any
-) -> dict[str, tuple[float | None, float | None]]:
+) -> dict[str, Floor]:
     report = diagnose(
         model,
         x,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,7 @@ def simultaneous_intervals(differences: np.ndarray, confidence: float = 0.95) ->
     mean, error = _mean_and_error(differences)
     usable = np.isfinite(mean)
     critical = np.inf
-    if _patterns_suffice(seeds, confidence) and usable.any():
+    if seeds >= fewest_seeds(confidence) and usable.any():
         residuals = (differences - mean)[:, usable]
         critical = _critical(residuals, confidence)
     # An error of 0 times an infinite width is 0: without enough seeds nothing is certain.
@@ -72,8 +73,9 @@ def simultaneous_intervals(differences: np.ndarray, confidence: float = 0.95) ->
     return Intervals(mean, mean - width, mean + width, error, float(critical))
 
 
-def _patterns_suffice(seeds: int, confidence: float) -> bool:
-    return seeds >= FEWEST_SEEDS and 0.5 ** (seeds - 1) <= 1 - confidence
+def fewest_seeds(confidence: float) -> int:
+    """Returns how many seeds it takes until one pattern of signs is rare enough."""
+    return max(FEWEST_SEEDS, 1 + math.ceil(-math.log2(1 - confidence)))
 
 
 def _critical(residuals: np.ndarray, confidence: float) -> float:
@@ -101,7 +103,7 @@ def _t(values: np.ndarray) -> np.ndarray:
 
 def _mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     seeds = values.shape[-2]
-    mean = values.mean(axis=-2)
+    mean = values.sum(axis=-2) / (seeds or np.nan)
     if seeds < 2:
         return mean, np.full_like(mean, np.nan)
     return mean, values.std(axis=-2, ddof=1) / np.sqrt(seeds)

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_physreg.sweep.statistics import FEWEST_SEEDS, Intervals, simultaneous_intervals
-
 SAME, BETTER, WORSE, DIVERGES, UNCLEAR = "same", "better", "worse", "diverges", "unclear"
 
 
@@ -31,11 +29,13 @@ class TermVerdict:
             `"better"`, `"worse"`, `"diverges"` or `"unclear"`.
         onset: The first weight with a real change, or `None`.
         best_weight: The weight of the largest mean gain, or `None` where none was finished.
-        hurts_from: The first weight above the helpful ones that makes it worse or diverges.
-        search_range: `(low, high)` worth tuning; `None`: leave the weight at 0.
-        seeds: The number of seeds.
-        seeds_needed: How many would decide if the differences seen are the real ones, where the
-            verdict is `"cannot tell"`.
+        hurts_from: The first weight above the best one that makes it worse or diverges; where none
+            helps, the first of all.
+        search_range: `(low, high)` worth tuning, with no harmful weight between; `None`: leave the
+            weight at 0.
+        seeds: The number of seeds compared: those whose baseline was finished and did not diverge.
+        seeds_needed: How many would decide, if the differences seen are the real ones, where it
+            cannot be told whether a weight helps.
     """
 
     term: str
@@ -51,6 +51,30 @@ class TermVerdict:
     search_range: tuple[float, float] | None
     seeds: int
     seeds_needed: int | None
+
+    @property
+    def helps(self) -> bool:
+        """Whether some weight surely makes it better."""
+        return self.verdict.startswith("helps")
+
+    @property
+    def inert(self) -> bool:
+        """Whether no weight changes anything that matters."""
+        return self.verdict == "inert"
+
+    @property
+    def undecided(self) -> list[float]:
+        """The weights below the first harmful one of which it cannot be told what they do."""
+        upper = np.inf if self.hurts_from is None else self.hurts_from
+        tried = zip(self.weights.tolist(), self.changes, strict=True)
+        return [weight for weight, change in tried if change == UNCLEAR and weight < upper]
+
+    @property
+    def harmful_below_best(self) -> list[float]:
+        """The weights below the best one that make it worse or diverge."""
+        upper = -np.inf if self.best_weight is None else self.best_weight
+        tried = zip(self.weights.tolist(), self.changes, strict=True)
+        return [w for w, change in tried if change in (WORSE, DIVERGES) and w < upper]
 
     @property
     def gain(self) -> float:
@@ -73,157 +97,3 @@ class TermVerdict:
         """Returns the verdict as plain Python values."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
-
-
-def judge(
-    term: str,
-    weights: np.ndarray,
-    baseline: np.ndarray,
-    scores: np.ndarray,
-    diverged: np.ndarray,
-    min_effect: float = 0.01,
-    confidence: float = 0.95,
-) -> TermVerdict:
-    """Compares the scores at each weight with the baseline's, seed by seed.
-
-    Args:
-        term: Name of the term.
-        weights: Weights tried, ascending, of shape `(weights,)`.
-        baseline: Scores at weight 0, smaller is better, of shape `(seeds,)`.
-        scores: Scores of shape `(weights, seeds)`; NaN where a training was not finished.
-        diverged: Whether a training diverged, of shape `(weights, seeds)`.
-        min_effect: Smallest relative change of the score that matters.
-        confidence: Probability that all intervals hold together.
-
-    Returns:
-        The verdict.
-
-    Example:
-    >>> baseline = np.array([1.0, 1.1, 0.9, 1.2, 1.0, 0.8, 1.05, 0.95])
-    >>> scores = np.stack([baseline, 0.8 * baseline + 0.01 * baseline**2])
-    >>> verdict = judge("z", np.array([0.1, 1.0]), baseline, scores, np.zeros((2, 8), bool))
-    >>> verdict.verdict, verdict.onset, round(verdict.gain, 1)
-    ('helps', 1.0, 19.0)
-    """
-    steps = _Steps.of(baseline, scores, min_effect)
-    found = simultaneous_intervals(steps.differences, confidence)
-    changes = _changes(found, np.any(diverged, axis=1), steps.smallest)
-    positions = _Positions.of(changes, found.mean)
-    verdict = _verdict(changes, positions)
-    return TermVerdict(
-        term=term,
-        verdict=verdict,
-        weights=weights,
-        gains=steps.percent(found.mean),
-        low=steps.percent(found.high),
-        high=steps.percent(found.low),
-        changes=changes,
-        onset=_at(weights, positions.onset),
-        best_weight=_at(weights, positions.best),
-        hurts_from=_at(weights, positions.hurts),
-        search_range=_search_range(verdict, weights, changes, positions),
-        seeds=len(baseline),
-        seeds_needed=_seeds_needed(found, changes, steps) if verdict == "cannot tell" else None,
-    )
-
-
-@dataclass(frozen=True)
-class _Steps:
-    """Paired differences: of logarithms where all scores are positive, else relative ones."""
-
-    differences: np.ndarray
-    smallest: float
-    logarithms: bool
-
-    @classmethod
-    def of(cls, baseline: np.ndarray, scores: np.ndarray, min_effect: float) -> _Steps:
-        known = np.concatenate([baseline, scores[np.isfinite(scores)]])
-        if (known > 0).all() and np.isfinite(baseline).all():
-            return cls((np.log(scores) - np.log(baseline)).T, np.log1p(min_effect), True)
-        scale = np.abs(np.mean(baseline)) or 1.0
-        return cls(((scores - baseline) / scale).T, min_effect, False)
-
-    def percent(self, difference: np.ndarray) -> np.ndarray:
-        """Returns the gain in percent, positive where the score falls."""
-        with np.errstate(over="ignore"):
-            return -100.0 * (np.expm1(difference) if self.logarithms else difference)
-
-
-@dataclass(frozen=True)
-class _Positions:
-    """Positions of weights that say something; `None` where there is none."""
-
-    onset: int | None
-    helps: int | None
-    best: int | None
-    hurts: int | None
-
-    @classmethod
-    def of(cls, changes: tuple[str, ...], mean: np.ndarray) -> _Positions:
-        helps = [i for i, change in enumerate(changes) if change == BETTER]
-        pool = helps or [i for i, c in enumerate(changes) if c != DIVERGES and np.isfinite(mean[i])]
-        hurts = _first(changes, (WORSE, DIVERGES), after=helps[0] if helps else -1)
-        return cls(
-            onset=_first(changes, (BETTER, WORSE, DIVERGES)),
-            helps=helps[0] if helps else None,
-            best=min(pool, key=lambda i: mean[i]) if pool else None,
-            hurts=hurts,
-        )
-
-
-def _changes(found: Intervals, diverged: Any, smallest: float) -> tuple[str, ...]:
-    def change(low: float, high: float, diverges: bool) -> str:
-        if diverges:
-            return DIVERGES
-        if -smallest <= low and high <= smallest:
-            return SAME
-        return BETTER if high < 0 else WORSE if low > 0 else UNCLEAR
-
-    return tuple(map(change, found.low, found.high, diverged))
-
-
-def _verdict(changes: tuple[str, ...], positions: _Positions) -> str:
-    if positions.helps is not None:
-        return "helps" if positions.hurts is None else "helps-then-hurts"
-    if WORSE in changes:
-        return "hurts"
-    if DIVERGES in changes:
-        return "diverges"
-    return "inert" if changes and set(changes) == {SAME} else "cannot tell"
-
-
-def _search_range(
-    verdict: str, weights: np.ndarray, changes: tuple[str, ...], positions: _Positions
-) -> tuple[float, float] | None:
-    """Returns from one step below the first helpful weight to the last one before it hurts."""
-    if verdict not in ("helps", "helps-then-hurts", "cannot tell") or not len(weights):
-        return None
-    low = 0 if positions.helps is None else max(positions.helps - 1, 0)
-    high = len(weights) - 1 if positions.hurts is None else positions.hurts - 1
-    return float(weights[low]), float(weights[max(high, low)])
-
-
-def _seeds_needed(found: Intervals, changes: tuple[str, ...], steps: _Steps) -> int | None:
-    """Returns how many seeds would decide, if the present means and errors are the real ones."""
-    seeds = len(steps.differences)
-    if not np.isfinite(found.mean).any():
-        return None
-    if seeds < FEWEST_SEEDS or not np.isfinite(found.critical):
-        return max(FEWEST_SEEDS, 8)
-    open_ = [i for i, change in enumerate(changes) if change == UNCLEAR and found.error[i] > 0]
-    if not open_:
-        return None
-    width, distance = found.critical * found.error[open_], np.abs(found.mean[open_])
-    # Either one weight's interval leaves 0 behind, or all shrink to less than the smallest effect.
-    with np.errstate(divide="ignore"):
-        change = np.min(width / distance)
-        none = np.max(width / np.maximum(steps.smallest - distance, 0))
-    return int(np.ceil(seeds * min(change, none) ** 2)) + 1
-
-
-def _first(changes: tuple[str, ...], kinds: tuple[str, ...], after: int = -1) -> int | None:
-    return next((i for i, change in enumerate(changes) if i > after and change in kinds), None)
-
-
-def _at(weights: np.ndarray, position: int | None) -> float | None:
-    return None if position is None else float(weights[position])

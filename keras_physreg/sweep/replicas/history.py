@@ -50,6 +50,8 @@ class ReplicaHistory:
         if "val_loss" in self.history:
             bad |= ~np.isfinite(self.history["val_loss"])
         bad &= np.arange(len(bad))[:, np.newaxis] < self.epochs_done
+        if not len(bad):
+            return np.full(self.replicas, -1)
         return np.where(bad.any(axis=0), bad.argmax(axis=0), -1)
 
     @property
@@ -67,5 +69,7 @@ class ReplicaHistory:
 
     def _at(self, key: str, epochs: np.ndarray) -> np.ndarray:
         values = np.asarray(self.history[key], "float64")
+        if not len(values):
+            return np.full(self.replicas, np.nan)
         picked = values[np.maximum(epochs, 0), np.arange(self.replicas)]
         return np.where(epochs >= 0, picked, np.nan)

@@ -26,6 +26,7 @@ class Job:
     validation: Batches | None
     epochs: int
     shuffle: bool
+    log_names: list[str]
     monitor: str
     sign: int
     progress: Callable[[int], None]
@@ -131,8 +132,9 @@ class Outcome:
         last, best = [value.copy() for value in initial], [value.copy() for value in initial]
         best_epoch = np.full(job.replicas, -1)
         epochs_done = np.zeros(job.replicas, int)
-        logs: dict[str, np.ndarray] = {}
         epochs = max(group.epochs for group in groups)
+        nothing = np.full((epochs, job.replicas), np.nan, "float32")
+        logs = {} if epochs else dict.fromkeys(job.log_names, nothing)
         for group in groups:
             epochs_done[group.replicas] = group.epochs
             if not group.epochs:

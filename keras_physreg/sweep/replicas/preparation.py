@@ -36,6 +36,7 @@ def as_batches(name: str, data: Any, batch_size: Any) -> Batches:
             f"`{name}` must be a tuple (x, y) or (x, y, sample_weight) of arrays: replicas are "
             f"trained on data in memory. Received: {name} of type {type(data)}"
         )
+    _check_in_memory(name, data)
     tensors = as_tensors(tuple(data) + (None,) * (3 - len(data)))
     arrays = [array for array in keras.tree.flatten(tensors) if array is not None]
     lengths = sorted({array.shape[0] if array.shape.rank else 0 for array in arrays})
@@ -51,9 +52,29 @@ def as_batches(name: str, data: Any, batch_size: Any) -> Batches:
     return Batches(tensors, int(batch_size or 32))
 
 
+def _check_in_memory(name: str, data: Any) -> None:
+    for leaf in keras.tree.flatten(tuple(data)):
+        if leaf is None or getattr(leaf, "shape", None):
+            continue
+        cure = (
+            "Python lists of numbers are structures of scalars to Keras: give `numpy.array(...)`."
+            if np.isscalar(leaf)
+            else "Put a dataset's or a generator's rows together with `numpy.concatenate`."
+        )
+        raise ValueError(
+            f"`{name}` must be arrays in memory, or structures of them, of shape (rows, ...). "
+            f"{cure} Received: an entry of type {type(leaf)}"
+        )
+
+
 def build(model: keras.Model, data: Batches) -> None:
     """Calls the model once, so that its variables, loss and metrics are there."""
     x, y, sample_weight = data.take(np.arange(min(data.size, data.batch_size)))
+    if y is None and model.loss is not None:
+        raise ValueError(
+            f"Model '{model.name}' was compiled with loss={model.loss!r}, which needs labels: give "
+            "`y`, or compile it with `loss=None` to train on the physics alone. Received: y=None"
+        )
     kept = [(variable, convert_to_numpy(variable)) for variable in model.variables]
     with labelled(model):
         y_pred = model(x)

@@ -12,7 +12,9 @@ from keras_physreg.sweep.replicas.job import Job, Outcome, Trained
 
 
 class OrderedRows(keras.utils.PyDataset):
-    """The rows of each epoch in a given order.
+    """The rows of each epoch in a given order; `epoch` says which epoch it is.
+
+    `fit` may look at a dataset before the first epoch: it cannot count the epochs by itself.
 
     Args:
         job: What is trained.
@@ -21,23 +23,19 @@ class OrderedRows(keras.utils.PyDataset):
 
     def __init__(self, job: Job, replicas: np.ndarray) -> None:
         super().__init__()
-        self._job, self._replicas, self._epoch = job, replicas, 0
+        self._job, self._replicas, self.epoch = job, replicas, 0
 
     def __len__(self) -> int:
         return self._job.train.steps
 
     def __getitem__(self, index: int) -> Any:
-        order, more, _ = self._job.inputs(self._replicas, self._epoch, 1)
+        order, more, _ = self._job.inputs(self._replicas, self.epoch, 1)
         begin, size = index * self._job.train.batch_size, self._job.train.batch_size
         batch = self._job.train.take(order.reshape(-1)[begin : begin + size])
         if self._job.unlabelled is not None:
             rows = more.reshape(self._job.train.steps, -1)[index]
             batch = self._job.unlabelled.beside(batch, rows)
         return without_nones(batch)
-
-    def on_epoch_end(self) -> None:
-        """Goes on to the next epoch."""
-        self._epoch += 1
 
 
 class ReplicaCallback(keras.callbacks.Callback):
@@ -46,11 +44,12 @@ class ReplicaCallback(keras.callbacks.Callback):
     Args:
         job: What is trained.
         group: The one replica; gets the logs.
+        rows: What it is trained on.
     """
 
-    def __init__(self, job: Job, group: Trained) -> None:
+    def __init__(self, job: Job, group: Trained, rows: OrderedRows) -> None:
         super().__init__()
-        self._job, self._group = job, group
+        self._job, self._group, self._rows = job, group, rows
         self._table = np.zeros(0)
         self._score, self.best_epoch = np.inf, -1
         self.best = [convert_to_numpy(v) for v in job.step.variables.weights]
@@ -104,11 +103,12 @@ def train(job: Job, engine: Engine, weights: list[np.ndarray]) -> Outcome:
 
 
 def _train_replica(job: Job, group: Trained) -> None:
-    recorder = ReplicaCallback(job, group)
+    rows = OrderedRows(job, group.replicas)
+    recorder = ReplicaCallback(job, group, rows)
     validation = None if job.validation is None else without_nones(job.validation.data)
     try:
         job.step.model.fit(
-            OrderedRows(job, group.replicas),
+            rows,
             validation_data=validation,
             validation_batch_size=None if job.validation is None else job.validation.batch_size,
             epochs=job.epochs,
@@ -125,9 +125,16 @@ def _train_replica(job: Job, group: Trained) -> None:
 def _optimizer_start(job: Job) -> list[np.ndarray]:
     """Returns the optimizer's state to start from: fresh where replicas are drawn by seed."""
     optimizer = job.step.model.optimizer
-    if job.seeds is None:
+    if job.seeds is None or not int(convert_to_numpy(optimizer.iterations)):
         return [convert_to_numpy(variable) for variable in optimizer.variables]
-    fresh = type(optimizer).from_config(optimizer.get_config())
+    try:
+        fresh = type(optimizer).from_config(optimizer.get_config())
+    except Exception as error:
+        raise ValueError(
+            f"The optimizer '{optimizer.name}' (of type {type(optimizer).__name__}) has trained "
+            f"already, and cannot be made anew from its config: {error}. Compile the model with a "
+            "new one, or give `seeds=None` to go on from its state."
+        ) from error
     fresh.build(job.step.model.trainable_variables)
     return [convert_to_numpy(variable) for variable in fresh.variables]
 

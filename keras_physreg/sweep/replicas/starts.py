@@ -1,14 +1,16 @@
 """The weights from which replicas start: the model's present ones, or fresh ones by seed."""
 
 import random
+import warnings
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 import keras
 import numpy as np
 from keras.ops import convert_to_numpy
 
-from keras_physreg.layers import PhysicsRegularization
+from keras_physreg.layers import PhysicsRegularization, physics_layers
 from keras_physreg.sweep.replicas.steps import Variables
 
 
@@ -35,6 +37,7 @@ def fresh_weights(model: keras.Model, variables: Variables, seed: int) -> list[n
 
     Drawn anew is what trains: frozen layers keep their weights, and so do layers without any
     trainable ones (an adapted `Normalization`) and the physics. The seeds of dropout change too.
+    Of a subclassed model only the trainable variables are drawn: it keeps moving averages.
 
     Args:
         model: A built functional or sequential model, or one that `get_config` rebuilds.
@@ -51,36 +54,66 @@ def fresh_weights(model: keras.Model, variables: Variables, seed: int) -> list[n
 
 def _draw(model: keras.Model, seed: int) -> dict[int, np.ndarray]:
     """Returns new values of the variables of all layers that train, by the variables' ids."""
-    pairs: list[tuple[Any, Any]] = []
-
-    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, PhysicsRegularization):
-            return layer
-        twin = type(layer).from_config(_without_seeds(layer.get_config()))
-        pairs.append((layer, twin))
-        return twin
-
     # Keras draws the seeds of initializers from Python's generator.
     state = random.getstate()
     random.seed(int(seed))
     try:
-        # A view of the model that is not compiled: the clone of a compiled one compiles itself.
-        view = keras.Model(model.inputs, model.outputs)
-        keras.models.clone_model(view, clone_function=copy, recursive=True)
+        with warnings.catch_warnings():
+            # Of lambdas in configs: nothing is saved here.
+            warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
+            draw = _draw_functional if getattr(model, "inputs", None) else _draw_subclassed
+            return draw(model)
     except Exception as error:
         raise ValueError(
             f"Model '{model.name}' (of type {type(model).__name__}) cannot be copied to draw new "
-            f"weights by seed: {error}. Give `seeds=None` to start from its present weights, or "
-            "build it as a functional model whose layers have `get_config`."
+            f"weights by seed: {error}. Build it as a functional model whose layers have "
+            "`get_config`, or give a subclassed one `get_config` and `from_config`. (A "
+            "`ReplicaTrainer` with `seeds=None` copies nothing: it starts from the present "
+            "weights.)"
         ) from error
     finally:
         random.setstate(state)
+
+
+def _draw_functional(model: keras.Model) -> dict[int, np.ndarray]:
+    pairs: list[tuple[Any, Any]] = []
+
+    def copy(layer: Any) -> Any:
+        # The graph also has operations (`x + y`, slices); what holds no weights needs no twin.
+        if isinstance(layer, PhysicsRegularization) or not getattr(layer, "weights", None):
+            return layer
+        twin = type(layer).from_config(_config(layer))
+        pairs.append((layer, twin))
+        return twin
+
+    # A view of the model that is not compiled: the clone of a compiled one compiles itself.
+    view = keras.Model(model.inputs, model.outputs)
+    keras.models.clone_model(view, clone_function=copy, recursive=True)
     return {
         id(variable): convert_to_numpy(new)
         for layer, twin in pairs
         if layer.trainable_variables
         for variable, new in zip(layer.weights, twin.weights, strict=True)
     }
+
+
+def _draw_subclassed(model: keras.Model) -> dict[int, np.ndarray]:
+    """Draws what trains; which layers hold the other variables, a subclassed model does not say."""
+    twin = type(model).from_config(_without_seeds(model.get_config()))
+    twin.build_from_config(model.get_build_config())
+    physics = {id(v) for layer in physics_layers(model) for v in layer.weights}
+    return {
+        id(variable): convert_to_numpy(new)
+        for variable, new in zip(model.weights, twin.weights, strict=True)
+        if variable.trainable and id(variable) not in physics
+    }
+
+
+def _config(layer: Any) -> dict[str, Any]:
+    """Returns a layer's config, functions as they are: Keras rebuilds no lambda from a config."""
+    config = _without_seeds(layer.get_config())
+    own = {key: getattr(layer, key, None) for key in config}
+    return config | {k: v for k, v in own.items() if isinstance(v, FunctionType)}
 
 
 def _without_seeds(config: Any) -> Any:

@@ -130,7 +130,7 @@ class ReplicaTrainer:
         """
         if mode not in ("min", "max"):
             raise ValueError(f"`mode` must be 'min' or 'max'. Received: mode={mode!r}")
-        _checked_count("epochs", epochs)
+        epochs = _checked_count("epochs", epochs)
         train = preparation.as_batches("x, y, sample_weight", (x, y, sample_weight), batch_size)
         validation = None
         if validation_data is not None:
@@ -150,6 +150,7 @@ class ReplicaTrainer:
             validation=validation,
             epochs=epochs,
             shuffle=shuffle,
+            log_names=logs,
             monitor=preparation.choose_monitor(monitor, logs),
             sign=1 if mode == "min" else -1,
             progress=_progress(verbose, epochs * self.replicas),
