@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from keras.ops import convert_to_numpy
 
 from keras_physreg.inspection import weight_variable
 from keras_physreg.sweep.replicas.batches import Batches
@@ -17,7 +16,11 @@ from keras_physreg.sweep.replicas.unlabelled import UnlabelledRows
 
 @dataclass(frozen=True)
 class Job:
-    """One training of all replicas; see `ReplicaTrainer.fit`."""
+    """One training of all replicas; see `ReplicaTrainer.fit`.
+
+    `begin` is the number of steps that the optimizer takes over; it counts on while replicas train
+    in turn.
+    """
 
     step: ReplicaStep
     table: WeightTable
@@ -30,6 +33,7 @@ class Job:
     monitor: str
     sign: int
     progress: Callable[[int], None]
+    begin: int = 0
     unlabelled: UnlabelledRows | None = None
 
     @property
@@ -55,7 +59,7 @@ class Job:
 
     def weights_of_steps(self, first: int, epochs: int) -> np.ndarray:
         """Returns the term weights, of shape `(epochs, steps, replicas, terms)`."""
-        return self.table.steps(first, epochs, self.train.steps, self._steps_before)
+        return self.table.steps(first, epochs, self.train.steps, self.begin)
 
     def inputs(self, replicas: np.ndarray, first: int, epochs: int) -> tuple[Any, Any, Any]:
         """Returns what some replicas need for some epochs.
@@ -68,15 +72,9 @@ class Job:
         more = np.zeros((epochs, 0), "int32")
         if self.unlabelled is not None:
             steps = self.train.steps
-            before = self._steps_before + first * steps
+            before = self.begin + first * steps
             more = self.unlabelled.orders(seeds, before, epochs, steps, self.shuffle)
         return orders, more, self.weights_of_steps(first, epochs)[:, :, replicas]
-
-    @property
-    def _steps_before(self) -> int:
-        """The steps that the optimizer takes over; none where replicas are drawn by seed."""
-        optimizer = self.step.model.optimizer
-        return 0 if self.seeds is not None else int(convert_to_numpy(optimizer.iterations))
 
 
 @dataclass

@@ -55,7 +55,8 @@ class ReplicaCallback(keras.callbacks.Callback):
         self.best = [convert_to_numpy(v) for v in job.step.variables.weights]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Reads the weights of the epoch's steps."""
+        """Reads the order of the rows and the weights of the epoch's steps."""
+        self._rows.epoch = epoch
         self._table = self._job.inputs(self._group.replicas, epoch, 1)[-1][0, :, 0]
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.ops import convert_to_numpy
 
 from keras_physreg.sweep.replicas import compiled, engines, preparation, sequential
 from keras_physreg.sweep.replicas.history import ReplicaHistory
 from keras_physreg.sweep.replicas.job import Job, Outcome
 from keras_physreg.sweep.replicas.steps import ReplicaStep
 from keras_physreg.sweep.replicas.tables import WeightTable
-from keras_physreg.sweep.replicas.unlabelled import UnlabelledRows
-from keras_physreg.unlabelled.checks import check_alone
+from keras_physreg.sweep.replicas.unlabelled import unlabelled_rows
 
 
 class ReplicaTrainer:
@@ -137,8 +137,6 @@ class ReplicaTrainer:
             validation = preparation.as_batches(
                 "validation_data", validation_data, validation_batch_size or batch_size
             )
-        if unlabelled is None:
-            check_alone(unlabelled_batch_size=unlabelled_batch_size)
         preparation.build(self.model, train)
         preparation.check_repeatable(self.model, train)
         logs = preparation.log_names(self.model, validation is not None)
@@ -154,9 +152,8 @@ class ReplicaTrainer:
             monitor=preparation.choose_monitor(monitor, logs),
             sign=1 if mode == "min" else -1,
             progress=_progress(verbose, epochs * self.replicas),
-            unlabelled=unlabelled
-            if unlabelled is None
-            else UnlabelledRows.of(self.model, unlabelled, unlabelled_batch_size, train),
+            begin=0 if self.seeds else int(convert_to_numpy(self.model.optimizer.iterations)),
+            unlabelled=unlabelled_rows(self.model, unlabelled, unlabelled_batch_size, train),
         )
         begin = time.perf_counter()
         self._outcome = self._train(job)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_physreg.models import PhysicsModel
 from keras_physreg.sweep.replicas.batches import Batches
 from keras_physreg.unlabelled import arrays
-from keras_physreg.unlabelled.checks import check_batch_size, check_usable
+from keras_physreg.unlabelled.checks import check_alone, check_batch_size, check_usable
 from keras_physreg.unlabelled.orders import RowStream, unlabelled_order
 from keras_physreg.unlabelled.rows import Rows, check_alike
 
@@ -26,27 +26,6 @@ class UnlabelledRows:
 
     tensors: Any
     batch_size: int
-
-    @classmethod
-    def of(
-        cls, model: Any, unlabelled: Any, batch_size: int | None, train: Batches
-    ) -> "UnlabelledRows":
-        """Returns checked unlabelled rows, by default as many a step as labelled ones."""
-        if not isinstance(model, PhysicsModel):
-            raise TypeError(
-                "`unlabelled` needs a `keras_physreg.PhysicsModel`. Received: a model of type "
-                f"{type(model)}"
-            )
-        check_usable(model)
-        check_batch_size(batch_size)
-        if isinstance(unlabelled, tf.data.Dataset) or callable(unlabelled):
-            raise TypeError(
-                "Replicas are trained on data in memory: `unlabelled` must be arrays. Draw points "
-                f"from a sampler beforehand, `sampler(0, 1000)`. Received: {type(unlabelled)}"
-            )
-        tensors = arrays.as_tensors(unlabelled, "unlabelled")
-        check_alike(train.data[0], tensors)
-        return cls(tensors, min(batch_size or train.batch_size, arrays.size(tensors)))
 
     def orders(
         self, seeds: Sequence[int], first: int, epochs: int, steps: int, shuffle: bool
@@ -87,3 +66,27 @@ class UnlabelledRows:
     def _stream(self, seed: int, shuffle: bool) -> RowStream:
         size = arrays.size(self.tensors)
         return RowStream(size, (lambda n: unlabelled_order(seed, n, size)) if shuffle else None)
+
+
+def unlabelled_rows(
+    model: Any, unlabelled: Any, batch_size: int | None, train: Batches
+) -> UnlabelledRows | None:
+    """Returns checked unlabelled rows, by default as many a step as labelled ones."""
+    if unlabelled is None:
+        check_alone(unlabelled_batch_size=batch_size)
+        return None
+    if not isinstance(model, PhysicsModel):
+        raise TypeError(
+            "`unlabelled` needs a `keras_physreg.PhysicsModel`. Received: a model of type "
+            f"{type(model)}"
+        )
+    check_usable(model)
+    check_batch_size(batch_size)
+    if isinstance(unlabelled, tf.data.Dataset) or callable(unlabelled):
+        raise TypeError(
+            "Replicas are trained on data in memory: `unlabelled` must be arrays. Draw points "
+            f"from a sampler beforehand, `sampler(0, 1000)`. Received: {type(unlabelled)}"
+        )
+    tensors = arrays.as_tensors(unlabelled, "unlabelled")
+    check_alike(train.data[0], tensors)
+    return UnlabelledRows(tensors, min(batch_size or train.batch_size, arrays.size(tensors)))
