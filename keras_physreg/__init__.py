@@ -32,6 +32,7 @@ from keras_physreg.sweep import SweepResult as SweepResult
 from keras_physreg.sweep import TermVerdict as TermVerdict
 from keras_physreg.sweep import sanity_sweep as sanity_sweep
 from keras_physreg.terms import PhysicsTerm as PhysicsTerm
+from keras_physreg.unlabelled import UniformSampler as UniformSampler
 
 if TYPE_CHECKING:
     from keras_physreg.tuner.hypermodel import PhysicsHyperModel as PhysicsHyperModel

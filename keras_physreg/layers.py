@@ -13,7 +13,7 @@ from keras_physreg.constants import Constant, find_constants
 from keras_physreg.physics import call_physics, compute_in_float32, is_built
 from keras_physreg.references import root
 from keras_physreg.shielding import shield
-from keras_physreg.steps import Evaluation, TermValue, current_step
+from keras_physreg.steps import Evaluation, RowKinds, TermValue, current_step
 from keras_physreg.terms import PhysicsTerm, check_weight, standardize_terms
 from keras_physreg.tracking import LastValues, NamedMeans
 
@@ -165,6 +165,7 @@ class PhysicsRegularization(keras.layers.Layer):
         labels: Any = None,
         sample_weight: Any = None,
         skip_unlabelled: bool = False,
+        kinds: RowKinds | None = None,
     ) -> list[TermValue]:
         """Computes the loss of each term, without adding it anywhere.
 
@@ -174,20 +175,23 @@ class PhysicsRegularization(keras.layers.Layer):
             sample_weight: Weights of the rows, of shape `(batch,)`: trust in their labels. They
                 weigh the terms that compare with the label, and no others.
             skip_unlabelled: Whether to leave out terms that need a label where there is none.
+            kinds: Which rows have labels; `None`: all.
 
         Returns:
             One `TermValue` a term.
         """
-        roots = evaluation.roots(labels)
         values = []
         for term in self.terms:
-            if root(term.reference) == "target" and roots["target"] is None:
+            labelled = root(term.reference) == "target"
+            if labelled and evaluation.roots(labels)["target"] is None:
                 if skip_unlabelled:
                     continue
                 raise ValueError(self._message_no_label(term))
-            values.append(
-                self._compare_term(term, evaluation.outputs[term.name], roots, sample_weight)
-            )
+            weights = sample_weight if labelled else None
+            parts = [(None, evaluation)]
+            if kinds is not None:
+                parts = kinds.parts(evaluation, term.name, labelled)
+            values.append(self._compare_term(term, parts, labels, weights))
         return values
 
     def track(self, values: Sequence[TermValue], batch_size: Any) -> None:
@@ -249,17 +253,18 @@ class PhysicsRegularization(keras.layers.Layer):
             self.add_loss(ops.cast(value.weighted, keras.config.floatx()))
 
     def _compare_term(
-        self, term: PhysicsTerm, output: Any, roots: dict[str, Any], sample_weight: Any
+        self, term: PhysicsTerm, parts: list[tuple], labels: Any, sample_weight: Any
     ) -> TermValue:
-        weight = ops.cast(self._weights_by_term[term.name], output.dtype)
-        active = weight > 0
-        reference = term_reference(term, output, roots)
-        if term.reference is not None and root(term.reference) == "target":
-            row_weights = references.resolve_part(term.reference, sample_weight)
-        else:
-            row_weights = None
-        reference = shield(reference, active)
-        loss = term_loss(term, shield(output, active), reference, row_weights)
+        active = self._weights_by_term[term.name] > 0
+        losses = []
+        for factor, part in parts:
+            output = part.outputs[term.name]
+            reference = shield(term_reference(term, output, part.roots(labels)), active)
+            row_weights = references.resolve_part(term.reference or "", sample_weight)
+            loss = term_loss(term, shield(output, active), reference, row_weights)
+            losses.append(loss if factor is None else factor * loss)
+        loss = losses[0] if len(losses) == 1 else ops.sum(ops.stack(losses))
+        weight = ops.cast(self._weights_by_term[term.name], loss.dtype)
         weighted = ops.where(active, weight * loss, ops.zeros_like(loss))
         return TermValue(term.name, loss, weighted)
 

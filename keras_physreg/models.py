@@ -13,10 +13,13 @@ from keras_physreg.distribution import replica_count
 from keras_physreg.fitting import arrange_callbacks
 from keras_physreg.functional import Functional
 from keras_physreg.layers import PhysicsRegularization, batch_size, physics_layers
-from keras_physreg.steps import Step, TermValue, current_step, open_step
+from keras_physreg.steps import RowKinds, Step, TermValue, current_step, open_step
 from keras_physreg.surgery import regularize, strip_physics
 from keras_physreg.terms import check_unique
 from keras_physreg.tracking import LastValues, NamedMeans
+from keras_physreg.unlabelled.arguments import pair
+from keras_physreg.unlabelled.checks import check_alone, check_share, check_used
+from keras_physreg.unlabelled.rows import Rows, first_rows, join, row_count, take_apart
 
 __all__ = ["FunctionalPhysicsModel", "PhysicsModel", "regularize", "strip_physics"]
 
@@ -75,6 +78,7 @@ class PhysicsModel(keras.Model):
             FunctionalPhysicsModel.__init__(self, *args, **kwargs)
         else:
             super().__init__(*args, **kwargs)
+            self._unlabelled_share: float | None = None
             self._loss_means = NamedMeans(["data_loss", "physics_loss"], "losses")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -82,36 +86,94 @@ class PhysicsModel(keras.Model):
         super().__init_subclass__(**kwargs)
         for name in ("train_step", "test_step"):
             if name in vars(cls):
-                setattr(cls, name, _in_step(vars(cls)[name], "labelled"))
+                setattr(cls, name, _in_step(vars(cls)[name]))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the model; outside of its steps, terms that need the label are left out."""
         step = current_step()
         if step is None:
+            args = tuple(arg.labelled if isinstance(arg, Rows) else arg for arg in args)
             with open_step(self, "direct"):
                 return super().__call__(*args, **kwargs)
-        if step.model is self:
-            step.evaluations.clear()  # As Keras clears `losses`: the last call counts.
-        return super().__call__(*args, **kwargs)
+        if step.model is not self:
+            return super().__call__(*args, **kwargs)
+        step.evaluations.clear()  # As Keras clears `losses`: the last call counts.
+        if step.unlabelled is None or not args:
+            return super().__call__(*args, **kwargs)
+        inputs = join(args[0], step.unlabelled)
+        step.kinds = RowKinds(row_count(args[0]), step.unlabelled_share)
+        return first_rows(super().__call__(inputs, *args[1:], **kwargs), step.kinds.labelled)
 
-    @functools.wraps(keras.Model.fit, assigned=("__name__",))
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """Trains the model; see `keras.Model`. Warns where a callback compares weighted losses."""
+    def fit(
+        self,
+        *args: Any,
+        unlabelled: Any = None,
+        unlabelled_batch_size: int | None = None,
+        unlabelled_share: float | None = None,
+        unlabelled_repeat: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Trains the model as `keras.Model.fit` does, on rows without labels too.
+
+        With `unlabelled` each step calls the model once, on a labelled batch and an unlabelled
+        one together. The data loss, the metrics and the terms that compare with the label are
+        those of the labelled rows; the label-free terms are means over all rows. An epoch ends
+        with the labelled rows. What a layer computes from its batch is of all rows: the statistics
+        of batch normalisation, and losses that layers add; dropout draws a mask for all of them.
+
+        Unlabelled rows come in an order of their own, all of them before one comes again, and go
+        on where the last epoch, or the last `fit` of the compiled model, ended. `shuffle=False`
+        leaves them, too, in the order given. With `sample_weight` they have no part.
+
+        Warns where a callback compares weighted losses.
+
+        Args:
+            *args: As in `keras.Model.fit`.
+            unlabelled: Inputs without labels, of the structure of `x`, with its shapes and dtypes
+                but for the number of rows: arrays; or a `tf.data.Dataset` of batches, which goes
+                on over the epochs; or a sampler `(step, batch) -> inputs`, such as
+                `UniformSampler`, with the number of steps taken before and of rows wanted.
+            unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones,
+                or 32 where a dataset does not say. A `tf.data.Dataset` brings its own.
+            unlabelled_share: `None`: label-free terms are means over all rows. A number `s` in
+                (0, 1]: they are `(1 - s)` times the mean over labelled rows plus `s` times the
+                mean over unlabelled ones.
+            unlabelled_repeat: Whether a `tf.data.Dataset` that ends begins again, as it does by
+                default; `False` makes its end an error.
+            **kwargs: As in `keras.Model.fit`.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            TypeError: If unlabelled inputs have another dtype than `x`.
+            ValueError: If they have another structure or shape, are empty, or can do nothing as
+                every term needs the label.
+        """
         given = inspect.signature(super().fit).bind(*args, **kwargs)
         callbacks, epochs = given.arguments.get("callbacks"), given.arguments.get("epochs", 1)
         first = given.arguments.get("initial_epoch", 0)
         given.arguments["callbacks"] = arrange_callbacks(callbacks, epochs, first)
-        return super().fit(*given.args, **given.kwargs)
+        if unlabelled is None:
+            check_alone(
+                unlabelled_batch_size=unlabelled_batch_size,
+                unlabelled_share=unlabelled_share,
+                unlabelled_repeat=unlabelled_repeat,
+            )
+        self._set_share(unlabelled_share)
+        if unlabelled is None:
+            return super().fit(**given.arguments)
+        return super().fit(
+            **pair(self, given.arguments, unlabelled, unlabelled_batch_size, unlabelled_repeat)
+        )
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of training, with the physics; see `keras.Model`."""
-        with open_step(self, "labelled"):
-            return super().train_step(*args, **kwargs)
+        return _run_in_step(self, super().train_step, args, kwargs)
 
     def test_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of evaluation, with the physics; see `keras.Model`."""
-        with open_step(self, "labelled"):
-            return super().test_step(*args, **kwargs)
+        return _run_in_step(self, super().test_step, args, kwargs)
 
     def predict_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of prediction, without the physics; see `keras.Model`."""
@@ -197,11 +259,19 @@ class PhysicsModel(keras.Model):
                     f"'{self.name}', so that its terms have two values. Give each call a layer of "
                     "its own, with terms of other names."
                 )
-            found = layer.compare(evaluation, y, sample_weight)
+            found = layer.compare(evaluation, y, sample_weight, kinds=step.kinds)
             check_unique([value.name for value in [*values, *found]], f"a call of '{self.name}'")
-            layer.track(found, batch_size(evaluation.prediction))
+            # As Keras' `loss`, so that the weighted terms in the logs add up.
+            rows = step.kinds.labelled if step.kinds else batch_size(evaluation.prediction)
+            layer.track(found, rows)
             values += found
         return values
+
+    def _set_share(self, share: float | None) -> None:
+        check_share(share)
+        if share != self._unlabelled_share and self.train_function is not None:
+            self.make_train_function(force=True)  # The share is part of what is traced.
+        self._unlabelled_share = share
 
     def _track_losses(self, data_loss: Any, physics_loss: Any, rows: Any) -> None:
         values = {"physics_loss": physics_loss}
@@ -296,15 +366,27 @@ def _make_functional(cls: type) -> None:
         )
 
 
-def _in_step(step_method: Callable, mode: Any) -> Callable:
+def _in_step(step_method: Callable) -> Callable:
+    @functools.wraps(step_method)
     def wrapped(self: PhysicsModel, *args: Any, **kwargs: Any) -> Any:
-        step = current_step()
-        if step is not None and step.model is self:
-            return step_method(self, *args, **kwargs)
-        with open_step(self, mode):
-            return step_method(self, *args, **kwargs)
+        return _run_in_step(self, functools.partial(step_method, self), args, kwargs)
 
     return wrapped
+
+
+def _run_in_step(model: PhysicsModel, run: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """Runs a step of a model, without the unlabelled rows in its data: the model adds them."""
+    step = current_step()
+    if step is not None and step.model is model:
+        return run(*args, **kwargs)
+    *others, data = args
+    data, unlabelled = take_apart(data)
+    share = model._unlabelled_share
+    with open_step(model, "labelled", unlabelled=unlabelled, unlabelled_share=share) as step:
+        outputs = run(*others, data, **kwargs)
+    if unlabelled is not None:
+        check_used(model, step.kinds)
+    return outputs
 
 
 def _next_name() -> str:

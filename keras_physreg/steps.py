@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import keras
+
 _local = threading.local()  # MirroredStrategy runs each replica's step in a thread of its own.
 
 
@@ -22,6 +24,25 @@ class Evaluation:
     inputs: Any
     prediction: Any
     targets: Any = None
+
+    def part(self, name: str, rows: slice) -> "Evaluation":
+        """Returns one output and what it may be compared with, for some of the rows."""
+
+        def cut(value: Any) -> Any:
+            return value[rows] if len(getattr(value, "shape", ())) else value
+
+        output = self.outputs[name]
+        if not len(output.shape):
+            raise ValueError(
+                f"The physics output of term '{name}' is one number for all rows, so that labelled "
+                "and unlabelled rows cannot be told apart. Return one value a row."
+            )
+        parts = (self.inputs, self.prediction, self.targets)
+        return Evaluation(
+            self.layer,
+            {name: output[rows]},
+            *(keras.tree.map_structure(cut, part) for part in parts),
+        )
 
     def roots(self, labels: Any = None) -> dict[str, Any]:
         """Returns what references point into; `labels` where the layer got no targets."""
@@ -38,6 +59,36 @@ class TermValue:
     weighted: Any
 
 
+@dataclass(frozen=True)
+class RowKinds:
+    """Which rows of a step have labels.
+
+    Args:
+        labelled: The number of the first rows, which have labels; the others have none.
+        share: What the others count in terms that need no label, the labelled ones counting the
+            rest to 1; `None`: every row counts alike.
+    """
+
+    labelled: Any
+    share: float | None = None
+
+    def parts(self, evaluation: Evaluation, name: str, labelled: bool) -> list[tuple]:
+        """Returns what of an evaluation a term compares, each part with its factor.
+
+        Args:
+            evaluation: Of all rows.
+            name: Name of the term.
+            labelled: Whether the term compares with the label.
+        """
+        first, others = slice(None, self.labelled), slice(self.labelled, None)
+        if labelled:
+            return [(None, evaluation.part(name, first))]
+        if self.share is None:
+            return [(None, evaluation)]
+        factors = ((1.0 - self.share, first), (self.share, others))
+        return [(factor, evaluation.part(name, rows)) for factor, rows in factors if factor]
+
+
 @dataclass
 class Step:
     """The physics of one step of one model.
@@ -47,11 +98,17 @@ class Step:
         mode: `"labelled"`: layers leave their outputs for `compute_loss`. `"direct"`: they add
             their losses themselves, as any Keras layer does; terms that need the label are left
             out unless the model trains. `"skip"`: no physics is computed.
+        unlabelled: Inputs of rows without labels, which the model sees beside those it is called
+            on.
+        unlabelled_share: What they count in terms that need no label; see `RowKinds`.
     """
 
     model: Any
     mode: Literal["labelled", "direct", "skip"]
+    unlabelled: Any = None
+    unlabelled_share: float | None = None
     evaluations: list[Evaluation] = field(default_factory=list)
+    kinds: RowKinds | None = None
     data_loss: Any = None
     hides_losses: bool = False
 
@@ -63,9 +120,11 @@ def current_step() -> Step | None:
 
 
 @contextlib.contextmanager
-def open_step(model: Any, mode: Literal["labelled", "direct", "skip"]) -> Iterator[Step]:
-    """Opens a step of a model for this thread."""
-    step = Step(model, mode)
+def open_step(
+    model: Any, mode: Literal["labelled", "direct", "skip"], **rows: Any
+) -> Iterator[Step]:
+    """Opens a step of a model for this thread; `rows` are the unlabelled ones, as in `Step`."""
+    step = Step(model, mode, **rows)
     stack = _local.stack = [*getattr(_local, "stack", ()), step]
     try:
         yield step

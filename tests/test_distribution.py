@@ -34,6 +34,21 @@ def train(strategy, rows, *case):
     history["after"] = model.evaluate(dataset, verbose=0)
     return history, [v.numpy().tolist() for v in model.trainable_variables]
 
+def train_unlabelled(strategy, rows, kind):
+    with strategy.scope():
+        model = make(problems.doubling, kp.PhysicsModel, problems.terms())
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+    z, x = problems.data(rows)
+    weight = np.linspace(0.5, 1.5, rows).astype("float32")
+    more, _ = problems.data(30, 1)
+    given = {"unlabelled": more, "unlabelled_batch_size": 10}
+    if kind == "arrays":
+        given |= {"x": z, "y": x, "sample_weight": weight, "batch_size": 16}
+    else:
+        given["x"] = tf.data.Dataset.from_tensor_slices((z, x, weight)).batch(16)
+    history = model.fit(**given, epochs=3, shuffle=False, verbose=0).history
+    return history, [v.numpy().tolist() for v in model.trainable_variables]
+
 results = {}
 cases = {
     "even": (32, problems.doubling, kp.PhysicsModel, problems.terms()),
@@ -46,6 +61,9 @@ cases = {
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 for name, case in cases.items():
     results[name] = [train(tf.distribute.get_strategy(), *case), train(mirrored, *case)]
+for kind in ("arrays", "dataset"):
+    strategies = tf.distribute.get_strategy(), mirrored
+    results["unlabelled, " + kind] = [train_unlabelled(s, 32, kind) for s in strategies]
 print("RESULTS" + json.dumps(results))
 """
 
@@ -74,7 +92,9 @@ def flat(values):
     return [x for v in values for x in flat(v)] if isinstance(values, list) else [values]
 
 
-@pytest.mark.parametrize("case", ["even", "layer", "constant", "plain"])
+@pytest.mark.parametrize(
+    "case", ["even", "layer", "constant", "plain", "unlabelled, arrays", "unlabelled, dataset"]
+)
 def test_two_devices_train_as_one_with_the_same_global_batch(results, case):
     assert worst_difference(*results[case]) < 1e-5
 

@@ -40,6 +40,8 @@ def sanity_sweep(
     engine: str = "auto",
     replicas_per_program: int | None = None,
     verbose: str | int = "auto",
+    unlabelled: Any = None,
+    unlabelled_batch_size: int | None = None,
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
 
@@ -75,6 +77,9 @@ def sanity_sweep(
         engine: As for `ReplicaTrainer`.
         replicas_per_program: As for `ReplicaTrainer`.
         verbose: 0: silent; `"auto"` or 1: progress bars.
+        unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`: terms that need no
+            label are trained on them, too. The scores are of labelled rows.
+        unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
 
     Returns:
         A `SweepResult`: `print` it, `plot()` it, look into `verdicts`.
@@ -121,6 +126,8 @@ def sanity_sweep(
             "epochs": epochs,
             "monitor": monitor,
             "verbose": verbose,
+            "unlabelled": unlabelled,
+            "unlabelled_batch_size": unlabelled_batch_size,
         },
         seeds=seeds,
         score=score,

@@ -25,6 +25,7 @@ import keras_physreg as kp
 
 WEIGHTS = {"x": 0.1, "z": 0.01}
 BATCHES = {32: 100, 4096: 10}  # batch size: steps in an epoch
+EPOCHS = 5  # of the rows with unlabelled data
 
 
 def physics(z, x_pred):
@@ -139,6 +140,24 @@ def scheduled(model, dataset, unit):
     return lambda: model.fit(dataset, shuffle=False, verbose=0, callbacks=[scheduler])
 
 
+def fitting_arrays(z, x, unlabelled, batch):
+    """A fit of arrays, some of whose rows may carry no label."""
+    model = compiled(with_physics())
+    more = {} if unlabelled is None else {"unlabelled": unlabelled}
+    return lambda: model.fit(z, x, batch_size=batch, epochs=EPOCHS, verbose=0, **more)
+
+
+def unlabelled_rows(repeats):
+    """Half of the rows without labels, against the same batches of rows that all have them."""
+    rng = np.random.default_rng(0)
+    for batch, steps in BATCHES.items():
+        half = batch * steps // 2
+        z, x = (rng.normal(size=(2 * half, width)).astype("float32") for width in (8, 5))
+        some = fitting_arrays(z[:half], x[:half], z[half:], batch // 2)
+        name = f"(f) `fit`, {EPOCHS} epochs, half of the rows unlabelled, against all labelled"
+        row(name, batch, some, fitting_arrays(z, x, None, batch), repeats)
+
+
 IMPORTS = """
 import time
 start = time.perf_counter(); import keras
@@ -216,6 +235,7 @@ def main():
     training_rows(repeats)
     prediction_rows(repeats)
     scheduling_rows(repeats)
+    unlabelled_rows(repeats)
     imports = [import_ratio() for _ in range(repeats + 1)][1:]
     print_row("(d) `import keras_physreg` against `import keras`", "", imports)
 

@@ -97,6 +97,7 @@ class CompiledTrainer:
             terms=job.term_positions,
             monitor=job.monitor,
             sign=job.sign,
+            unlabelled=job.unlabelled,
         )
         with _compiling():
             return [Program(job.step, settings, size, mapper, jit) for _ in range(count)]

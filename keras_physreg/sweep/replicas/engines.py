@@ -13,6 +13,7 @@ from keras_physreg.sweep.replicas.batches import Batches
 from keras_physreg.sweep.replicas.memory import replicas_that_fit
 from keras_physreg.sweep.replicas.optimizers import why_not_stacked
 from keras_physreg.sweep.replicas.steps import ReplicaStep
+from keras_physreg.sweep.replicas.unlabelled import UnlabelledRows
 
 # XLA on a CPU takes two to five times longer for these than TensorFlow's own kernels do.
 SLOW_BY_XLA = ("Conv",)
@@ -59,20 +60,23 @@ def why_sequential(model: keras.Model) -> str | None:
     return why_not_stacked(model, list(model.trainable_variables))
 
 
-def candidates(step: ReplicaStep, data: Batches, requested: str) -> list[Engine]:
+def candidates(
+    step: ReplicaStep, data: Batches, requested: str, unlabelled: UnlabelledRows | None = None
+) -> list[Engine]:
     """Returns the engines that may serve, the fastest first; the last one always serves.
 
     Args:
         step: The step of one replica.
         data: Training data.
         requested: `"auto"`, or the name of an engine.
+        unlabelled: Unlabelled rows that join the steps, or `None`.
     """
     reason = why_sequential(step.model)
     if reason is not None and requested not in ("auto", "sequential"):
         raise ValueError(f"engine='{requested}' cannot serve: {reason}. Use engine='auto'.")
     if reason is not None or requested == "sequential":
         return [sequential(reason or "as asked")]
-    traced = trace(step, data)
+    traced = trace(step, data, unlabelled)
     known = {operation.type for operation in traced.get_operations()}
     fit = replicas_that_fit(step.variables.weights, traced)
     loops, slow = _found(SLOW_STACKED, known), _found(SLOW_BY_XLA, known)
@@ -97,7 +101,7 @@ def _physics_step(name: str) -> Any:
     return getattr(PhysicsModel, name)
 
 
-def trace(step: ReplicaStep, data: Batches) -> Any:
+def trace(step: ReplicaStep, data: Batches, unlabelled: UnlabelledRows | None = None) -> Any:
     """Returns the graph of the training step of one replica."""
     variables = step.variables
     groups = [variables.trainable, variables.state, variables.metrics]
@@ -105,7 +109,10 @@ def trace(step: ReplicaStep, data: Batches) -> Any:
     rows = tf.TensorSpec((min(data.batch_size, data.size),), tf.int32)
 
     def train(trainable: Any, state: Any, metrics: Any, rows: Any) -> Any:
-        updates = step.train(trainable, state, metrics, data.take(rows))
+        batch = data.take(rows)
+        if unlabelled is not None:
+            batch = unlabelled.beside(batch, tf.range(unlabelled.batch_size))
+        updates = step.train(trainable, state, metrics, batch)
         return updates.gradients, updates.state, updates.metrics
 
     return tf.function(train, autograph=False).get_concrete_function(*values, rows).graph

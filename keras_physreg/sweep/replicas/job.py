@@ -5,18 +5,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from keras.ops import convert_to_numpy
 
 from keras_physreg.inspection import weight_variable
 from keras_physreg.sweep.replicas.batches import Batches
 from keras_physreg.sweep.replicas.starts import starting_weights
 from keras_physreg.sweep.replicas.steps import ReplicaStep
 from keras_physreg.sweep.replicas.tables import WeightTable, row_orders
+from keras_physreg.sweep.replicas.unlabelled import UnlabelledRows
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training of all replicas; see `ReplicaTrainer.fit`."""
+    """One training of all replicas; see `ReplicaTrainer.fit`.
+
+    `begin` is the number of steps that the optimizer takes over; it counts on while replicas train
+    in turn.
+    """
 
     step: ReplicaStep
     table: WeightTable
@@ -29,6 +33,8 @@ class Job:
     monitor: str
     sign: int
     progress: Callable[[int], None]
+    begin: int = 0
+    unlabelled: UnlabelledRows | None = None
 
     @property
     def replicas(self) -> int:
@@ -53,18 +59,30 @@ class Job:
 
     def weights_of_steps(self, first: int, epochs: int) -> np.ndarray:
         """Returns the term weights, of shape `(epochs, steps, replicas, terms)`."""
-        optimizer = self.step.model.optimizer
-        begin = 0 if self.seeds is not None else int(convert_to_numpy(optimizer.iterations))
-        return self.table.steps(first, epochs, self.train.steps, begin)
+        return self.table.steps(first, epochs, self.train.steps, self.begin)
 
-    def inputs(self, replicas: np.ndarray, first: int, epochs: int) -> tuple[Any, Any]:
-        """Returns the orders of the rows and the term weights of some replicas and epochs."""
+    def inputs(self, replicas: np.ndarray, first: int, epochs: int) -> tuple[Any, Any, Any]:
+        """Returns what some replicas need for some epochs.
+
+        Returns:
+            The orders of the labelled rows, those of the unlabelled ones, and the term weights.
+        """
         seeds = [0 if self.seeds is None else self.seeds[k] for k in replicas]
         orders = row_orders(seeds, first, epochs, self.train.size, self.shuffle)
-        if orders.ndim == 2 and self.shuffle and len(set(self.seeds or ())) > 1:
-            # A program takes one shape: an order a replica, where the seeds of all differ.
-            orders = np.repeat(orders[:, np.newaxis], len(replicas), axis=1)
-        return orders, self.weights_of_steps(first, epochs)[:, :, replicas]
+        more = np.zeros((epochs, 0), "int32")
+        if self.unlabelled is not None:
+            steps = self.train.steps
+            before = self.begin + first * steps
+            more = self.unlabelled.orders(seeds, before, epochs, steps, self.shuffle)
+        weights = self.weights_of_steps(first, epochs)[:, :, replicas]
+        return self._of_one_shape(orders, replicas), self._of_one_shape(more, replicas), weights
+
+    def _of_one_shape(self, orders: np.ndarray, replicas: np.ndarray) -> np.ndarray:
+        """Returns an order a replica where the seeds of all differ: a program takes one shape."""
+        differ = self.shuffle and len(set(self.seeds or ())) > 1
+        if not differ or orders.ndim == 3:
+            return orders
+        return np.repeat(orders[:, np.newaxis], len(replicas), axis=1)
 
 
 @dataclass

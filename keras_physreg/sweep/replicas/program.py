@@ -13,6 +13,7 @@ from keras_physreg.sweep.replicas.batches import Batches
 from keras_physreg.sweep.replicas.best import Best
 from keras_physreg.sweep.replicas.optimizers import constrain, stacked_optimizer
 from keras_physreg.sweep.replicas.steps import ReplicaStep, Updates
+from keras_physreg.sweep.replicas.unlabelled import UnlabelledRows
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Settings:
         terms: Positions of the term weights that are swept, among the state variables.
         monitor: Log by which each replica's best epoch is kept.
         sign: 1 where a smaller monitor is better, -1 where a larger one is.
+        unlabelled: Unlabelled rows that join the training steps, or `None`.
     """
 
     train: Batches
@@ -34,6 +36,18 @@ class Settings:
     terms: list[int]
     monitor: str
     sign: int
+    unlabelled: UnlabelledRows | None = None
+
+    def train_batch(self, rows: Any, more: Any = None) -> Any:
+        """Returns the batch of a training step, from row numbers."""
+        batch = self.train.take(rows)
+        return batch if self.unlabelled is None else self.unlabelled.beside(batch, more)
+
+    def train_rows(self, order: Any, more: Any, step: Any) -> tuple:
+        """Returns the row numbers of a training step, from the orders of its epoch."""
+        last = isinstance(step, int) and step == self.train.full
+        rows = self.train.rest_rows(order) if last else self.train.rows(order, step)
+        return (rows,) if self.unlabelled is None else (rows, self.unlabelled.rows(more, step))
 
 
 class Program:
@@ -76,11 +90,11 @@ class Program:
         """Does what `fit` does after its last epoch: averaged weights replace the others."""
         self.optimizer.finalize_variable_values(self.trainable)
 
-    def _run(self, orders: Any, table: Any, first: Any, count: Any) -> dict[str, Any]:
+    def _run(self, orders: Any, more: Any, table: Any, first: Any, count: Any) -> dict[str, Any]:
         """Trains `count` epochs; returns the logs, of shape `(settings.epochs, size, ...)`."""
 
         def epoch(e: Any, logs: dict[str, Any]) -> Any:
-            self._train(orders[e], table[e])
+            self._train(orders[e], more[e], table[e])
             values = self._logs()
             if self.settings.validation is not None:
                 self._validate()
@@ -92,12 +106,12 @@ class Program:
         _, logs = tf.while_loop(lambda e, _: e < count, epoch, [tf.constant(0), self._empty_logs()])
         return {key: log.stack() for key, log in logs.items()}
 
-    def _train(self, order: Any, table: Any) -> None:
-        data = self.settings.train
+    def _train(self, order: Any, more: Any, table: Any) -> None:
+        data, rows = self.settings.train, self.settings.train_rows
         self._reset_metrics()
-        self._loop(data.full, lambda s: self._train_batch(data.rows(order, s), table[s]))
+        self._loop(data.full, lambda s: self._train_batch(rows(order, more, s), table[s]))
         if data.rest:
-            self._train_batch(data.rest_rows(order), table[data.full])
+            self._train_batch(rows(order, more, data.full), table[data.full])
 
     def _validate(self) -> None:
         data = self.settings.validation
@@ -108,10 +122,10 @@ class Program:
         if data.rest:
             self._test_batch(data.rest_rows(order))
 
-    def _train_batch(self, rows: Any, weights: Any) -> None:
+    def _train_batch(self, rows: tuple, weights: Any) -> None:
         for column, position in enumerate(self.settings.terms):
             self.state[position].assign(weights[:, column])
-        updates = self._on_batch(self.step.train, self.settings.train, rows)
+        updates = self._on_batch(self.step.train, self.settings.train_batch, rows)
         gradients = [updates.gradients.get(i) for i in range(len(self.trainable))]
         self.optimizer.apply(gradients, self.trainable)
         constrain(self.step.variables.trainable, self.trainable, self._map)
@@ -119,17 +133,17 @@ class Program:
 
     def _test_batch(self, rows: Any) -> None:
         assert self.settings.validation is not None
-        self._assign(self._on_batch(self.step.test, self.settings.validation, rows))
+        self._assign(self._on_batch(self.step.test, self.settings.validation.take, (rows,)))
 
-    def _on_batch(self, function: Callable, data: Batches, rows: Any) -> Updates:
-        shared = None if len(rows.shape) > 1 else data.take(rows)
+    def _on_batch(self, function: Callable, take: Callable, rows: tuple) -> Updates:
+        shared = None if len(rows[0].shape) > 1 else take(*rows)
 
         def replica(values: Any) -> Any:
-            batch = data.take(values["rows"]) if shared is None else shared
+            batch = take(*values["rows"]) if shared is None else shared
             updates = function(values["trainable"], values["state"], values["metrics"], batch)
             return updates.gradients, updates.state, updates.metrics
 
-        values = {
+        values: dict[str, Any] = {
             "trainable": _tensors(self.trainable),
             "state": _tensors(self.state),
             "metrics": _tensors(self.metrics),

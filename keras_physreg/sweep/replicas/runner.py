@@ -20,7 +20,8 @@ class Runner:
     Args:
         programs: Programs of one size; each gets a thread.
         epochs: Epochs to train.
-        inputs: Function `(replicas, first epoch, epochs)` that returns orders and weight table.
+        inputs: Function `(replicas, first epoch, epochs)` that returns the orders of labelled and
+            unlabelled rows, and the weight table.
         progress: Called with the number of epochs times replicas done.
     """
 
@@ -28,7 +29,7 @@ class Runner:
         self,
         programs: Sequence[Program],
         epochs: int,
-        inputs: Callable[[np.ndarray, int, int], tuple[Any, Any]],
+        inputs: Callable[[np.ndarray, int, int], tuple],
         progress: Callable[[int], None],
     ) -> None:
         self.programs, self.epochs, self.inputs, self.progress = programs, epochs, inputs, progress
@@ -105,13 +106,15 @@ class Runner:
         group.best = [value[real] for value in program.best.weights()]
         group.best_epoch = program.best.epochs()[real]
 
-    def _chunk(self, replicas: np.ndarray, first: int, count: int) -> tuple[Any, Any]:
-        """Returns orders and weights of some epochs, filled up to what the program takes."""
+    def _chunk(self, replicas: np.ndarray, first: int, count: int) -> list[Any]:
+        """Returns the inputs of some epochs, filled up to what the program takes."""
         filled = np.resize(replicas, self.programs[0].size)
-        orders, table = self.inputs(filled, first, count)
         missing = self.programs[0].settings.epochs - count
-        pads = [[(0, missing)] + [(0, 0)] * (a.ndim - 1) for a in (orders, table)]
-        return tf.constant(np.pad(orders, pads[0])), tf.constant(np.pad(table, pads[1]))
+
+        def padded(array: np.ndarray) -> Any:
+            return tf.constant(np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)))
+
+        return [padded(array) for array in self.inputs(filled, first, count)]
 
 
 def _starts(weights: list[np.ndarray], size: int) -> range:

@@ -1,6 +1,5 @@
 """Trains replicas one after the other with `fit`: slow, but it serves any model."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,7 +7,6 @@ import numpy as np
 from keras.ops import convert_to_numpy
 
 from keras_physreg.inspection import weight_variable
-from keras_physreg.sweep.replicas.batches import Batches
 from keras_physreg.sweep.replicas.engines import Engine
 from keras_physreg.sweep.replicas.job import Job, Outcome, Trained
 
@@ -19,21 +17,25 @@ class OrderedRows(keras.utils.PyDataset):
     `fit` may look at a dataset before the first epoch: it cannot count the epochs by itself.
 
     Args:
-        batches: The data.
-        orders: Function from epoch to the order of the rows.
+        job: What is trained.
+        replicas: The one replica that is.
     """
 
-    def __init__(self, batches: Batches, orders: Callable[[int], np.ndarray]) -> None:
+    def __init__(self, job: Job, replicas: np.ndarray) -> None:
         super().__init__()
-        self._batches, self._orders, self.epoch = batches, orders, 0
+        self._job, self._replicas, self.epoch = job, replicas, 0
 
     def __len__(self) -> int:
-        return self._batches.steps
+        return self._job.train.steps
 
     def __getitem__(self, index: int) -> Any:
-        begin = index * self._batches.batch_size
-        rows = self._orders(self.epoch)[begin : begin + self._batches.batch_size]
-        return without_nones(self._batches.take(rows))
+        order, more, _ = self._job.inputs(self._replicas, self.epoch, 1)
+        begin, size = index * self._job.train.batch_size, self._job.train.batch_size
+        batch = self._job.train.take(order.reshape(-1)[begin : begin + size])
+        if self._job.unlabelled is not None:
+            rows = more.reshape(self._job.train.steps, -1)[index]
+            batch = self._job.unlabelled.beside(batch, rows)
+        return without_nones(batch)
 
 
 class ReplicaCallback(keras.callbacks.Callback):
@@ -55,7 +57,7 @@ class ReplicaCallback(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Reads the order of the rows and the weights of the epoch's steps."""
         self._rows.epoch = epoch
-        self._table = self._job.inputs(self._group.replicas, epoch, 1)[1][0, :, 0]
+        self._table = self._job.inputs(self._group.replicas, epoch, 1)[-1][0, :, 0]
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Sets the weights of this step."""
@@ -102,7 +104,7 @@ def train(job: Job, engine: Engine, weights: list[np.ndarray]) -> Outcome:
 
 
 def _train_replica(job: Job, group: Trained) -> None:
-    rows = OrderedRows(job.train, lambda epoch: job.inputs(group.replicas, epoch, 1)[0].reshape(-1))
+    rows = OrderedRows(job, group.replicas)
     recorder = ReplicaCallback(job, group, rows)
     validation = None if job.validation is None else without_nones(job.validation.data)
     try:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_physreg.models import PhysicsModel
 from keras_physreg.steps import open_step
 from keras_physreg.sweep.replicas.optimizers import clip_gradients
+from keras_physreg.unlabelled.rows import take_apart
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ class ReplicaStep:
         return keras.StatelessScope(mapping, collect_losses=True, initialize_variables=False)
 
     def _run(self, batch: Any, training: bool) -> Any:
-        x, y, sample_weight = batch
+        (x, y, sample_weight), unlabelled = take_apart(batch)
         arguments = {"training": training} if self._takes_training else {}
-        with labelled(self.model):
+        with labelled(self.model, unlabelled):
             y_pred = self.model(x, **arguments)
             loss = self.model.compute_loss(x, y, y_pred, sample_weight, training=training)
             rows = keras.ops.shape(keras.tree.flatten(x)[0])[0]
@@ -116,10 +117,10 @@ class ReplicaStep:
         return loss
 
 
-def labelled(model: keras.Model) -> AbstractContextManager:
+def labelled(model: keras.Model, unlabelled: Any = None) -> AbstractContextManager:
     """Opens the step in which a `PhysicsModel` compares with the labels."""
     if isinstance(model, PhysicsModel):
-        return open_step(model, "labelled")
+        return open_step(model, "labelled", unlabelled=unlabelled)
     return contextlib.nullcontext()
 
 

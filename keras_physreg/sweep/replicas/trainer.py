@@ -7,12 +7,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.ops import convert_to_numpy
 
 from keras_physreg.sweep.replicas import compiled, engines, preparation, sequential
 from keras_physreg.sweep.replicas.history import ReplicaHistory
 from keras_physreg.sweep.replicas.job import Job, Outcome
 from keras_physreg.sweep.replicas.steps import ReplicaStep
 from keras_physreg.sweep.replicas.tables import WeightTable
+from keras_physreg.sweep.replicas.unlabelled import unlabelled_rows
 
 
 class ReplicaTrainer:
@@ -95,6 +97,8 @@ class ReplicaTrainer:
         monitor: str | None = None,
         mode: str = "min",
         verbose: str | int = "auto",
+        unlabelled: Any = None,
+        unlabelled_batch_size: int | None = None,
     ) -> ReplicaHistory:
         """Trains all replicas.
 
@@ -113,6 +117,9 @@ class ReplicaTrainer:
                 there of `val_data_loss`, `val_loss`, `data_loss`, `loss`.
             mode: `"min"` or `"max"`: whether a smaller or a larger monitor is better.
             verbose: 0: silent; `"auto"` or 1: a progress bar with the time left.
+            unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`; each seed has
+                its own order of them.
+            unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
 
         Returns:
             A `ReplicaHistory`, whose `history` has an array of shape `(epochs, replicas)` for
@@ -146,6 +153,8 @@ class ReplicaTrainer:
             monitor=preparation.choose_monitor(monitor, logs),
             sign=1 if mode == "min" else -1,
             progress=_progress(verbose, epochs * self.replicas),
+            begin=0 if self.seeds else int(convert_to_numpy(self.model.optimizer.iterations)),
+            unlabelled=unlabelled_rows(self.model, unlabelled, unlabelled_batch_size, train),
         )
         self._compiled = None
         return self._run(job)
@@ -220,7 +229,7 @@ class ReplicaTrainer:
         if self._compiled is not None:
             return self._compiled.train(job, weights)
         failures = ""
-        for engine in engines.candidates(job.step, job.train, self.engine):
+        for engine in engines.candidates(job.step, job.train, self.engine, job.unlabelled):
             engine = replace(engine, reason=engine.reason + failures)
             if engine.mapper is None:
                 return sequential.train(job, engine, weights)

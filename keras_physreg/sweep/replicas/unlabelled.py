@@ -1,0 +1,92 @@
+"""Unlabelled rows of replicas: arrays in memory, in an order of each seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_physreg.models import PhysicsModel
+from keras_physreg.sweep.replicas.batches import Batches
+from keras_physreg.unlabelled import arrays
+from keras_physreg.unlabelled.checks import check_alone, check_batch_size, check_usable
+from keras_physreg.unlabelled.orders import RowStream, unlabelled_order
+from keras_physreg.unlabelled.rows import Rows, check_alike
+
+
+@dataclass(frozen=True)
+class UnlabelledRows:
+    """Inputs without labels, and how many of them join each step.
+
+    Args:
+        tensors: Tensor, or structure of tensors, of shape `(rows, ...)`.
+        batch_size: Rows a step.
+    """
+
+    tensors: Any
+    batch_size: int
+
+    def orders(
+        self, seeds: Sequence[int], first: int, epochs: int, steps: int, shuffle: bool
+    ) -> np.ndarray:
+        """Returns the row numbers of some epochs.
+
+        Args:
+            seeds: The seed of each replica's order.
+            first: Number of steps taken before.
+            epochs: Number of epochs.
+            steps: Steps in an epoch.
+            shuffle: Whether to shuffle the rows; each pass anew.
+
+        Returns:
+            Integers of shape `(epochs, rows)` where all replicas have the same order, else
+            `(epochs, replicas, rows)`; as for labelled rows.
+        """
+        unique, inverse = np.unique(np.asarray(seeds), return_inverse=True)
+        if not shuffle:
+            unique, inverse = unique[:1], np.zeros(len(seeds), int)
+        each = steps * self.batch_size
+        taken = [
+            self._stream(seed, shuffle).take(first * self.batch_size, epochs * each)
+            for seed in unique
+        ]
+        rows = np.array(taken, "int32").reshape(len(unique), epochs, each).swapaxes(0, 1)
+        return rows[:, 0] if len(unique) == 1 else rows[:, inverse]
+
+    def rows(self, order: Any, step: Any) -> Any:
+        """Returns the row numbers of a step, from an order of shape `([replicas,] rows)`."""
+        begin = [0] * (len(order.shape) - 1) + [step * self.batch_size]
+        return tf.slice(order, begin, [*order.shape[:-1], self.batch_size])
+
+    def beside(self, batch: Any, rows: Any) -> Any:
+        """Returns a batch `(x, y, sample_weight)` with these unlabelled rows beside `x`."""
+        return (Rows(batch[0], arrays.gather(self.tensors, rows)), *batch[1:])
+
+    def _stream(self, seed: int, shuffle: bool) -> RowStream:
+        size = arrays.size(self.tensors)
+        return RowStream(size, (lambda n: unlabelled_order(seed, n, size)) if shuffle else None)
+
+
+def unlabelled_rows(
+    model: Any, unlabelled: Any, batch_size: int | None, train: Batches
+) -> UnlabelledRows | None:
+    """Returns checked unlabelled rows, by default as many a step as labelled ones."""
+    if unlabelled is None:
+        check_alone(unlabelled_batch_size=batch_size)
+        return None
+    if not isinstance(model, PhysicsModel):
+        raise TypeError(
+            "`unlabelled` needs a `keras_physreg.PhysicsModel`. Received: a model of type "
+            f"{type(model)}"
+        )
+    check_usable(model)
+    check_batch_size(batch_size)
+    if isinstance(unlabelled, tf.data.Dataset) or callable(unlabelled):
+        raise TypeError(
+            "Replicas are trained on data in memory: `unlabelled` must be arrays. Draw points "
+            f"from a sampler beforehand, `sampler(0, 1000)`. Received: {type(unlabelled)}"
+        )
+    tensors = arrays.as_tensors(unlabelled, "unlabelled")
+    check_alike(train.data[0], tensors)
+    return UnlabelledRows(tensors, min(batch_size or train.batch_size, arrays.size(tensors)))

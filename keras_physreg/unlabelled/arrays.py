@@ -1,0 +1,68 @@
+"""Arrays in memory as tensors, as `keras.Model.fit` takes them."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def as_tensors(arrays: Any, name: str) -> Any:
+    """Converts arrays: floating ones to Keras' float type, lists of arrays to tuples.
+
+    Args:
+        arrays: Array, or dict, list or tuple of arrays, of shape `(rows, ...)`; `None` stays.
+        name: What they are called in messages.
+
+    Raises:
+        TypeError: If something is no array.
+        ValueError: If the arrays differ in their number of rows, or have none.
+    """
+
+    def convert(array: Any) -> Any:
+        return None if array is None else _as_tensor(array, name)
+
+    tensors = keras.tree.map_structure(convert, keras.tree.lists_to_tuples(arrays))
+    _check_rows(tensors, name)
+    return tensors
+
+
+def gather(tensors: Any, rows: Any) -> Any:
+    """Returns rows of tensors of shape `(rows, ...)`."""
+
+    def take(tensor: Any) -> Any:
+        return None if tensor is None else tf.gather(tensor, rows)
+
+    return keras.tree.map_structure(take, tensors)
+
+
+def size(tensors: Any) -> int:
+    """Returns the number of rows."""
+    return int(keras.tree.flatten(tensors)[0].shape[0])
+
+
+def _as_tensor(array: Any, name: str) -> Any:
+    if hasattr(array, "to_frame"):  # A pandas Series is a column, as in `keras.Model.fit`.
+        array = array.to_frame()
+    if not tf.is_tensor(array):
+        array = keras.ops.convert_to_numpy(array) if keras.ops.is_tensor(array) else array
+        array = np.asarray(array)
+    floating = np.issubdtype(getattr(array.dtype, "as_numpy_dtype", array.dtype), np.floating)
+    if getattr(array, "dtype", None) == np.dtype(object) or not hasattr(array, "shape"):
+        raise TypeError(
+            f"`{name}` must be an array, or a dict, list or tuple of arrays. Received: an object "
+            f"of type {type(array)} and dtype {array.dtype}."
+        )
+    with tf.device("CPU:0"):  # Where `tf.data` gathers the rows.
+        tensor = tf.convert_to_tensor(array)
+        return tf.cast(tensor, keras.config.floatx()) if floating else tensor
+
+
+def _check_rows(tensors: Any, name: str) -> None:
+    shapes = [tuple(t.shape) for t in keras.tree.flatten(tensors) if t is not None]
+    counts = {shape[0] if shape else 0 for shape in shapes}
+    if len(counts) != 1 or counts == {0}:
+        raise ValueError(
+            f"All arrays of `{name}` need the same number of rows, at least 1. "
+            f"Received shapes: {shapes}."
+        )

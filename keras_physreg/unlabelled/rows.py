@@ -1,0 +1,136 @@
+"""Rows of two kinds in one step: the labelled ones first, then the unlabelled ones."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+
+class Rows(NamedTuple):
+    """The inputs of one step, as the data of `PhysicsModel.train_step` carry them.
+
+    Args:
+        labelled: Inputs of the rows that the labels belong to.
+        unlabelled: Inputs of further rows, of the same structure.
+    """
+
+    labelled: Any
+    unlabelled: Any
+
+
+def with_unlabelled(data: Any, unlabelled: Any) -> tuple[Any, ...]:
+    """Returns the data `(x, y, sample_weight)` of a step with unlabelled rows beside `x`."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    parts = (Rows(x, unlabelled), y, sample_weight)
+    return parts[: 3 if sample_weight is not None else 2 if y is not None else 1]
+
+
+def take_apart(data: Any) -> tuple[Any, Any]:
+    """Returns the data of a step without its unlabelled rows, and those rows or `None`."""
+    if isinstance(data, (tuple, list)) and data and isinstance(data[0], Rows):
+        rows = data[0]
+        return (rows.labelled, *data[1:]), rows.unlabelled
+    return data, None
+
+
+def join(labelled: Any, unlabelled: Any) -> Any:
+    """Returns the inputs of all rows; raises where the two kinds do not match."""
+    check_alike(labelled, unlabelled)
+    pairs = zip(keras.tree.flatten(labelled), keras.tree.flatten(unlabelled), strict=True)
+    joined = [None if a is None else ops.concatenate([a, b], axis=0) for a, b in pairs]
+    return keras.tree.pack_sequence_as(labelled, joined)
+
+
+def row_count(structure: Any) -> Any:
+    """Returns the number of rows of a structure: an integer where it is known, else a tensor."""
+    first = next(tensor for tensor in keras.tree.flatten(structure) if tensor is not None)
+    return ops.shape(first)[0]
+
+
+class FirstRows(keras.layers.Layer):
+    """Layer that returns the first rows of a tensor, and those of its Keras mask.
+
+    Args:
+        count: The number of rows to keep: an integer or a tensor.
+    """
+
+    def __init__(self, count: Any) -> None:
+        super().__init__(autocast=False)
+        self.supports_masking = True
+        self._count = count
+
+    def call(self, tensor: Any) -> Any:
+        """Returns the first rows."""
+        return tensor[: self._count]
+
+    def compute_mask(self, tensor: Any, previous_mask: Any = None) -> Any:
+        """Returns the mask of the first rows."""
+        return None if previous_mask is None else previous_mask[: self._count]
+
+
+def first_rows(structure: Any, count: Any) -> Any:
+    """Returns the first rows of all tensors of a model's output, with their Keras masks."""
+    return keras.tree.map_structure(FirstRows(count), structure)
+
+
+def check_alike(labelled: Any, unlabelled: Any) -> None:
+    """Raises where unlabelled inputs have another structure, shape or dtype than labelled ones.
+
+    Args:
+        labelled: Tensors, arrays or specs of shape `(rows, ...)`, in any structure.
+        unlabelled: The same for the unlabelled rows.
+    """
+    wanted, got = map(keras.tree.lists_to_tuples, (labelled, unlabelled))
+    try:
+        keras.tree.assert_same_structure(wanted, got)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            "`unlabelled` must have the structure of `x`, without labels. Expected: "
+            f"{_described(wanted)}. Received: {_described(got)}."
+        ) from error
+    for path, one, other in zip(
+        _paths(wanted), keras.tree.flatten(wanted), keras.tree.flatten(got), strict=True
+    ):
+        if one is not None:
+            _check_leaf(path, one, other)
+
+
+def _check_leaf(path: str, wanted: Any, got: Any) -> None:
+    shape, other = tuple(wanted.shape), tuple(got.shape)
+    if len(shape) != len(other) or not all(map(_same_size, shape[1:], other[1:])):
+        cure = " Is it a dataset of single rows? Call its `batch`." if other == shape[1:] else ""
+        raise ValueError(
+            f"`unlabelled`{path} must have rows of the shape of those of `x`: "
+            f"{('rows', *shape[1:])}. Received: shape {other}.{cure}"
+        )
+    dtypes = [keras.backend.standardize_dtype(value.dtype) for value in (wanted, got)]
+    if dtypes[0] != dtypes[1]:
+        raise TypeError(
+            f"`unlabelled`{path} must have the dtype of `x`: {dtypes[0]}. "
+            f"Received: dtype {dtypes[1]}. Cast one of them."
+        )
+
+
+def _same_size(one: int | None, other: int | None) -> bool:
+    return one is None or other is None or one == other
+
+
+def _paths(structure: Any) -> list[str]:
+    """Returns where each leaf stands, as one would index it: `"['flow']"`; `""` for a tensor."""
+    if isinstance(structure, dict):
+        return [f"[{k!r}]{rest}" for k in sorted(structure) for rest in _paths(structure[k])]
+    if isinstance(structure, tuple):
+        return [f"[{i}]{rest}" for i, part in enumerate(structure) for rest in _paths(part)]
+    return [""]
+
+
+def _described(structure: Any) -> Any:
+    """Returns a structure with shapes and dtypes in the place of its tensors."""
+    if isinstance(structure, dict):
+        return {key: _described(part) for key, part in structure.items()}
+    if isinstance(structure, tuple):
+        return tuple(_described(part) for part in structure)
+    if not hasattr(structure, "shape"):
+        return type(structure).__name__
+    dtype = keras.backend.standardize_dtype(structure.dtype)
+    return f"{dtype}{list(structure.shape)}"

@@ -1,0 +1,145 @@
+"""What cannot serve as unlabelled rows is refused, with what was received and the cure."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_physreg as kp
+from tests import problems
+from tests.unlabelled import linear
+
+MORE = linear.more_inputs()
+
+
+def dataset(rows):
+    return tf.data.Dataset.from_tensor_slices(rows)
+
+
+def sampler_of(change):
+    return lambda step, batch: change(np.zeros((batch, 3), "float32"), step)
+
+
+CASES = {
+    "structure": ({"unlabelled": {"z": MORE}}, ValueError, r"structure of `x`.*\{'z': 'float32"),
+    "labels": ({"unlabelled": (MORE, MORE)}, ValueError, "structure of `x`, without labels"),
+    "shape": ({"unlabelled": MORE[:, :2]}, ValueError, r"\('rows', 3\).*shape \(11, 2\)"),
+    "rank": ({"unlabelled": MORE[:, 0]}, ValueError, r"Received: shape \(11,\)"),
+    "dtype": ({"unlabelled": np.ones((9, 3), int)}, TypeError, "float32.*Received: dtype int64"),
+    "words": ({"unlabelled": "rows"}, (TypeError, ValueError), "`unlabelled`"),
+    "objects": ({"unlabelled": np.array([[{}]])}, TypeError, "must be an array"),
+    "empty": ({"unlabelled": MORE[:0]}, ValueError, "at least 1"),
+    "uneven": ({"unlabelled": {"a": MORE, "b": MORE[:2]}}, ValueError, "same number of rows"),
+    "empty dataset": ({"unlabelled": dataset(MORE).take(0).batch(4)}, ValueError, "is empty"),
+    "single rows": ({"unlabelled": dataset(MORE)}, ValueError, "Call its `batch`"),
+    "batched by both": (
+        {"unlabelled": dataset(MORE).batch(4), "unlabelled_batch_size": 4},
+        ValueError,
+        "brings its own batches",
+    ),
+    "sequence": (
+        {"unlabelled": keras.utils.PyDataset()},
+        TypeError,
+        r"`tf.data.Dataset` of batches, or a sampler.*PyDataset",
+    ),
+    "batch size 0": (
+        {"unlabelled": MORE, "unlabelled_batch_size": 0},
+        ValueError,
+        "whole number >= 1.*unlabelled_batch_size=0",
+    ),
+    "share 0": ({"unlabelled": MORE, "unlabelled_share": 0}, ValueError, "above 0 and up to 1"),
+    "share 2": ({"unlabelled": MORE, "unlabelled_share": 2.0}, ValueError, "unlabelled_share=2.0"),
+    "repeat": ({"unlabelled": MORE, "unlabelled_repeat": False}, ValueError, "arrays always"),
+    "share alone": ({"unlabelled_share": 0.5}, ValueError, "Without `unlabelled`.*0.5"),
+    "sampler's rows": (
+        {"unlabelled": sampler_of(lambda rows, step: rows[1:])},
+        ValueError,
+        "asked for batch=32 rows. Received: 31",
+    ),
+    "sampler's shape": (
+        {"unlabelled": kp.UniformSampler([0.0], [1.0])},
+        ValueError,
+        r"\('rows', 3\).*shape \(32, 1\)",
+    ),
+    "batch shuffle": ({"unlabelled": MORE, "shuffle": "batch"}, ValueError, "True or False"),
+    "split": ({"unlabelled": MORE, "validation_split": 0.999}, ValueError, "leaves no row"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refused(case):
+    given, error, message = CASES[case]
+    with pytest.raises(error, match=f"(?s){message}"):
+        linear.model().fit(*linear.data()[:2], verbose=0, **given)
+
+
+def test_terms_that_all_need_the_label():
+    terms = [kp.PhysicsTerm("x", "target")]
+    model = problems.physics_model(lambda z, x: {"x": x}, terms)
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"can do nothing.*'x': 'target'"):
+        model.fit(*problems.data(), unlabelled=problems.data()[0])
+
+
+def test_a_model_without_physics():
+    with pytest.warns(UserWarning, match="has no physics"):
+        model = kp.PhysicsModel(*problems.tensors())
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="can do nothing"):
+        model.fit(*problems.data(), unlabelled=problems.data()[0])
+
+
+def test_a_sampler_that_changes_its_shape():
+    sampler = sampler_of(lambda rows, step: rows if step < 2 else rows[:, :2])
+    with pytest.raises(Exception, match=r"one shape and dtype.*At step 2"):
+        linear.model().fit(
+            *linear.data()[:2], unlabelled=sampler, batch_size=linear.BATCH, verbose=0
+        )
+
+
+def test_a_dataset_that_ends():
+    """By default it begins again."""
+    model = linear.model()
+    given = {"unlabelled": dataset(MORE).batch(6), "batch_size": linear.BATCH, "verbose": 0}
+    x, y, _ = linear.data()
+    assert len(model.fit(x, y, epochs=3, **given).epoch) == 3
+    with pytest.raises(tf.errors.InvalidArgumentError, match="has ended"):
+        model.fit(x, y, unlabelled_repeat=False, **given)
+
+
+@pytest.mark.parametrize("rows", [MORE[:, :2], np.ones((9, 3), int)])
+def test_data_that_show_their_shape_in_the_step_only(rows):
+    x, y, _ = linear.data()
+    with pytest.raises((ValueError, TypeError), match="`unlabelled` must have"):
+        linear.model().fit((p for p in [(x, y)] * 9), unlabelled=rows, shuffle=False, verbose=0)
+
+
+class Untouched(kp.PhysicsModel):
+    """A `train_step` that goes past the model's own call."""
+
+    def train_step(self, data):
+        return {"loss": self.compute_loss(*data, self.layers[1](data[0]))}
+
+
+def test_a_train_step_that_does_not_call_the_model():
+    with pytest.raises(ValueError, match=r"train_step` of .*Untouched.*did not call the model"):
+        linear.model(Untouched).fit(*linear.data()[:2], unlabelled=MORE, verbose=0)
+
+
+def test_physics_that_returns_one_number_for_all_rows():
+    def build(share):
+        terms = {"r": 0.5}
+        model = problems.physics_model(lambda z, x: keras.ops.mean(x - z[:, :2]), terms)
+        model.compile("sgd", "mse")
+        more = {"unlabelled": problems.data()[0], "unlabelled_share": share}
+        return model.fit(*problems.data(), verbose=0, **more)
+
+    assert np.isfinite(build(None).history["r_loss"]).all()
+    with pytest.raises(ValueError, match="term 'r' is one number for all rows"):
+        build(0.5)
+
+
+def test_a_sequence_in_other_processes():
+    sequence = keras.utils.PyDataset(workers=2, use_multiprocessing=True)
+    with pytest.raises(ValueError, match="use_multiprocessing=False"):
+        linear.model().fit(sequence, unlabelled=MORE)

@@ -1,0 +1,304 @@
+"""What users expect of `fit` holds with unlabelled rows, too."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import keras_physreg as kp
+from keras_physreg.unlabelled import rows as rooms
+from tests import problems
+from tests.unlabelled import linear
+
+
+def fit(model, epochs=2, **more):
+    """An unshuffled fit with unlabelled rows; returns its logs and the weights afterwards."""
+    x, y, trust = linear.data()
+    given = {"unlabelled": linear.more_inputs(), "unlabelled_batch_size": linear.MORE}
+    given |= {"sample_weight": trust, "batch_size": linear.BATCH, "shuffle": False, **more}
+    given |= {"epochs": epochs, "verbose": 0}
+    return model.fit(x, y, **given).history, problems.trainable_values(model)
+
+
+def assert_same(first, second, tolerance=1e-6):
+    for key, values in first[0].items():
+        np.testing.assert_allclose(second[0][key], values, rtol=tolerance, err_msg=key)
+    for one, other in zip(first[1], second[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=1e-7)
+
+
+def test_at_weight_zero_unlabelled_rows_change_nothing():
+    off = {"x": 0.0, "z": 0.0}
+    with_rows, without = linear.model(), linear.model()
+    kp.set_term_weights(with_rows, off)
+    kp.set_term_weights(without, off)
+    alone = {"unlabelled": None, "unlabelled_batch_size": None}
+    first, second = fit(with_rows, 5), fit(without, 5, **alone)
+    # The term at weight 0 is logged for all rows.
+    first[0].pop("z_loss")
+    assert_same(first, second)
+
+
+@pytest.mark.parametrize("executed", [2, 3])
+def test_steps_per_execution(executed):
+    """Also where they do not divide the steps of an epoch: each epoch has its own."""
+    assert_same(fit(linear.model()), fit(linear.model(steps_per_execution=executed)))
+
+
+def test_epochs_of_fewer_steps_than_the_data_have():
+    logs, _ = fit(linear.model(), 3, steps_per_epoch=2, shuffle=True)
+    assert np.isfinite(logs["loss"]).all()
+    assert len(logs["loss"]) == 3
+
+
+def test_rows_are_shuffled_and_all_seen_before_one_comes_again(monkeypatch):
+    seen = []
+
+    class Recording(kp.PhysicsModel):
+        def train_step(self, data):
+            seen.append(ops.convert_to_numpy(data[0]))
+            return super().train_step(data)
+
+    join = rooms.join
+    more = []
+
+    def record(labelled, unlabelled):
+        more.append(ops.convert_to_numpy(unlabelled))
+        return join(labelled, unlabelled)
+
+    monkeypatch.setattr("keras_physreg.models.join", record)
+    fit(linear.model(Recording, run_eagerly=True), 11, shuffle=True)
+    steps = linear.STEPS
+    epochs = [np.concatenate(seen[i : i + steps]) for i in range(0, len(seen), steps)]
+    wanted = np.sort(linear.data()[0], axis=0)
+    assert all(np.array_equal(np.sort(epoch, axis=0), wanted) for epoch in epochs)
+    assert not np.array_equal(epochs[0], epochs[1])
+    stream, rows = np.concatenate(more), linear.MORE_ROWS
+    passes = [stream[i : i + rows] for i in range(0, len(stream), rows)]
+    assert len(passes) == 18
+    wanted = np.sort(linear.more_inputs(), axis=0)
+    assert all(np.array_equal(np.sort(one, axis=0), wanted) for one in passes)
+    assert not np.array_equal(passes[0], passes[1])
+
+
+def test_seed_repeats_the_training():
+    def train(seed):
+        model = linear.model()
+        keras.utils.set_random_seed(seed)
+        return fit(model, shuffle=True)
+
+    first, again, other = train(5), train(5), train(6)
+    assert_same(first, again)
+    assert not np.allclose(first[1][0], other[1][0], rtol=1e-4)
+
+
+def test_a_second_fit_goes_on_in_the_unlabelled_rows():
+    whole, parts = linear.model(), linear.model()
+    expected = fit(whole, 4)[1]
+    fit(parts, 1)
+    for one, other in zip(expected, fit(parts, 3)[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+class Stop(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path):
+    ramp = kp.GeometricRamp(1e-2, 1.0, duration=4)
+
+    def train(directory, *stop):
+        model = linear.model()
+        keras.utils.set_random_seed(3)
+        backup = keras.callbacks.BackupAndRestore(tmp_path / directory)
+        callbacks = [kp.WeightScheduler({"z": ramp}), backup, *stop]
+        return fit(model, 4, shuffle=True, callbacks=callbacks)
+
+    with pytest.raises(KeyboardInterrupt):
+        train("a", Stop())
+    resumed, whole = train("a"), train("b")
+    assert resumed[0]["z_weight"] == whole[0]["z_weight"][2:]
+    assert resumed[0]["loss"] == pytest.approx(whole[0]["loss"][2:], rel=1e-6)
+    for one, other in zip(resumed[1], whole[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_validation_is_of_labelled_rows_alone():
+    x, y, trust = linear.data()
+    model = linear.model()
+    logs, _ = fit(model, 1, validation_data=(x, y, trust))
+    evaluated = model.evaluate(x, y, sample_weight=trust, return_dict=True, verbose=0)
+    assert {f"val_{key}": value for key, value in evaluated.items()} == pytest.approx(
+        {key: values[0] for key, values in logs.items() if key.startswith("val_")}
+    )
+
+
+def test_validation_split_is_that_of_keras():
+    x, y, trust = linear.data()
+    split, by_hand = linear.model(), linear.model()
+    given = {"unlabelled": linear.more_inputs(), "epochs": 2, "verbose": 0, "shuffle": False}
+    first = split.fit(x, y, sample_weight=trust, validation_split=0.3, **given).history
+    held_out = x[14:], y[14:], trust[14:]
+    second = by_hand.fit(
+        x[:14], y[:14], sample_weight=trust[:14], validation_data=held_out, **given
+    ).history
+    assert first == second
+
+
+def test_class_weight_is_trust_in_labels():
+    def build():
+        keras.utils.set_random_seed(0)
+        z = keras.Input((3,))
+        x = keras.layers.Dense(1, activation="sigmoid")(z)
+        layer = kp.PhysicsRegularization(lambda z, x: x - z[:, :1], {"r": 0.5})
+        model = kp.PhysicsModel(z, layer(z, x))
+        model.compile("sgd", "binary_crossentropy")
+        return model
+
+    z, classes = linear.data()[0], np.arange(linear.ROWS) % 2
+    weights = {0: 0.5, 1: 2.0}
+    given = {"unlabelled": linear.more_inputs(), "shuffle": False, "verbose": 0}
+    first = build().fit(z, classes, class_weight=weights, **given).history
+    trust = np.where(classes == 1, 2.0, 0.5)
+    second = build().fit(z, classes, sample_weight=trust, **given).history
+    assert first["loss"] == pytest.approx(second["loss"])
+
+
+def test_batch_statistics_are_those_of_all_rows_and_metrics_of_the_labelled_ones():
+    z = keras.Input((3,))
+    norm = keras.layers.BatchNormalization(momentum=0.0)
+    x = norm(z)
+    model = kp.PhysicsModel(z, kp.PhysicsRegularization(lambda z, x: x - z, {"r": 0.0})(z, x))
+    model.compile(keras.optimizers.SGD(0.0), "mse", metrics=["mae"])
+    inputs, more = linear.data()[0], 3 + linear.more_inputs()
+    logs = model.fit(inputs, inputs, unlabelled=more, batch_size=20, verbose=0).history
+    rows = np.concatenate([inputs, more])
+    np.testing.assert_allclose(norm.moving_mean.numpy(), rows.mean(axis=0), rtol=1e-5)
+    scaled = (inputs - rows.mean(axis=0)) / np.sqrt(rows.var(axis=0) + norm.epsilon)
+    assert logs["mae"] == pytest.approx([np.abs(scaled - inputs).mean()], rel=1e-5)
+
+
+def test_masks_of_the_labelled_rows_reach_the_loss():
+    def build():
+        keras.utils.set_random_seed(0)
+        z = keras.Input((4, 2))
+        x = keras.layers.LSTM(2, return_sequences=True)(keras.layers.Masking()(z))
+        model = kp.PhysicsModel(z, kp.PhysicsRegularization(lambda z, x: x - z, {"r": 0.0})(z, x))
+        model.compile("sgd", "mse")
+        return model
+
+    z = np.random.default_rng(0).normal(size=(6, 4, 2)).astype("float32")
+    z[:, 2:] = 0.0
+    alone = build().fit(z, z + 1, shuffle=False, verbose=0).history
+    both = build().fit(z, z + 1, unlabelled=z[::-1], shuffle=False, verbose=0).history
+    assert both["data_loss"] == pytest.approx(alone["data_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [dict, list])
+def test_inputs_of_several_parts(kind):
+    def parts(z):
+        return {"a": z[:, :2], "b": z[:, 2:]} if kind is dict else [z[:, :2], z[:, 2:]]
+
+    keras.utils.set_random_seed(1)
+    shapes = {"a": (2,), "b": (1,)}
+    symbols = [keras.Input(shape, name=name) for name, shape in shapes.items()]
+    x = keras.layers.Dense(2)(keras.layers.Concatenate()(symbols))
+    reference = "input.a" if kind is dict else "input.0"
+
+    def physics(z, x):
+        first, second = (z["a"], z["b"]) if kind is dict else z
+        return linear.physics(ops.concatenate([first, second], axis=-1), x)
+
+    terms = [
+        kp.PhysicsTerm("x", "target", weight=0.5),
+        kp.PhysicsTerm("z", reference, weight=0.25),
+    ]
+    inputs = dict(zip(shapes, symbols, strict=True)) if kind is dict else symbols
+    model = kp.PhysicsModel(inputs, kp.PhysicsRegularization(physics, terms)(inputs, x))
+    model.compile(keras.optimizers.SGD(linear.RATE), "mse")
+    start = model.get_weights()[:2]
+    z, y, trust = linear.data()
+    model.fit(
+        parts(z),
+        y,
+        sample_weight=trust,
+        unlabelled=parts(linear.more_inputs()),
+        unlabelled_batch_size=linear.MORE,
+        batch_size=linear.BATCH,
+        shuffle=False,
+        verbose=0,
+    )
+    for ours, expected in zip(model.get_weights()[:2], linear.train(start, 1)[0][-1], strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_subclassed_model_that_is_not_built():
+    model = problems.Subclassed()
+    model.compile("sgd", "mse")
+    z, x = problems.data()
+    more = {"unlabelled": problems.data(50, 1)[0], "unlabelled_batch_size": 50}
+    logs = model.fit(z, x, epochs=2, verbose=0, **more).history
+    assert logs["z_loss"][1] < logs["z_loss"][0]
+
+
+class Stepping(kp.PhysicsModel):
+    """A `train_step` of its own that calls the model on what it is given."""
+
+    def train_step(self, data):
+        x, y, trust = data
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            assert y_pred.shape[-1] == y.shape[-1]
+            loss = self.compute_loss(x, y, y_pred, trust)
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return self.compute_metrics(x, y, y_pred, trust)
+
+
+class PassingOn(kp.PhysicsModel):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+@pytest.mark.parametrize("model_class", [Stepping, PassingOn])
+def test_train_step_of_ones_own(model_class):
+    expected, own = fit(linear.model()), fit(linear.model(model_class))
+    for one, other in zip(expected[1], own[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_a_changed_share_is_traced_anew():
+    model, fresh = linear.model(), linear.model()
+    fit(model, 1)
+    fresh.set_weights(model.get_weights())
+    fresh.optimizer.iterations.assign(model.optimizer.iterations)
+    assert_same(fit(model, 1, unlabelled_share=0.9), fit(fresh, 1, unlabelled_share=0.9))
+
+
+def test_callbacks_that_look_at_the_physics(recwarn):
+    x, y, _ = linear.data()
+    monitor = kp.GradientMonitor(x, y)
+    logs, _ = fit(linear.model(), callbacks=[monitor, kp.TerminateOnNonFinite(True)])
+    assert len(monitor.epochs) == 2
+    assert np.isfinite(logs["z_grad_norm"]).all()
+
+
+def test_a_list_of_callbacks_of_keras():
+    model = linear.model()
+    callbacks = keras.callbacks.CallbackList([], add_history=True, model=model)
+    assert len(fit(model, callbacks=callbacks)[0]["loss"]) == 2
+
+
+def test_mixed_precision_and_integer_inputs():
+    keras.config.set_dtype_policy("mixed_float16")
+    z = keras.Input((1,), dtype="int32")
+    x = keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.Embedding(5, 3)(z)))
+    layer = kp.PhysicsRegularization(lambda z, x: ops.sum(x, -1), {"r": 1.0})
+    model = kp.PhysicsModel(z, layer(z, x))
+    model.compile("sgd", "mse")
+    rows = np.arange(10)[:, None] % 5
+    logs = model.fit(rows, np.ones((10, 2)), unlabelled=rows[:7], epochs=2, verbose=0).history
+    assert np.isfinite(logs["loss"]).all()
