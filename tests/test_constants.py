@@ -408,7 +408,11 @@ def test_stripped_models_have_no_constants():
 
 @pytest.mark.parametrize(
     ("physics", "cls"),
-    [(Line, kp.PhysicsModel), (Ratio, keras.Model), (LateRatio, kp.PhysicsModel)],
+    [
+        (Line, kp.PhysicsModel),
+        (Ratio, keras.Model),
+        pytest.param(LateRatio, kp.PhysicsModel, marks=pytest.mark.slow),
+    ],
 )
 def test_save_and_reload(physics, cls, tmp_path):
     terms = {"line": 1.0} if physics is Line else None
@@ -594,6 +598,7 @@ def test_each_replica_learns_its_own_constants(engine):
     assert values["gain"] != pytest.approx(before["gain"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_replicas_equal_fit():
     z, x = rows()
     model = model_of(Line(), {"line": 1.0}, optimizer=keras.optimizers.Adam(0.05))
