@@ -286,13 +286,6 @@ def test_logged_by_name_as_the_last_step_saw_it(cls, options):
     assert len(set(history["rate"])) == 3
 
 
-def test_csv_log(tmp_path):
-    model = model_of(Ratio())
-    path = tmp_path / "log.csv"
-    model.fit(*rows(), epochs=2, verbose=0, callbacks=[keras.callbacks.CSVLogger(path)])
-    assert {"ratio_0", "ratio_1", "rate"} <= set(path.read_text().splitlines()[0].split(","))
-
-
 def test_a_constant_made_in_build_is_logged_and_read():
     model = model_of(LateRatio())
     assert kp.get_constants(model) == {"late": 0.5}
@@ -408,7 +401,11 @@ def test_stripped_models_have_no_constants():
 
 @pytest.mark.parametrize(
     ("physics", "cls"),
-    [(Line, kp.PhysicsModel), (Ratio, keras.Model), (LateRatio, kp.PhysicsModel)],
+    [
+        (Line, kp.PhysicsModel),
+        (Ratio, keras.Model),
+        pytest.param(LateRatio, kp.PhysicsModel, marks=pytest.mark.slow),
+    ],
 )
 def test_save_and_reload(physics, cls, tmp_path):
     terms = {"line": 1.0} if physics is Line else None
@@ -515,6 +512,7 @@ def test_at_weight_0_a_constant_stays_and_the_model_trains_as_without():
     assert arrays_equal(network, trainable_values(bare))
 
 
+@pytest.mark.slow
 def test_a_nan_in_the_physics_shows_in_the_constant_and_passes_not_at_weight_0():
     class Broken(Line):
         def call(self, z, x):
@@ -526,10 +524,13 @@ def test_a_nan_in_the_physics_shows_in_the_constant_and_passes_not_at_weight_0()
         assert np.isnan(kp.get_constants(model)["gain"]) == bool(weight)
 
 
-def test_weight_schedulers_and_weights_are_unaffected():
+def test_weight_schedulers_are_unaffected_and_a_csv_file_has_both(tmp_path):
     model = model_of(Line(), {"line": 1.0})
     ramp = kp.WeightScheduler({"line": kp.GeometricRamp(1e-3, 1.0, 3)})
-    history = model.fit(*rows(), epochs=3, verbose=0, callbacks=[ramp]).history
+    path = tmp_path / "log.csv"
+    callbacks = [keras.callbacks.CSVLogger(path), ramp]
+    history = model.fit(*rows(), epochs=3, verbose=0, callbacks=callbacks).history
+    assert {"gain", "offset", "line_weight"} <= set(path.read_text().splitlines()[0].split(","))
     assert history["line_weight"] == pytest.approx([1e-3, 1e-2, 1e-1])
     assert kp.get_term_weights(model) == {"line": pytest.approx(0.1)}
     assert len(history["gain"]) == 3
@@ -594,6 +595,7 @@ def test_each_replica_learns_its_own_constants(engine):
     assert values["gain"] != pytest.approx(before["gain"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_replicas_equal_fit():
     z, x = rows()
     model = model_of(Line(), {"line": 1.0}, optimizer=keras.optimizers.Adam(0.05))
