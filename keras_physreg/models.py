@@ -12,7 +12,7 @@ from keras import ops
 from keras_physreg.distribution import replica_count
 from keras_physreg.fitting import arrange_callbacks
 from keras_physreg.functional import Functional
-from keras_physreg.layers import PhysicsRegularization, batch_size, physics_layers
+from keras_physreg.layers import PhysicsRegularization, batch_size, origin, physics_layers
 from keras_physreg.steps import RowKinds, Step, TermValue, current_step, open_step
 from keras_physreg.surgery import regularize, strip_physics
 from keras_physreg.terms import check_unique
@@ -340,11 +340,7 @@ def _is_functional(args: tuple, kwargs: dict[str, Any]) -> bool:
 
 def _origin_names(model: keras.Model) -> list[str]:
     """Returns the names of the layers that made the outputs, which physics layers only pass on."""
-    origins = []
-    for tensor in model.outputs:
-        while hasattr(tensor, "prediction"):
-            tensor = tensor.prediction
-        origins.append(tensor)
+    origins = [origin(tensor) for tensor in model.outputs]
     return keras.Model(model.inputs, origins, name="origins").output_names
 
 

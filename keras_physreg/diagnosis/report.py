@@ -291,7 +291,7 @@ def _look_at_constants(
     table = constant_rows(model, constants, gradients, moved, gramian)
     found = [*constant_findings(table, gramian, limits)]
     if moved is not None:
-        found += [*trivial_terms(moved, limits), *trivial_solutions(moved, limits)]
+        found += [*trivial_terms(moved), *trivial_solutions(moved, limits)]
     return table, found
 
 

@@ -39,6 +39,15 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
 def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
     if row.connection.arrives:
         return
+    if row.connection.calibrates:
+        yield Finding(
+            "constants-only",
+            "info",
+            row.term,
+            f"'{row.term}' trains constants alone: no gradient of it reaches the network.",
+            "That is right where it compares the labels; else compute it from the `prediction`.",
+        )
+        return
     why = row.connection.reason
     if why:
         where, cure = f" ({why.rstrip('.')})", "Write that operation with `keras.ops` ones."

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_physreg.constants import Constant
+from keras_physreg.constants import MOST_LOGGED, Constant
 from keras_physreg.diagnosis.gradients import of_any_size
 from keras_physreg.diagnosis.observation import call_unnoticed
 from keras_physreg.diagnosis.rows import Rows
@@ -24,6 +24,8 @@ from keras_physreg.transforms import FAR
 # Moves of the dimensionless variables, at which each term is looked at too.
 TRIES = 4
 SPREAD = 1.5
+# Two ways to one derivative differ by rounding only.
+AGREEMENT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class Sensitivities:
     values.
 
     Args:
-        gramians: Of each term, of shape `(elements, elements)`; NaN where TensorFlow cannot tell.
+        gramians: Of each term, of shape `(elements, elements)`; NaN in the rows and columns of
+            elements that TensorFlow cannot tell of, or of a vector longer than
+            `MOST_LOGGED`.
         connected: Of each term, which elements its output is computed from.
         tried: Of each term, its loss at the present and at other values of the constants.
         escapes: Of each term, its loss with the predictions of other rows: under `"present"` as the
@@ -121,7 +125,12 @@ class _Meter:
                 outer.watch(starts)
                 back = {n: _back(inner, outputs[n], values, starts[n]) for n in outputs}
                 parts = {n: [_elements(each) for each in back[n]] for n in outputs}
-            gramians = {name: self._gramian(outer, name, parts[name], starts) for name in outputs}
+            gramians = {}
+            for name, output in outputs.items():
+                probe = tf.random.stateless_normal(tf.shape(output), (0, 0), dtype=output.dtype)
+                expected = _back(inner, output, values, probe)
+                columns = self._columns(outer, name, parts[name], starts[name])
+                gramians[name] = _gramian(columns, probe, expected, values)
             losses: dict[str, Any] = {}
             escapes: dict[str, Any] = {}
             for evaluation in evaluations:
@@ -129,22 +138,18 @@ class _Meter:
                 escapes |= self._escapes(evaluation, values, y, sample_weight)
         return gramians, losses, escapes
 
-    def _gramian(
-        self, tape: tf.GradientTape, name: str, parts: list[Any], starts: dict[str, Any]
-    ) -> tuple[Any, Any]:
-        start = starts[name]
+    def _columns(self, tape: tf.GradientTape, name: str, parts: list[Any], start: Any) -> list[Any]:
+        """Returns the columns of `J`; NaN where they are not known."""
         columns, connected = [], []
         for raw, elements in zip(self._raws, parts, strict=True):
             size = int(np.prod(raw.shape))
             connected += [elements is not None] * size
-            columns += [_column(tape, element, start) for element in elements or [None] * size]
+            if elements is not None and size > MOST_LOGGED:  # Each costs a gradient.
+                columns += [_unknown(start)] * size
+            else:
+                columns += [_column(tape, element, start) for element in elements or [None] * size]
         self.connected[name] = tuple(connected)
-        if any(column is None for column in columns):
-            return tf.fill((len(columns), len(columns)), tf.constant(np.nan, "float64")), 1
-        jacobian = tf.stack([tf.cast(tf.reshape(c, [-1]), "float64") for c in columns])
-        # Where physics is not finite the terms' own findings say so.
-        jacobian = tf.where(tf.math.is_finite(jacobian), jacobian, tf.zeros_like(jacobian))
-        return tf.matmul(jacobian, jacobian, transpose_b=True), tf.size(start)
+        return columns
 
     def _tried(
         self, evaluation: Evaluation, values: list[Any], y: Any, sample_weight: Any
@@ -208,13 +213,40 @@ def _back(tape: tf.GradientTape, output: Any, values: list[Any], start: Any) -> 
 
 
 def _column(tape: tf.GradientTape, element: Any, start: Any) -> Any:
-    """Returns a column of `J`; `None` where an operation has no second gradient."""
+    """Returns a column of `J`; NaN where an operation has no second gradient."""
     if element is None:
         return tf.zeros_like(start)
     try:
         return tape.gradient(element, start, unconnected_gradients="zero")
     except (LookupError, NotImplementedError):
-        return None
+        return _unknown(start)
+
+
+def _unknown(start: Any) -> Any:
+    return tf.fill(tf.shape(start), tf.cast(np.nan, start.dtype))
+
+
+def _gramian(columns: list[Any], probe: Any, expected: list[Any], values: list[Any]) -> tuple:
+    """Returns `J^T J` and the number of values.
+
+    Some operations have a gradient and silently no second one, so that their part of `J` is
+    missing: then `J^T probe` is not `expected`, which took first gradients alone.
+    """
+    known = [tf.zeros_like(v) if e is None else e for e, v in zip(expected, values, strict=True)]
+    wanted = tf.concat([_flat(each) for each in known], axis=0)
+    jacobian = tf.stack([_flat(column) for column in columns])
+    found = tf.linalg.matvec(jacobian, _flat(probe))
+    scale = tf.abs(wanted) + tf.norm(jacobian, axis=1) * tf.norm(_flat(probe))
+    wrong = tf.abs(found - wanted) > AGREEMENT * scale
+    # Where physics is not finite the terms' own findings say so.
+    unknown = wrong | tf.reduce_all(tf.math.is_nan(jacobian), axis=1)
+    finite = tf.where(tf.math.is_finite(jacobian), jacobian, tf.zeros_like(jacobian))
+    jacobian = tf.where(unknown[:, None], tf.constant(np.nan, "float64"), finite)
+    return tf.matmul(jacobian, jacobian, transpose_b=True), tf.size(probe)
+
+
+def _flat(tensor: Any) -> Any:
+    return tf.cast(tf.reshape(tensor, [-1]), "float64")
 
 
 def _elements(gradient: Any) -> list[Any] | None:
