@@ -12,7 +12,8 @@ from keras_physreg.transforms import Transform, standardize_floats
 
 # As with physics layers: the variables, which Keras lists at any depth, lead back to constants.
 _constant_of_variable: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
-RESERVED_NAMES = ("loss", "data_loss", "physics_loss", "learning_rate", "lr", "batch", "size")
+RESERVED_NAMES = ("loss", "data_loss", "physics_loss", "learning_rate", "lr")
+COUNTED_NAMES = ("batch", "size", "epoch")
 SMALLEST, LARGEST = 1e-37, 1e37
 MOST_LOGGED = 8
 
@@ -212,15 +213,16 @@ class Constant(keras.layers.Layer):
         of = f"of constant '{self.name}'"
         given = {"initial": self._initial, "low": self._low, "high": self._high}
         known = {what: array for what, array in given.items() if array is not None}
-        sizes = np.abs(np.stack(list(known.values())))
-        if ((sizes != 0) & ((sizes < SMALLEST) | (sizes > LARGEST))).any():
+        if any(_beyond_float32(array).any() for array in known.values()):
             raise ValueError(
                 f"`initial`, `low` and `high` {of} must be 0 or within float32: {SMALLEST:g} to "
                 f"{LARGEST:g}. {received}"
             )
-        if self._given_scale is not None and (self._given_scale <= 0).any():
+        scale = self._given_scale
+        if scale is not None and ((scale <= 0) | _beyond_float32(scale)).any():
             raise ValueError(
-                f"`scale` {of} must be above 0. Received: scale={self._given_scale.tolist()}"
+                f"`scale` {of} must be above 0, and within float32: {SMALLEST:g} to {LARGEST:g}. "
+                f"Received: scale={scale.tolist()}"
             )
         for what, array in known.items() if self.log else ():
             if (array <= 0).any():
@@ -243,6 +245,11 @@ class Constant(keras.layers.Layer):
             )
 
 
+def _beyond_float32(array: np.ndarray) -> np.ndarray:
+    sizes = np.abs(array)
+    return (sizes != 0) & ((sizes < SMALLEST) | (sizes > LARGEST))
+
+
 def find_constants(layer: keras.layers.Layer) -> list[Constant]:
     """Returns the constants of a layer or model, however deep they are nested, each once."""
     found = (_constant_of_variable.get(id(variable)) for variable in layer.variables)
@@ -256,7 +263,7 @@ def _check_name(name: str) -> None:
             "A constant's name names variables and logs: use letters, digits, '_', '-' and '.'. "
             f"Received: name={name!r}"
         )
-    if name in RESERVED_NAMES or name.startswith("val_"):
+    if name in (*RESERVED_NAMES, *COUNTED_NAMES) or name.startswith("val_"):
         raise ValueError(
             f"A constant named '{name}' would be logged as something that Keras or `PhysicsModel` "
             "logs itself. Choose another name."

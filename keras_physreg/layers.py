@@ -323,7 +323,7 @@ def _check_no_constants(function: Callable) -> None:
     """Raises where a function uses a constant from around it: that would never train."""
     try:
         around = inspect.getclosurevars(function)
-    except TypeError:  # No Python function.
+    except (TypeError, ValueError):  # No Python function, or one that is not complete yet.
         return
     for name, value in {**around.globals, **around.nonlocals}.items():
         if isinstance(value, Constant) and value.trainable:
