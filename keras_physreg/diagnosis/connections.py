@@ -17,8 +17,7 @@ class Connection:
 
     Args:
         arrives: Whether it reaches the network, not the physics' own constants alone.
-        calibrates: Whether it reaches `Constant`s alone, where another term of its layer reaches
-            the network: as it is meant of a term that compares labels.
+        calibrates: Whether it reaches `Constant`s alone.
         cut_before: Whether the prediction that the physics takes has no gradient either.
         missing: Paths of variables that feed the prediction in the physics and are not reached.
         idle: Paths of those that are reached by a gradient of exactly 0, where that of other
@@ -46,8 +45,7 @@ def connection(
     return Connection(
         arrives=bool(reached & network),
         calibrates=not reached & network
-        and bool(reached & {id(constant.raw) for constant in layer.constants})
-        and any(_reached(model, other, gradients) & network for other in layer.term_names),
+        and bool(reached & {id(constant.raw) for constant in layer.constants}),
         cut_before=name in gradients.cut_before,
         missing=tuple(v.path for v in model.trainable_variables if id(v) in missing),
         idle=tuple(v.path for v in model.trainable_variables if id(v) in idle),

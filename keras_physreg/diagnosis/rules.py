@@ -39,7 +39,9 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
 def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
     if row.connection.arrives:
         return
-    if row.connection.calibrates:
+    # What is the same at the labels does not take the prediction at all: that is no accident.
+    unmoved = row.floor is None or (row.here is not None and row.here.trusted_loss == row.floor)
+    if row.connection.calibrates and unmoved:
         yield Finding(
             "constants-only",
             "info",

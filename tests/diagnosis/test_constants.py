@@ -328,6 +328,18 @@ def test_an_operation_that_silently_has_no_second_gradient(kind):
     assert "a: the sensitivity is not known" in str(report)
 
 
+@pytest.mark.parametrize("eager", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_physics_that_fails_at_other_values_of_its_constants(eager):
+    def positive_only(z, x, a):
+        return ops.cholesky(a * ops.eye(2))[0, 0] * x - z
+
+    model = linear_model(Physics(positive_only, FREE), {"t": 1.0})
+    model.compile("sgd", "mse", run_eagerly=eager)
+    report = kp.diagnose(model, *data(rows=40))
+    assert report.constants[0].sensitivity > 0
+    assert codes(report, *OF_CONSTANTS) == []
+
+
 def test_long_vectors_are_left_out():
     many = {"initial": np.linspace(0.1, 1.0, 200), "name": "c", "high": 9.0}
     report = report_of(lambda z, x, a, c: a * z - x * ops.sum(c), A, many)
@@ -362,8 +374,10 @@ def test_a_term_that_trains_constants_alone():
     report = report_of(calibrated, A, weights={"t": 1.0, "u": 1.0})
     assert codes(report, "disconnected", "constants-only") == [("constants-only", "u")]
     assert codes(report, *OF_CONSTANTS) == []
-    alone = report_of(lambda z, x, a: a * ops.stop_gradient(x) - z, A)
-    assert codes(alone, "disconnected", "constants-only") == [("disconnected", "t")]
+    alone = report_of(lambda z, x, a: a * ops.flip(z, -1) - z, A)
+    assert codes(alone, "disconnected", "constants-only") == [("constants-only", "t")]
+    cut_off = report_of(lambda z, x, a: a * ops.stop_gradient(x) - z, A)
+    assert codes(cut_off, "disconnected", "constants-only") == [("disconnected", "t")]
 
 
 def test_nothing_changes():
