@@ -91,9 +91,15 @@ def test_limit_of_failures_in_a_row_if_asked(tmp_path, monkeypatch, where):
     with pytest.raises(RuntimeError, match=r"2 trials failed in a row.*Reasons: 3 x Diverged"):
         search(tuner)
     assert list(statuses(tuner).values()) == ["FAILED"] * 3  # The round was told and saved.
+    with pytest.raises(RuntimeError, match="2 trials failed in a row"):
+        search(
+            make_tuner(
+                tmp_path, oracle=random_oracle(6), replicas=1, max_consecutive_failed_trials=2
+            )
+        )
     monkeypatch.setattr(DivergingTrainer, "limit", 1e3)
-    tuner = search(make_tuner(tmp_path, oracle=oracle, overwrite=False))
-    assert list(statuses(tuner).values()) == ["FAILED"] * 3 + ["COMPLETED"] * 3
+    tuner = search(make_tuner(tmp_path, oracle=random_oracle(6)))
+    assert list(statuses(tuner).values()) == ["FAILED"] * 4 + ["COMPLETED"] * 2
 
 
 def build_some(hp):
