@@ -14,9 +14,8 @@ from keras_physreg.sweep.replicas.trainer import checked_programs
 from keras_physreg.tuner.checks import check_whole_space
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.replicas import arguments, checkpoints, failures, report, trial_logs
-from keras_physreg.tuner.replicas.grouping import grouped
 from keras_physreg.tuner.replicas.project import Project, check_same
-from keras_physreg.tuner.replicas.results import TrialResult
+from keras_physreg.tuner.replicas.rounds import Rounds
 from keras_physreg.tuner.replicas.training import GroupTrainer, Recipe
 
 
@@ -118,7 +117,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         )
         check_whole_space(oracle.get_space(), hypermodel.hyperparameter_names)
         self.oracle.verbose = 0  # It would print a table for every trial.
-        self._events: list[list[str]] = []
+        self.events: list[list[str]] = []  # In their order; see `project`.
         self._described: dict[str, Any] = {
             "search_space": _named(oracle.get_space()),
             "objective": str(oracle.objective),
@@ -190,18 +189,18 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     def on_trial_end(self, trial: Any) -> None:
         """Tells the oracle; the search is saved once the whole round is told."""
-        self._events.append([trial.status, trial.trial_id])
+        self.events.append([trial.status, trial.trial_id])
         self.oracle.end_trial(trial)
 
     def save(self) -> None:
         """Saves the search to its project folder."""
-        self._project.save(self.oracle, self._described, self._events)
+        self._project.save(self.oracle, self._described, self.events)
         super().save()
 
     def reload(self) -> None:
         """Goes on with the search in the project folder."""
         state = self._project.restore(self.oracle, self._described)
-        self._described, self._events = state["described"], state["events"]
+        self._described, self.events = state["described"], state["events"]
         self.oracle.verbose = 0
         self.save()
 
@@ -243,82 +242,19 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     def _search(self, trainer: GroupTrainer, verbose: str | int) -> None:
         self.on_search_begin()
-        trials = self._ask()
+        rounds = Rounds(self, trainer)
+        trials = rounds.ask()
         if not trials and verbose != 0:
             print(report.nothing_left(self.oracle, self.project_dir))
         while trials:
             begin, ended = time.perf_counter(), len(self.oracle.end_order)
-            self._run(trainer, trials)
+            rounds.run(trials)
             self.save()
             if verbose != 0:
                 print(report.round_done(self.oracle, trials, time.perf_counter() - begin))
             failures.check_run(self.oracle, self._failure_limit, ended)
-            trials = self._ask()
+            trials = rounds.ask()
         self.on_search_end()
-
-    def _ask(self) -> list[Any]:
-        """Returns the next trials, saved before any of them is trained; none at the end."""
-        ongoing = self.oracle.ongoing_trials  # After Ctrl-C in a notebook there are some.
-        trials = list(ongoing.values())
-        names = [f"{self.tuner_id}-{k}" for k in range(self.replicas)]
-        for name in [name for name in names if name not in ongoing]:
-            trial = self._ask_one(name, waiting=not trials)
-            if trial is None:
-                break
-            self._events.append(["asked", trial.trial_id])
-            trials.append(trial)
-        if trials:
-            self.save()
-        return trials
-
-    def _ask_one(self, name: str, waiting: bool) -> Any:
-        """Returns a trial; `None` if there is none, or none now."""
-        while True:
-            self.pre_create_trial()
-            trial = self.oracle.create_trial(name)
-            if trial.status == TrialStatus.RUNNING:
-                return trial
-            if trial.status == TrialStatus.STOPPED or not waiting:
-                return None
-            time.sleep(0.1)
-
-    def _run(self, trainer: GroupTrainer, trials: list[Any]) -> None:
-        """Trains trials that are not trained yet, and tells the oracle about all."""
-        errors: list[tuple[Any, Exception]] = []
-        for trial in trials:
-            self.on_trial_begin(trial)
-        for structure, group in grouped(trials, self.hypermodel.hyperparameter_names).items():
-            known = {t.trial_id: TrialResult.load(self._trial_folder(t.trial_id)) for t in group}
-            todo = [trial for trial in group if known[trial.trial_id] is None]
-            self._tell([trial for trial in group if trial not in todo], known)
-            try:
-                interrupted, done = trainer.train(structure, todo) if todo else (False, {})
-            except keras_tuner.errors.FatalError:
-                raise
-            except Exception as error:
-                errors += [(trial, error) for trial in todo]
-                continue
-            self._tell([trial for trial in todo if trial.trial_id in done], done)
-            if interrupted:
-                self.save()
-                raise KeyboardInterrupt
-        self._tell_errors(errors, trials)
-
-    def _tell(self, trials: list[Any], results: dict[str, Any]) -> None:
-        for trial in trials:
-            result = results[trial.trial_id]
-            if result.metrics:
-                self.oracle.update_trial(trial.trial_id, result.metrics, step=result.step)
-            trial.status, trial.message = result.status, result.message
-            self.on_trial_end(trial)
-
-    def _tell_errors(self, errors: list[tuple[Any, Exception]], trials: list[Any]) -> None:
-        """Tells of trials that raised; raises where that is all that ever came of the search."""
-        meant = any(isinstance(e, keras_tuner.errors.FailedTrialError) for _, e in errors)
-        if len(errors) == len(trials) and not meant and not self._best(1):
-            raise errors[0][1]
-        for trial, error in errors:
-            self._tell([trial], {trial.trial_id: failures.raised(error)})
 
     def _trial_folder(self, trial_id: str) -> Path:
         return Path(self.get_trial_dir(trial_id))
