@@ -34,8 +34,8 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     A trial whose `loss` or `val_loss` is not finite in some epoch is FAILED, alone, and
     `trial.message` says when. A model that cannot be built or trained is INVALID, for the oracle
-    to retry, as with KerasTuner; if that is all that comes of the first trials, the error ends the
-    search.
+    to retry, as with KerasTuner; where all trials of the first round raise, or three in a row that
+    are all of a round, the error ends the search, and they are run again when it is mended.
 
     The state of the search is in one file, which is written at once, and a trial is done when its
     `result.json` is there: a search that was killed goes on where it was when it is started again
@@ -122,7 +122,6 @@ class ReplicaTuner(keras_tuner.Tuner):
             "search_space": _named(oracle.get_space()),
             "objective": str(oracle.objective),
             "oracle": type(oracle).__name__,
-            "seeds": self.seeds,
         }
         if self._project.exists():
             self.reload()
@@ -176,7 +175,8 @@ class ReplicaTuner(keras_tuner.Tuner):
             ),
             "shuffle": bool(shuffle),
         }
-        self._begin({**training, "rows": _rows(x), "validation_rows": _rows(validation_data)})
+        rows = {"rows": _rows(x), "validation_rows": _rows(validation_data)}
+        self._begin({**training, **rows, "seeds": self.seeds})
         data = {"x": x, "y": y, "validation_data": validation_data, "sample_weight": sample_weight}
         fit = {**data, **training, "verbose": 0 if verbose in (0, 2) else verbose}
         trainer = GroupTrainer(self.hypermodel, self._recipe(fit, callbacks), self._trial_folder)

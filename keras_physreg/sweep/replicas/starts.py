@@ -70,7 +70,8 @@ def _draw(model: keras.Model, seed: int) -> dict[int, np.ndarray]:
     except Exception as error:
         raise ValueError(
             f"Model '{model.name}' (of type {type(model).__name__}) cannot be copied to draw new "
-            f"weights by seed: {error}. Give `seeds=None` to start from its present weights, or "
+            f"weights by seed: {error}. Give `seeds=None` (`seed=None` to a `ReplicaTuner`) to "
+            "start from its present weights, or "
             "build it as a functional model whose layers have `get_config`."
         ) from error
     finally:

@@ -12,7 +12,9 @@ from keras_tuner.engine.trial import TrialStatus
 from keras_physreg.tuner.replicas import failures
 from keras_physreg.tuner.replicas.grouping import grouped
 from keras_physreg.tuner.replicas.results import TrialResult
-from keras_physreg.tuner.replicas.training import GroupTrainer
+from keras_physreg.tuner.replicas.training import CannotTrainError, GroupTrainer
+
+SOME = 3  # As many failures in a row end a search of KerasTuner.
 
 
 class Rounds:
@@ -25,6 +27,7 @@ class Rounds:
 
     def __init__(self, tuner: Any, trainer: GroupTrainer) -> None:
         self.tuner, self.trainer = tuner, trainer
+        self._raised = 0  # Trials in a row.
 
     def ask(self) -> list[Any]:
         """Returns the next trials, saved before any of them is trained; none at the end."""
@@ -54,7 +57,7 @@ class Rounds:
 
     def run(self, trials: list[Any]) -> None:
         """Trains trials that are not trained yet, and tells the oracle about all."""
-        errors: list[tuple[Any, Exception]] = []
+        errors: list[tuple[Any, Any]] = []
         for trial in trials:
             self.tuner.on_trial_begin(trial)
         for structure, group in grouped(trials, self.tuner.hypermodel.hyperparameter_names).items():
@@ -66,10 +69,8 @@ class Rounds:
             self._tell([trial for trial in group if trial not in todo], known)
             try:
                 interrupted, done = self.trainer.train(structure, todo) if todo else (False, {})
-            except keras_tuner.errors.FatalError:
-                raise
-            except Exception as error:
-                errors += [(trial, error) for trial in todo]
+            except CannotTrainError as error:
+                errors += [(trial, error.__cause__) for trial in todo]
                 continue
             self._tell([trial for trial in todo if trial.trial_id in done], done)
             if interrupted:
@@ -85,10 +86,18 @@ class Rounds:
             trial.status, trial.message = result.status, result.message
             self.tuner.on_trial_end(trial)
 
-    def _tell_errors(self, errors: list[tuple[Any, Exception]], trials: list[Any]) -> None:
-        """Tells of trials that raised; raises where that is all that ever came of the search."""
+    def _tell_errors(self, errors: list[tuple[Any, Any]], trials: list[Any]) -> None:
+        """Tells of trials that raised; raises where the cause is none of the trials' own.
+
+        So it is where all trials of a round raise, and there were some, or none has completed yet.
+        """
         meant = any(isinstance(e, keras_tuner.errors.FailedTrialError) for _, e in errors)
-        if len(errors) == len(trials) and not meant and not self.tuner.get_best_hyperparameters():
+        told = {trial_id for event, trial_id in self.tuner.events if event != "asked"}
+        new = any(trial.trial_id not in told for trial in trials)  # No round of second attempts.
+        all_raised = len(errors) == len(trials) and new and not meant
+        self._raised = self._raised + len(errors) if all_raised else 0
+        few = self._raised < SOME and self.tuner.get_best_hyperparameters()
+        if all_raised and not few:
             raise errors[0][1]
         for trial, error in errors:
             self._tell([trial], {trial.trial_id: failures.raised(error)})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import keras_tuner
 from keras.ops import convert_to_numpy
 
 from keras_physreg.sweep import ReplicaHistory, ReplicaTrainer
@@ -17,6 +18,10 @@ from keras_physreg.tuner.replicas import checkpoints, results, trial_logs
 from keras_physreg.tuner.replicas.results import TrialResult
 
 KEPT = 4  # Compiled programs of so many structures: they hold memory.
+
+
+class CannotTrainError(Exception):
+    """A model cannot be built or trained, for the reason that is its `__cause__`."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,16 @@ class GroupTrainer:
 
         Returns:
             Whether Ctrl-C was pressed, and the results of the trials that were finished, by id.
+
+        Raises:
+            CannotTrainError: If the model cannot be built or trained.
         """
-        trainer, history = self._trained(structure, trials)
+        try:
+            trainer, history = self._trained(structure, trials)
+        except (keras_tuner.errors.FatalError, OSError):
+            raise
+        except Exception as error:
+            raise CannotTrainError from error
         count = self.recipe.executions
         done: dict[str, TrialResult] = {}
         with _unchanged(trainer.model):

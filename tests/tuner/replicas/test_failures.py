@@ -144,6 +144,18 @@ def test_what_always_raises_ends_the_search(tmp_path, monkeypatch):
     assert list(statuses(tuner).values()) == ["COMPLETED"] * 6
 
 
+@pytest.mark.parametrize(("replicas", "lost"), [(1, 2), (3, 0)])
+def test_a_search_that_goes_on_with_wrong_data_ends(tmp_path, monkeypatch, replicas, lost):
+    monkeypatch.setattr(training, "ReplicaTrainer", InventingTrainer)
+    search(make_tuner(tmp_path, oracle=random_oracle(3)))
+    monkeypatch.setattr(training, "ReplicaTrainer", RaisingTrainer)
+    tuner = make_tuner(tmp_path, oracle=random_oracle(9), replicas=replicas)
+    with pytest.raises(ValueError, match="no such data"):
+        search(tuner)
+    found = list(statuses(tuner).values())
+    assert found == ["COMPLETED"] * 3 + ["FAILED"] * lost + ["RUNNING"] * replicas
+
+
 def test_fatal_errors_end_the_search(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "ReplicaTrainer", InventingTrainer)
     search(make_tuner(tmp_path, oracle=random_oracle(3)))
