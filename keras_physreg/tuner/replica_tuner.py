@@ -44,7 +44,8 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     Args:
         hypermodel: A `PhysicsHyperModel`.
-        oracle: A KerasTuner oracle. Without an objective it gets `hypermodel.objective`. At replica
+        oracle: A KerasTuner oracle. Without an objective it gets `hypermodel.objective`. (Its seed 0
+            is no seed: KerasTuner then draws one.) At replica
             speed: `RandomSearchOracle`, `BayesianOptimizationOracle` (which proposes all trials of
             a round before it learns of any). A `GridSearchOracle` hands out two trials at once. A
             `HyperbandOracle` is refused: its trials go on from other trials' weights.
@@ -70,14 +71,22 @@ class ReplicaTuner(keras_tuner.Tuner):
             or the project's folder was left by another search.
 
     Example:
-    ```python
-    hypermodel = kp.PhysicsHyperModel(build, weights={"x": (1e-2, 1e3), "z": (1e-2, 1e3)})
-    oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=64, seed=0)
-    tuner = kp.ReplicaTuner(hypermodel, oracle, directory="searches", project_name="weights")
-    tuner.search(Z, x, validation_data=(Z_val, x_val), epochs=100)
-    tuner.results_summary()
-    model = tuner.get_best_models()[0]
-    ```
+    >>> import keras, keras_tuner, tempfile, keras_physreg as kp
+    >>> def build(hp):
+    ...     z = keras.Input((2,))
+    ...     x = keras.layers.Dense(2)(z)
+    ...     balance = kp.PhysicsRegularization(lambda z, x: x - z, {"balance": 0.0})
+    ...     model = kp.PhysicsModel(z, balance(z, x))
+    ...     model.compile("sgd", "mse")
+    ...     return model
+    >>> hypermodel = kp.PhysicsHyperModel(build, {"balance": (1e-3, 10.0)})
+    >>> oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=4, seed=1)
+    >>> tuner = kp.ReplicaTuner(hypermodel, oracle, directory=tempfile.mkdtemp())
+    >>> data = keras.ops.ones((8, 2))
+    >>> tuner.search(data, data, validation_data=(data, data), epochs=2, verbose=0)
+    >>> [trial.status for trial in oracle.trials.values()]
+    ['COMPLETED', 'COMPLETED', 'COMPLETED', 'COMPLETED']
+    >>> model = tuner.get_best_models()[0]
     """
 
     def __init__(
