@@ -115,6 +115,18 @@ def test_killed_again_and_again(tmp_path, undisturbed, oracle):
     assert outcomes(tuner) == undisturbed[oracle]
 
 
+def test_full_disk_costs_no_trial(tmp_path, undisturbed, monkeypatch):
+    def full(self, folder):
+        raise OSError("no space left")
+
+    save = TrialResult.save
+    monkeypatch.setattr(TrialResult, "save", full)
+    with pytest.raises(OSError, match="no space left"):
+        search(make_tuner(tmp_path))
+    monkeypatch.setattr(TrialResult, "save", save)
+    assert outcomes(search(make_tuner(tmp_path))) == undisturbed["random"]
+
+
 def cut_off(path):
     path.write_text(path.read_text()[: len(path.read_text()) // 2])
 
@@ -213,7 +225,7 @@ def named(hp):
         ),
         ({"build": named}, {}, "another search space: units is 'missing' there"),
         ({"oracle": grid_oracle()}, {}, "another oracle: 'RandomSearchOracle' there"),
-        ({"seed": 1}, {}, r"another seeds: \[0\] there, \[1\] now"),
+        ({"seed": 1}, {}, r"another training: seeds is \[0\] there, \[1\] now"),
         ({}, {"epochs": 3}, "another training: epochs is 2 there, 3 now"),
         ({}, {"shuffle": False}, "another training: shuffle is True there, False now"),
     ],
