@@ -171,7 +171,7 @@ class PhysicsModel(keras.Model):
                 unlabelled_repeat=unlabelled_repeat,
             )
         self._set_share(unlabelled_share)
-        if unlabelled is None:
+        if unlabelled is None or not self.compiled:  # Keras says how to compile.
             return super().fit(**given.arguments)
         return super().fit(
             **pair(self, given.arguments, unlabelled, unlabelled_batch_size, unlabelled_repeat)
