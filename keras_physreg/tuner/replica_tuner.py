@@ -129,6 +129,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         self.events: list[list[str]] = []  # In their order; see `project`.
         self._described: dict[str, Any] = {
             "search_space": _named(oracle.get_space()),
+            "terms": {space.term: repr(space) for space in hypermodel.spaces},
             "objective": str(oracle.objective),
             "oracle": type(oracle).__name__,
         }
