@@ -146,10 +146,10 @@ def _replay(oracle: Any, state: dict[str, Any]) -> None:
 def check_same(folder: Path, known: dict[str, Any], given: dict[str, Any]) -> None:
     """Raises where a search is described otherwise than the one that its folder holds."""
     for what, value in given.items():
-        if known[what] != value:
+        if known.get(what) != value:
             raise ValueError(
                 f"The search in {folder} has another {what.replace('_', ' ')}: "
-                f"{_difference(known[what], value)}. {CURE}"
+                f"{_difference(known.get(what), value)}. {CURE}"
             )
 
 
