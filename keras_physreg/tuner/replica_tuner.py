@@ -44,11 +44,11 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     Args:
         hypermodel: A `PhysicsHyperModel`.
-        oracle: A KerasTuner oracle. Without an objective it gets `hypermodel.objective`. (Its seed 0
-            is no seed: KerasTuner then draws one.) At replica
-            speed: `RandomSearchOracle`, `BayesianOptimizationOracle` (which proposes all trials of
-            a round before it learns of any). A `GridSearchOracle` hands out two trials at once. A
-            `HyperbandOracle` is refused: its trials go on from other trials' weights.
+        oracle: A KerasTuner oracle. Without an objective it gets `hypermodel.objective`; 0 for its
+            seed means none to KerasTuner. At replica speed: `RandomSearchOracle`,
+            `BayesianOptimizationOracle` (which proposes all trials of a round before it learns of
+            any). A `GridSearchOracle` hands out two trials at once. A `HyperbandOracle` is refused:
+            its trials go on from other trials' weights.
         replicas: Trials that are asked for at once; times executions there are as many replicas.
         executions_per_trial: Trainings of each trial.
         seed: Execution `e` of every trial draws weights, dropout and the order of rows from
@@ -129,6 +129,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         self.events: list[list[str]] = []  # In their order; see `project`.
         self._described: dict[str, Any] = {
             "search_space": _named(oracle.get_space()),
+            "terms": {space.term: repr(space) for space in hypermodel.spaces},
             "objective": str(oracle.objective),
             "oracle": type(oracle).__name__,
         }

@@ -182,8 +182,9 @@ def test_more_trials_of_a_grid_than_before(tmp_path, more):
     grid = keras_tuner.oracles.GridSearchOracle
     before = outcomes(search(make_tuner(tmp_path, oracle=grid(max_trials=3))))
     if more:
-        tuner = search(make_tuner(tmp_path, oracle=grid(max_trials=more)))
-        assert len(tuner.oracle.trials) == more
+        search(make_tuner(tmp_path, oracle=grid(max_trials=more)))
+        tuner = search(make_tuner(tmp_path, oracle=grid(max_trials=more + 1)))
+        assert len(tuner.oracle.trials) == more + 1
     else:
         tuner = make_tuner(tmp_path, oracle=grid())
         assert tuner.remaining_trials is None
@@ -235,6 +236,13 @@ def test_another_search_is_refused(finished, tuner, training, message):
         search(make_tuner(finished[0], **tuner), **training)
 
 
+def test_a_term_that_is_held_off_is_another_search(tmp_path):
+    off = {"x": (1e-2, 10.0), "z": None}
+    search(make_tuner(tmp_path, oracle=random_oracle(2), weights=off))
+    with pytest.raises(ValueError, match=r"another terms: z is .TermSpace.* there, 'missing' now"):
+        make_tuner(tmp_path, weights={"x": (1e-2, 10.0)})
+
+
 def test_search_of_another_tuner_is_refused(tmp_path):
     (tmp_path / "search").mkdir()
     (tmp_path / "search" / "oracle.json").write_text("{}")
@@ -250,6 +258,15 @@ def test_search_continued_by_another_tuner_is_refused(tmp_path):
     with pytest.raises(ValueError, match="continued by another tuner: trial 2 "):
         make_tuner(tmp_path)
     assert folder.exists()
+
+
+def test_other_folders_are_left_alone(tmp_path):
+    search(make_tuner(tmp_path, oracle=random_oracle(2)))
+    notes = tmp_path / "search" / "trial_0_copy" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    make_tuner(tmp_path, oracle=random_oracle(2))
+    assert notes.read_text() == "mine"
 
 
 def test_damaged_state_is_refused(tmp_path):
