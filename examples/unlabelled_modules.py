@@ -169,7 +169,8 @@ def print_table(results):
 def draw_curves(results, path):
     """Saves the learning curves: error against labels, one line per number of unlabelled rows."""
     figure, axis = plt.subplots(figsize=(8, 5.5), layout="constrained")
-    for unlabelled, colour in COLOURS.items():
+    for unlabelled in (None, *UNLABELLED):
+        colour = COLOURS[unlabelled]
         found = np.array([results[labelled, unlabelled] for labelled in LABELLED])
         mean, sd = found.mean(axis=1), spread(found)
         style = "--" if unlabelled is None else "-"

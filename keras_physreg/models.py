@@ -149,6 +149,16 @@ class PhysicsModel(keras.Model):
             TypeError: If unlabelled inputs have another dtype than `x`.
             ValueError: If they have another structure or shape, are empty, or can do nothing as
                 every term needs the label.
+
+        Example:
+        >>> import keras, numpy as np, keras_physreg as kp
+        >>> encoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        >>> model = kp.regularize(encoder, lambda z, x: 2 * x - z, {"double": 1.0})
+        >>> model.compile("sgd", "mse")
+        >>> z = np.random.default_rng(0).normal(size=(1000, 2))
+        >>> history = model.fit(z[:10], z[:10] / 2, unlabelled=z[10:], verbose=0)
+        >>> sorted(history.history)
+        ['data_loss', 'double_loss', 'loss', 'physics_loss']
         """
         given = inspect.signature(super().fit).bind(*args, **kwargs)
         callbacks, epochs = given.arguments.get("callbacks"), given.arguments.get("epochs", 1)
@@ -161,7 +171,7 @@ class PhysicsModel(keras.Model):
                 unlabelled_repeat=unlabelled_repeat,
             )
         self._set_share(unlabelled_share)
-        if unlabelled is None:
+        if unlabelled is None or not self.compiled:  # Keras says how to compile.
             return super().fit(**given.arguments)
         return super().fit(
             **pair(self, given.arguments, unlabelled, unlabelled_batch_size, unlabelled_repeat)
@@ -303,6 +313,17 @@ class FunctionalPhysicsModel(PhysicsModel, Functional):
         self.output_names = _origin_names(self)
         for layer in layers:
             layer.shields_inputs = _has_trainable_inputs(self, layer)
+
+
+def _fit_signature() -> inspect.Signature:
+    """Returns the arguments of `keras.Model.fit` and our own, for `help` and editors."""
+    own = inspect.signature(PhysicsModel.fit)
+    added = [p for p in own.parameters.values() if p.kind is p.KEYWORD_ONLY]
+    theirs = inspect.signature(keras.Model.fit)
+    return theirs.replace(parameters=[*theirs.parameters.values(), *added])
+
+
+PhysicsModel.fit.__signature__ = _fit_signature()  # type: ignore[attr-defined]
 
 
 def check_log_names(model: keras.Model) -> None:

@@ -14,9 +14,8 @@ from keras_physreg.sweep.replicas.trainer import checked_programs
 from keras_physreg.tuner.checks import check_whole_space
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.replicas import arguments, checkpoints, failures, report, trial_logs
-from keras_physreg.tuner.replicas.grouping import grouped
 from keras_physreg.tuner.replicas.project import Project, check_same
-from keras_physreg.tuner.replicas.results import TrialResult
+from keras_physreg.tuner.replicas.rounds import Rounds
 from keras_physreg.tuner.replicas.training import GroupTrainer, Recipe
 
 
@@ -35,8 +34,8 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     A trial whose `loss` or `val_loss` is not finite in some epoch is FAILED, alone, and
     `trial.message` says when. A model that cannot be built or trained is INVALID, for the oracle
-    to retry, as with KerasTuner; if that is all that comes of the first trials, the error ends the
-    search.
+    to retry, as with KerasTuner; where all trials of the first round raise, or three in a row that
+    are all of a round, the error ends the search, and they are run again when it is mended.
 
     The state of the search is in one file, which is written at once, and a trial is done when its
     `result.json` is there: a search that was killed goes on where it was when it is started again
@@ -45,10 +44,11 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     Args:
         hypermodel: A `PhysicsHyperModel`.
-        oracle: A KerasTuner oracle. Without an objective it gets `hypermodel.objective`. At replica
-            speed: `RandomSearchOracle`, `BayesianOptimizationOracle` (which proposes all trials of
-            a round before it learns of any). A `GridSearchOracle` hands out two trials at once. A
-            `HyperbandOracle` is refused: its trials go on from other trials' weights.
+        oracle: A KerasTuner oracle. Without an objective it gets `hypermodel.objective`; 0 for its
+            seed means none to KerasTuner. At replica speed: `RandomSearchOracle`,
+            `BayesianOptimizationOracle` (which proposes all trials of a round before it learns of
+            any). A `GridSearchOracle` hands out two trials at once. A `HyperbandOracle` is refused:
+            its trials go on from other trials' weights.
         replicas: Trials that are asked for at once; times executions there are as many replicas.
         executions_per_trial: Trainings of each trial.
         seed: Execution `e` of every trial draws weights, dropout and the order of rows from
@@ -71,14 +71,22 @@ class ReplicaTuner(keras_tuner.Tuner):
             or the project's folder was left by another search.
 
     Example:
-    ```python
-    hypermodel = kp.PhysicsHyperModel(build, weights={"x": (1e-2, 1e3), "z": (1e-2, 1e3)})
-    oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=64, seed=0)
-    tuner = kp.ReplicaTuner(hypermodel, oracle, directory="searches", project_name="weights")
-    tuner.search(Z, x, validation_data=(Z_val, x_val), epochs=100)
-    tuner.results_summary()
-    model = tuner.get_best_models()[0]
-    ```
+    >>> import keras, keras_tuner, tempfile, keras_physreg as kp
+    >>> def build(hp):
+    ...     z = keras.Input((2,))
+    ...     x = keras.layers.Dense(2)(z)
+    ...     balance = kp.PhysicsRegularization(lambda z, x: x - z, {"balance": 0.0})
+    ...     model = kp.PhysicsModel(z, balance(z, x))
+    ...     model.compile("sgd", "mse")
+    ...     return model
+    >>> hypermodel = kp.PhysicsHyperModel(build, {"balance": (1e-3, 10.0)})
+    >>> oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=4, seed=1)
+    >>> tuner = kp.ReplicaTuner(hypermodel, oracle, directory=tempfile.mkdtemp())
+    >>> data = keras.ops.ones((8, 2))
+    >>> tuner.search(data, data, validation_data=(data, data), epochs=2, verbose=0)
+    >>> [trial.status for trial in oracle.trials.values()]
+    ['COMPLETED', 'COMPLETED', 'COMPLETED', 'COMPLETED']
+    >>> model = tuner.get_best_models()[0]
     """
 
     def __init__(
@@ -118,12 +126,12 @@ class ReplicaTuner(keras_tuner.Tuner):
         )
         check_whole_space(oracle.get_space(), hypermodel.hyperparameter_names)
         self.oracle.verbose = 0  # It would print a table for every trial.
-        self._events: list[list[str]] = []
+        self.events: list[list[str]] = []  # In their order; see `project`.
         self._described: dict[str, Any] = {
             "search_space": _named(oracle.get_space()),
+            "terms": {space.term: repr(space) for space in hypermodel.spaces},
             "objective": str(oracle.objective),
             "oracle": type(oracle).__name__,
-            "seeds": self.seeds,
         }
         if self._project.exists():
             self.reload()
@@ -177,7 +185,8 @@ class ReplicaTuner(keras_tuner.Tuner):
             ),
             "shuffle": bool(shuffle),
         }
-        self._begin({**training, "rows": _rows(x), "validation_rows": _rows(validation_data)})
+        rows = {"rows": _rows(x), "validation_rows": _rows(validation_data)}
+        self._begin({**training, **rows, "seeds": self.seeds})
         data = {"x": x, "y": y, "validation_data": validation_data, "sample_weight": sample_weight}
         fit = {**data, **training, "verbose": 0 if verbose in (0, 2) else verbose}
         trainer = GroupTrainer(self.hypermodel, self._recipe(fit, callbacks), self._trial_folder)
@@ -190,18 +199,18 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     def on_trial_end(self, trial: Any) -> None:
         """Tells the oracle; the search is saved once the whole round is told."""
-        self._events.append([trial.status, trial.trial_id])
+        self.events.append([trial.status, trial.trial_id])
         self.oracle.end_trial(trial)
 
     def save(self) -> None:
         """Saves the search to its project folder."""
-        self._project.save(self.oracle, self._described, self._events)
+        self._project.save(self.oracle, self._described, self.events)
         super().save()
 
     def reload(self) -> None:
         """Goes on with the search in the project folder."""
         state = self._project.restore(self.oracle, self._described)
-        self._described, self._events = state["described"], state["events"]
+        self._described, self.events = state["described"], state["events"]
         self.oracle.verbose = 0
         self.save()
 
@@ -243,82 +252,19 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     def _search(self, trainer: GroupTrainer, verbose: str | int) -> None:
         self.on_search_begin()
-        trials = self._ask()
+        rounds = Rounds(self, trainer)
+        trials = rounds.ask()
         if not trials and verbose != 0:
             print(report.nothing_left(self.oracle, self.project_dir))
         while trials:
             begin, ended = time.perf_counter(), len(self.oracle.end_order)
-            self._run(trainer, trials)
+            rounds.run(trials)
             self.save()
             if verbose != 0:
                 print(report.round_done(self.oracle, trials, time.perf_counter() - begin))
             failures.check_run(self.oracle, self._failure_limit, ended)
-            trials = self._ask()
+            trials = rounds.ask()
         self.on_search_end()
-
-    def _ask(self) -> list[Any]:
-        """Returns the next trials, saved before any of them is trained; none at the end."""
-        ongoing = self.oracle.ongoing_trials  # After Ctrl-C in a notebook there are some.
-        trials = list(ongoing.values())
-        names = [f"{self.tuner_id}-{k}" for k in range(self.replicas)]
-        for name in [name for name in names if name not in ongoing]:
-            trial = self._ask_one(name, waiting=not trials)
-            if trial is None:
-                break
-            self._events.append(["asked", trial.trial_id])
-            trials.append(trial)
-        if trials:
-            self.save()
-        return trials
-
-    def _ask_one(self, name: str, waiting: bool) -> Any:
-        """Returns a trial; `None` if there is none, or none now."""
-        while True:
-            self.pre_create_trial()
-            trial = self.oracle.create_trial(name)
-            if trial.status == TrialStatus.RUNNING:
-                return trial
-            if trial.status == TrialStatus.STOPPED or not waiting:
-                return None
-            time.sleep(0.1)
-
-    def _run(self, trainer: GroupTrainer, trials: list[Any]) -> None:
-        """Trains trials that are not trained yet, and tells the oracle about all."""
-        errors: list[tuple[Any, Exception]] = []
-        for trial in trials:
-            self.on_trial_begin(trial)
-        for structure, group in grouped(trials, self.hypermodel.hyperparameter_names).items():
-            known = {t.trial_id: TrialResult.load(self._trial_folder(t.trial_id)) for t in group}
-            todo = [trial for trial in group if known[trial.trial_id] is None]
-            self._tell([trial for trial in group if trial not in todo], known)
-            try:
-                interrupted, done = trainer.train(structure, todo) if todo else (False, {})
-            except keras_tuner.errors.FatalError:
-                raise
-            except Exception as error:
-                errors += [(trial, error) for trial in todo]
-                continue
-            self._tell([trial for trial in todo if trial.trial_id in done], done)
-            if interrupted:
-                self.save()
-                raise KeyboardInterrupt
-        self._tell_errors(errors, trials)
-
-    def _tell(self, trials: list[Any], results: dict[str, Any]) -> None:
-        for trial in trials:
-            result = results[trial.trial_id]
-            if result.metrics:
-                self.oracle.update_trial(trial.trial_id, result.metrics, step=result.step)
-            trial.status, trial.message = result.status, result.message
-            self.on_trial_end(trial)
-
-    def _tell_errors(self, errors: list[tuple[Any, Exception]], trials: list[Any]) -> None:
-        """Tells of trials that raised; raises where that is all that ever came of the search."""
-        meant = any(isinstance(e, keras_tuner.errors.FailedTrialError) for _, e in errors)
-        if len(errors) == len(trials) and not meant and not self._best(1):
-            raise errors[0][1]
-        for trial, error in errors:
-            self._tell([trial], {trial.trial_id: failures.raised(error)})
 
     def _trial_folder(self, trial_id: str) -> Path:
         return Path(self.get_trial_dir(trial_id))

@@ -32,6 +32,8 @@ def pair(
     """
     checks.check_usable(model)
     checks.check_batch_size(batch_size)
+    if fit.get("x") is None:
+        raise ValueError("`unlabelled` rows join labelled ones: give `x`, too. Received: x=None")
     # As Keras draws its seeds: from Python's generator.
     seed = random.getrandbits(31) if fit.get("shuffle", True) else None
     known = fit if isinstance(fit["x"], STREAMS) else _with_tensors(fit)

@@ -184,6 +184,19 @@ def test_trials_of_one_model_are_trained_together(tmp_path, monkeypatch):
     assert all(len(values) == 1 for _, values in groups)
 
 
+def test_hyperparameters_that_a_build_finds_are_those_of_every_trial(tmp_path, monkeypatch):
+    def deep(hp):
+        if hp.Boolean("deep"):
+            hp.Int("layers", 2, 2)
+        return build(hp)
+
+    invent(monkeypatch)
+    tuner = search(make_tuner(tmp_path, deep, random_oracle(6), replicas=4))
+    found = [trial.hyperparameters.values for trial in tuner.oracle.trials.values()]
+    assert {values["deep"] for values in found} == {True, False}
+    assert all(values["layers"] == 2 for values in found if values["deep"])
+
+
 def test_ramps_move_the_weights(tmp_path):
     hypermodel = kp.PhysicsHyperModel(
         build, {"x": (1.0, 1.0), "z": (10.0, 10.0)}, ramps={"z": (3, 3)}, include_zero=False

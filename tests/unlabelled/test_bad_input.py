@@ -143,3 +143,10 @@ def test_a_sequence_in_other_processes():
     sequence = keras.utils.PyDataset(workers=2, use_multiprocessing=True)
     with pytest.raises(ValueError, match="use_multiprocessing=False"):
         linear.model().fit(sequence, unlabelled=MORE)
+
+
+def test_before_compile_and_without_labelled_rows():
+    with pytest.raises(ValueError, match="compile"):
+        problems.physics_model().fit(*problems.data(), unlabelled=MORE)
+    with pytest.raises(ValueError, match="give `x`, too"):
+        linear.model().fit(unlabelled=MORE)

@@ -1,5 +1,7 @@
 """What users expect of `fit` holds with unlabelled rows, too."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -302,3 +304,9 @@ def test_mixed_precision_and_integer_inputs():
     rows = np.arange(10)[:, None] % 5
     logs = model.fit(rows, np.ones((10, 2)), unlabelled=rows[:7], epochs=2, verbose=0).history
     assert np.isfinite(logs["loss"]).all()
+
+
+def test_help_shows_the_arguments_of_keras_and_our_own():
+    names = list(inspect.signature(kp.PhysicsModel.fit).parameters)
+    assert names[:3] == ["self", "x", "y"]
+    assert {"validation_data", "steps_per_epoch", "unlabelled", "unlabelled_share"} <= set(names)

@@ -68,8 +68,8 @@ def _draw(model: keras.Model, seed: int) -> dict[int, np.ndarray]:
             f"Model '{model.name}' (of type {type(model).__name__}) cannot be copied to draw new "
             f"weights by seed: {error}. Build it as a functional model whose layers have "
             "`get_config`, or give a subclassed one `get_config` and `from_config`. (A "
-            "`ReplicaTrainer` with `seeds=None` copies nothing: it starts from the present "
-            "weights.)"
+            "`ReplicaTrainer` with `seeds=None` or a `ReplicaTuner` with `seed=None` copies "
+            "nothing: it starts from the present weights.)"
         ) from error
     finally:
         random.setstate(state)

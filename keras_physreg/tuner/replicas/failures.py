@@ -53,7 +53,7 @@ def check_run(oracle: Any, limit: int | None, since: int) -> None:
     for position, trial_id in enumerate(oracle.end_order):
         failed = oracle.trials[trial_id].status == TrialStatus.FAILED
         run = run + 1 if failed else 0
-        if limit is not None and run == limit and position >= since:
+        if limit is not None and run >= limit and position >= since:
             raise RuntimeError(
                 f"{limit} trials failed in a row, which ends the search as "
                 f"`max_consecutive_failed_trials={limit}` asks. {reasons(oracle)}"

@@ -65,7 +65,6 @@ class Project:
         state = {
             "described": described,
             "events": events,
-            "max_trials": oracle.max_trials,
             "oracle": oracle.get_state(),
             "trials": [trial.get_state() for trial in oracle.trials.values()],
         }
@@ -106,13 +105,15 @@ class Project:
     def _remove_orphans(self, known: set[str]) -> None:
         """Removes trials handed out after the last state; they are handed out again."""
         for folder in self.folder.glob("trial_*"):
-            if folder.name.removeprefix("trial_") in known:
+            trial_id = folder.name.removeprefix("trial_")
+            if trial_id in known or not trial_id.isdigit():
                 continue
-            trial = read_json(folder / "trial.json")
-            if trial is not None and trial["status"] not in (TrialStatus.RUNNING, None):
+            trial = read_json(folder / "trial.json") or {"status": TrialStatus.RUNNING}
+            others = {path.name for path in folder.iterdir()} - {"trial.json"}
+            if others or trial["status"] != TrialStatus.RUNNING:
                 raise ValueError(
-                    f"The search in {self.folder} was continued by another tuner: trial "
-                    f"{trial['trial_id']} is not of this one. {CURE}"
+                    f"The search in {self.folder} was continued by another tuner: trial {trial_id} "
+                    f"is not of this one. {CURE}"
                 )
             shutil.rmtree(folder)
 
@@ -129,25 +130,26 @@ def _replay(oracle: Any, state: dict[str, Any]) -> None:
     The events are `["asked", trial id]`, and at a trial's end `[status, trial id]`.
     """
     trials = {trial["trial_id"]: trial for trial in state["trials"]}
-    asked, oracle.max_trials = oracle.max_trials, state["max_trials"]  # Ids have its width.
+    most = oracle.max_trials
     for event, trial_id in state["events"]:
         if event == "asked":  # As a tuner of its own; if it is under way already, nothing is new.
+            oracle.max_trials = int("9" * len(trial_id))  # It makes ids as wide as itself.
             oracle.create_trial(f"replayed-{trial_id}")
             continue
         trial = oracle.trials[trial_id]
         trial.set_state(trials[trial_id])
         trial.status = event
         oracle.end_trial(trial)
-    oracle.max_trials = asked
+    oracle.max_trials = most
 
 
 def check_same(folder: Path, known: dict[str, Any], given: dict[str, Any]) -> None:
     """Raises where a search is described otherwise than the one that its folder holds."""
     for what, value in given.items():
-        if known[what] != value:
+        if known.get(what) != value:
             raise ValueError(
                 f"The search in {folder} has another {what.replace('_', ' ')}: "
-                f"{_difference(known[what], value)}. {CURE}"
+                f"{_difference(known.get(what), value)}. {CURE}"
             )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import keras_tuner
 from keras.ops import convert_to_numpy
 
 from keras_physreg.sweep import ReplicaHistory, ReplicaTrainer
@@ -17,6 +18,10 @@ from keras_physreg.tuner.replicas import checkpoints, results, trial_logs
 from keras_physreg.tuner.replicas.results import TrialResult
 
 KEPT = 4  # Compiled programs of so many structures: they hold memory.
+
+
+class CannotTrainError(Exception):
+    """A model cannot be built or trained, for the reason that is its `__cause__`."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class GroupTrainer:
 
     def __init__(self, hypermodel: Any, recipe: Recipe, folder: Callable[[str], Path]) -> None:
         self.hypermodel, self.recipe, self.folder = hypermodel, recipe, folder
-        self._trainers: OrderedDict[str, ReplicaTrainer] = OrderedDict()
+        self._known: OrderedDict[str, tuple[ReplicaTrainer, Any]] = OrderedDict()
 
     def train(self, structure: str, trials: list[Any]) -> tuple[bool, dict[str, Any]]:
         """Trains the trials, and saves what came of each.
@@ -67,8 +72,16 @@ class GroupTrainer:
 
         Returns:
             Whether Ctrl-C was pressed, and the results of the trials that were finished, by id.
+
+        Raises:
+            CannotTrainError: If the model cannot be built or trained.
         """
-        trainer, history = self._trained(structure, trials)
+        try:
+            trainer, history = self._trained(structure, trials)
+        except (keras_tuner.errors.FatalError, OSError):
+            raise
+        except Exception as error:
+            raise CannotTrainError from error
         count = self.recipe.executions
         done: dict[str, TrialResult] = {}
         with _unchanged(trainer.model):
@@ -79,25 +92,33 @@ class GroupTrainer:
         return history.interrupted, done
 
     def _trained(self, structure: str, trials: list[Any]) -> tuple[ReplicaTrainer, ReplicaHistory]:
-        recipe = self.recipe
-        weights = self._weights(trials)
-        seeds = None if recipe.seeds is None else recipe.seeds * len(trials)
-        trainer = self._trainers.pop(structure, None)
-        if trainer is None:
-            model = self.hypermodel.build(trials[0].hyperparameters)
-            trainer = ReplicaTrainer(
-                model,
-                weights,
-                seeds,
-                engine=recipe.engine,
-                replicas_per_program=recipe.replicas_per_program,
-            )
-            monitor = {"monitor": recipe.objective.name, "mode": recipe.objective.direction}
-            history = trainer.fit(**recipe.fit, **monitor)
+        seeds = None if self.recipe.seeds is None else self.recipe.seeds * len(trials)
+        known = self._known.pop(structure, None)
+        if known is None:
+            hp = trials[0].hyperparameters
+            trainer, history = self._first_trained(self.hypermodel.build(hp), trials, seeds)
         else:
-            history = trainer.refit(weights, seeds, verbose=recipe.fit["verbose"])
-        self._keep(structure, trainer)
+            trainer, hp = known
+            verbose = self.recipe.fit["verbose"]
+            history = trainer.refit(self._weights(trials), seeds, verbose=verbose)
+        for trial in trials:  # What only `build` declares is declared for all.
+            trial.hyperparameters.merge(hp, overwrite=False)
+        self._keep(structure, trainer, hp)
         return trainer, history
+
+    def _first_trained(
+        self, model: keras.Model, trials: list[Any], seeds: list[int] | None
+    ) -> tuple[ReplicaTrainer, ReplicaHistory]:
+        recipe = self.recipe
+        trainer = ReplicaTrainer(
+            model,
+            self._weights(trials),
+            seeds,
+            engine=recipe.engine,
+            replicas_per_program=recipe.replicas_per_program,
+        )
+        monitor = {"monitor": recipe.objective.name, "mode": recipe.objective.direction}
+        return trainer, trainer.fit(**recipe.fit, **monitor)
 
     def _weights(self, trials: list[Any]) -> dict[str, list[Any]]:
         """Returns the weights of all replicas: the executions of a trial side by side."""
@@ -107,10 +128,10 @@ class GroupTrainer:
             for term in schedules[0]
         }
 
-    def _keep(self, structure: str, trainer: ReplicaTrainer) -> None:
-        self._trainers[structure] = trainer
-        while len(self._trainers) > KEPT:
-            self._trainers.popitem(last=False)
+    def _keep(self, structure: str, trainer: ReplicaTrainer, hp: Any) -> None:
+        self._known[structure] = trainer, hp
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)
 
     def _save(
         self, trainer: ReplicaTrainer, history: ReplicaHistory, trial: Any, replicas: list[int]

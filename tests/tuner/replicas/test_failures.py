@@ -91,9 +91,15 @@ def test_limit_of_failures_in_a_row_if_asked(tmp_path, monkeypatch, where):
     with pytest.raises(RuntimeError, match=r"2 trials failed in a row.*Reasons: 3 x Diverged"):
         search(tuner)
     assert list(statuses(tuner).values()) == ["FAILED"] * 3  # The round was told and saved.
+    with pytest.raises(RuntimeError, match="2 trials failed in a row"):
+        search(
+            make_tuner(
+                tmp_path, oracle=random_oracle(6), replicas=1, max_consecutive_failed_trials=2
+            )
+        )
     monkeypatch.setattr(DivergingTrainer, "limit", 1e3)
-    tuner = search(make_tuner(tmp_path, oracle=oracle, overwrite=False))
-    assert list(statuses(tuner).values()) == ["FAILED"] * 3 + ["COMPLETED"] * 3
+    tuner = search(make_tuner(tmp_path, oracle=random_oracle(6)))
+    assert list(statuses(tuner).values()) == ["FAILED"] * 4 + ["COMPLETED"] * 2
 
 
 def build_some(hp):
@@ -136,6 +142,18 @@ def test_what_always_raises_ends_the_search(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "ReplicaTrainer", InventingTrainer)
     tuner = search(make_tuner(tmp_path))  # Once it is mended, nothing is lost.
     assert list(statuses(tuner).values()) == ["COMPLETED"] * 6
+
+
+@pytest.mark.parametrize(("replicas", "lost"), [(1, 2), (3, 0)])
+def test_a_search_that_goes_on_with_wrong_data_ends(tmp_path, monkeypatch, replicas, lost):
+    monkeypatch.setattr(training, "ReplicaTrainer", InventingTrainer)
+    search(make_tuner(tmp_path, oracle=random_oracle(3)))
+    monkeypatch.setattr(training, "ReplicaTrainer", RaisingTrainer)
+    tuner = make_tuner(tmp_path, oracle=random_oracle(9), replicas=replicas)
+    with pytest.raises(ValueError, match="no such data"):
+        search(tuner)
+    found = list(statuses(tuner).values())
+    assert found == ["COMPLETED"] * 3 + ["FAILED"] * lost + ["RUNNING"] * replicas
 
 
 def test_fatal_errors_end_the_search(tmp_path, monkeypatch):

@@ -115,6 +115,18 @@ def test_killed_again_and_again(tmp_path, undisturbed, oracle):
     assert outcomes(tuner) == undisturbed[oracle]
 
 
+def test_full_disk_costs_no_trial(tmp_path, undisturbed, monkeypatch):
+    def full(self, folder):
+        raise OSError("no space left")
+
+    save = TrialResult.save
+    monkeypatch.setattr(TrialResult, "save", full)
+    with pytest.raises(OSError, match="no space left"):
+        search(make_tuner(tmp_path))
+    monkeypatch.setattr(TrialResult, "save", save)
+    assert outcomes(search(make_tuner(tmp_path))) == undisturbed["random"]
+
+
 def cut_off(path):
     path.write_text(path.read_text()[: len(path.read_text()) // 2])
 
@@ -170,8 +182,9 @@ def test_more_trials_of_a_grid_than_before(tmp_path, more):
     grid = keras_tuner.oracles.GridSearchOracle
     before = outcomes(search(make_tuner(tmp_path, oracle=grid(max_trials=3))))
     if more:
-        tuner = search(make_tuner(tmp_path, oracle=grid(max_trials=more)))
-        assert len(tuner.oracle.trials) == more
+        search(make_tuner(tmp_path, oracle=grid(max_trials=more)))
+        tuner = search(make_tuner(tmp_path, oracle=grid(max_trials=more + 1)))
+        assert len(tuner.oracle.trials) == more + 1
     else:
         tuner = make_tuner(tmp_path, oracle=grid())
         assert tuner.remaining_trials is None
@@ -213,7 +226,7 @@ def named(hp):
         ),
         ({"build": named}, {}, "another search space: units is 'missing' there"),
         ({"oracle": grid_oracle()}, {}, "another oracle: 'RandomSearchOracle' there"),
-        ({"seed": 1}, {}, r"another seeds: \[0\] there, \[1\] now"),
+        ({"seed": 1}, {}, r"another training: seeds is \[0\] there, \[1\] now"),
         ({}, {"epochs": 3}, "another training: epochs is 2 there, 3 now"),
         ({}, {"shuffle": False}, "another training: shuffle is True there, False now"),
     ],
@@ -221,6 +234,13 @@ def named(hp):
 def test_another_search_is_refused(finished, tuner, training, message):
     with pytest.raises(ValueError, match=message):
         search(make_tuner(finished[0], **tuner), **training)
+
+
+def test_a_term_that_is_held_off_is_another_search(tmp_path):
+    off = {"x": (1e-2, 10.0), "z": None}
+    search(make_tuner(tmp_path, oracle=random_oracle(2), weights=off))
+    with pytest.raises(ValueError, match=r"another terms: z is .TermSpace.* there, 'missing' now"):
+        make_tuner(tmp_path, weights={"x": (1e-2, 10.0)})
 
 
 def test_search_of_another_tuner_is_refused(tmp_path):
@@ -238,6 +258,15 @@ def test_search_continued_by_another_tuner_is_refused(tmp_path):
     with pytest.raises(ValueError, match="continued by another tuner: trial 2 "):
         make_tuner(tmp_path)
     assert folder.exists()
+
+
+def test_other_folders_are_left_alone(tmp_path):
+    search(make_tuner(tmp_path, oracle=random_oracle(2)))
+    notes = tmp_path / "search" / "trial_0_copy" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    make_tuner(tmp_path, oracle=random_oracle(2))
+    assert notes.read_text() == "mine"
 
 
 def test_damaged_state_is_refused(tmp_path):
