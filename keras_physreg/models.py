@@ -122,8 +122,13 @@ class PhysicsModel(keras.Model):
         of batch normalisation, and losses that layers add; dropout draws a mask for all of them.
 
         Unlabelled rows come in an order of their own, all of them before one comes again, and go
-        on where the last epoch, or the last `fit` of the compiled model, ended. `shuffle=False`
-        leaves them, too, in the order given. With `sample_weight` they have no part.
+        on where the last epoch ended, or the last `fit` of the compiled model with as many a step.
+        `shuffle=False` leaves them, too, in the order given. With `sample_weight` they have no
+        part.
+
+        With every weight 0 unlabelled rows change nothing, where they are finite (what a row of
+        NaN makes of the weights no factor of 0 takes back), and but for the shuffling: the
+        labelled rows, too, come in another random order than without `unlabelled`.
 
         Warns where a callback compares weighted losses.
 
@@ -134,7 +139,8 @@ class PhysicsModel(keras.Model):
                 on over the epochs; or a sampler `(step, batch) -> inputs`, such as
                 `UniformSampler`, with the number of steps taken before and of rows wanted.
             unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones,
-                or 32 where a dataset does not say. A `tf.data.Dataset` brings its own.
+                or 32 where a dataset does not say. Of arrays no more than they have. A
+                `tf.data.Dataset` brings its own.
             unlabelled_share: `None`: label-free terms are means over all rows. A number `s` in
                 (0, 1]: they are `(1 - s)` times the mean over labelled rows plus `s` times the
                 mean over unlabelled ones.
