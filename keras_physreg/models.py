@@ -176,7 +176,7 @@ class PhysicsModel(keras.Model):
                 unlabelled_share=unlabelled_share,
                 unlabelled_repeat=unlabelled_repeat,
             )
-        self._set_share(unlabelled_share)
+        self.set_unlabelled_share(unlabelled_share)
         if unlabelled is None or not self.compiled:  # Keras says how to compile.
             return super().fit(**given.arguments)
         return super().fit(
@@ -283,7 +283,8 @@ class PhysicsModel(keras.Model):
             values += found
         return values
 
-    def _set_share(self, share: float | None) -> None:
+    def set_unlabelled_share(self, share: float | None) -> None:
+        """Sets what unlabelled rows count in the steps to come; `fit` does by its argument."""
         check_share(share)
         if share != self._unlabelled_share and self.train_function is not None:
             self.make_train_function(force=True)  # The share is part of what is traced.
