@@ -18,8 +18,8 @@ from keras_physreg.surgery import regularize, strip_physics
 from keras_physreg.terms import check_unique
 from keras_physreg.tracking import LastValues, NamedMeans
 from keras_physreg.unlabelled.arguments import pair
-from keras_physreg.unlabelled.checks import check_alone, check_share, check_used
-from keras_physreg.unlabelled.rows import Rows, first_rows, join, row_count, take_apart
+from keras_physreg.unlabelled.checks import check_alone, check_share, check_usable, check_used
+from keras_physreg.unlabelled.rows import Rows, first_rows, join_first, take_apart
 
 __all__ = ["FunctionalPhysicsModel", "PhysicsModel", "regularize", "strip_physics"]
 
@@ -98,11 +98,11 @@ class PhysicsModel(keras.Model):
         if step.model is not self:
             return super().__call__(*args, **kwargs)
         step.evaluations.clear()  # As Keras clears `losses`: the last call counts.
-        if step.unlabelled is None or not args:
+        if step.unlabelled is None:
             return super().__call__(*args, **kwargs)
-        inputs = join(args[0], step.unlabelled)
-        step.kinds = RowKinds(row_count(args[0]), step.unlabelled_share)
-        return first_rows(super().__call__(inputs, *args[1:], **kwargs), step.kinds.labelled)
+        args, kwargs, labelled = join_first(self.call, args, kwargs, step.unlabelled)
+        step.kinds = RowKinds(labelled, step.unlabelled_share)
+        return first_rows(super().__call__(*args, **kwargs), labelled)
 
     def fit(
         self,
@@ -414,6 +414,7 @@ def _run_in_step(model: PhysicsModel, run: Callable, args: tuple, kwargs: dict[s
         outputs = run(*others, data, **kwargs)
     if unlabelled is not None:
         check_used(model, step.kinds)
+        check_usable(model)  # By now its layers are there.
     return outputs
 
 

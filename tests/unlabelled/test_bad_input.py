@@ -90,6 +90,21 @@ def test_a_model_without_physics():
         model.fit(*problems.data(), unlabelled=problems.data()[0])
 
 
+def test_a_subclassed_model_that_proves_to_have_no_physics():
+    class Plain(kp.PhysicsModel):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(2)
+
+        def call(self, z):
+            return self.dense(z)
+
+    model = Plain()
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="can do nothing"):
+        model.fit(*problems.data(), unlabelled=problems.data()[0], verbose=0)
+
+
 def test_a_sampler_that_changes_its_shape():
     sampler = sampler_of(lambda rows, step: rows if step < 2 else rows[:, :2])
     with pytest.raises(Exception, match=r"one shape and dtype.*At step 2"):

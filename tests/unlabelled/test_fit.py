@@ -31,7 +31,7 @@ def record_unlabelled(monkeypatch):
         seen.append(ops.convert_to_numpy(unlabelled))
         return join(labelled, unlabelled)
 
-    monkeypatch.setattr("keras_physreg.models.join", record)
+    monkeypatch.setattr(rooms, "join", record)
     return seen
 
 
@@ -317,12 +317,17 @@ class Stepping(kp.PhysicsModel):
         return self.compute_metrics(x, y, y_pred, trust)
 
 
+class ByKeyword(Stepping):
+    def __call__(self, x, **kwargs):
+        return super().__call__(inputs=x, **kwargs)
+
+
 class PassingOn(kp.PhysicsModel):
     def train_step(self, data):
         return super().train_step(data)
 
 
-@pytest.mark.parametrize("model_class", [Stepping, PassingOn])
+@pytest.mark.parametrize("model_class", [Stepping, ByKeyword, PassingOn])
 def test_train_step_of_ones_own(model_class):
     expected, own = fit(linear.model()), fit(linear.model(model_class))
     for one, other in zip(expected[1], own[1], strict=True):
