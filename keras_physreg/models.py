@@ -1,9 +1,7 @@
 """PhysicsModel: a Keras model that hands the labels to the physics and logs both losses."""
 
-import functools
 import inspect
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,15 +9,23 @@ from keras import ops
 
 from keras_physreg.distribution import replica_count
 from keras_physreg.fitting import arrange_callbacks
-from keras_physreg.functional import Functional
-from keras_physreg.layers import PhysicsRegularization, batch_size, origin, physics_layers
-from keras_physreg.steps import RowKinds, Step, TermValue, current_step, open_step
+from keras_physreg.functional import (
+    Functional,
+    has_trainable_inputs,
+    is_functional,
+    next_name,
+    origin_names,
+)
+from keras_physreg.layers import batch_size, physics_layers
+from keras_physreg.log_names import check_log_names
+from keras_physreg.running import compare_terms, in_step, run_in_step
+from keras_physreg.steps import RowKinds, Step, current_step, open_step
 from keras_physreg.surgery import regularize, strip_physics
 from keras_physreg.terms import check_unique
-from keras_physreg.tracking import LastValues, NamedMeans
+from keras_physreg.tracking import NamedMeans
 from keras_physreg.unlabelled.arguments import pair
-from keras_physreg.unlabelled.checks import check_alone, check_share, check_used
-from keras_physreg.unlabelled.rows import Rows, first_rows, join, row_count, take_apart
+from keras_physreg.unlabelled.checks import check_alone, check_share
+from keras_physreg.unlabelled.rows import Rows, first_rows, join_first
 
 __all__ = ["FunctionalPhysicsModel", "PhysicsModel", "regularize", "strip_physics"]
 
@@ -68,17 +74,17 @@ class PhysicsModel(keras.Model):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "PhysicsModel":
         """Returns a functional model where inputs and outputs are given, as `keras.Model` does."""
-        if cls is PhysicsModel and _is_functional(args, kwargs):
+        if cls is PhysicsModel and is_functional(args, kwargs):
             cls = FunctionalPhysicsModel
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if _is_functional(args, kwargs) and not isinstance(self, FunctionalPhysicsModel):
+        if is_functional(args, kwargs) and not isinstance(self, FunctionalPhysicsModel):
             _make_functional(type(self))
             FunctionalPhysicsModel.__init__(self, *args, **kwargs)
         else:
             super().__init__(*args, **kwargs)
-            self._unlabelled_share: float | None = None
+            self.unlabelled_share: float | None = None
             self._loss_means = NamedMeans(["data_loss", "physics_loss"], "losses")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -86,7 +92,7 @@ class PhysicsModel(keras.Model):
         super().__init_subclass__(**kwargs)
         for name in ("train_step", "test_step"):
             if name in vars(cls):
-                setattr(cls, name, _in_step(vars(cls)[name]))
+                setattr(cls, name, in_step(vars(cls)[name]))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the model; outside of its steps, terms that need the label are left out."""
@@ -98,11 +104,11 @@ class PhysicsModel(keras.Model):
         if step.model is not self:
             return super().__call__(*args, **kwargs)
         step.evaluations.clear()  # As Keras clears `losses`: the last call counts.
-        if step.unlabelled is None or not args:
+        if step.unlabelled is None:
             return super().__call__(*args, **kwargs)
-        inputs = join(args[0], step.unlabelled)
-        step.kinds = RowKinds(row_count(args[0]), step.unlabelled_share)
-        return first_rows(super().__call__(inputs, *args[1:], **kwargs), step.kinds.labelled)
+        args, kwargs, labelled = join_first(self.call, args, kwargs, step.unlabelled)
+        step.kinds = RowKinds(labelled, step.unlabelled_share)
+        return first_rows(super().__call__(*args, **kwargs), labelled)
 
     def fit(
         self,
@@ -122,8 +128,13 @@ class PhysicsModel(keras.Model):
         of batch normalisation, and losses that layers add; dropout draws a mask for all of them.
 
         Unlabelled rows come in an order of their own, all of them before one comes again, and go
-        on where the last epoch, or the last `fit` of the compiled model, ended. `shuffle=False`
-        leaves them, too, in the order given. With `sample_weight` they have no part.
+        on where the last epoch ended, or the last `fit` of the compiled model with as many a step.
+        `shuffle=False` leaves them, too, in the order given. With `sample_weight` they have no
+        part.
+
+        With every weight 0 unlabelled rows change nothing, where they are finite (what a row of
+        NaN makes of the weights no factor of 0 takes back), and but for the shuffling: the
+        labelled rows, too, come in another random order than without `unlabelled`.
 
         Warns where a callback compares weighted losses.
 
@@ -134,7 +145,8 @@ class PhysicsModel(keras.Model):
                 on over the epochs; or a sampler `(step, batch) -> inputs`, such as
                 `UniformSampler`, with the number of steps taken before and of rows wanted.
             unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones,
-                or 32 where a dataset does not say. A `tf.data.Dataset` brings its own.
+                or 32 where a dataset does not say. Of arrays no more than they have. A
+                `tf.data.Dataset` brings its own.
             unlabelled_share: `None`: label-free terms are means over all rows. A number `s` in
                 (0, 1]: they are `(1 - s)` times the mean over labelled rows plus `s` times the
                 mean over unlabelled ones.
@@ -170,7 +182,7 @@ class PhysicsModel(keras.Model):
                 unlabelled_share=unlabelled_share,
                 unlabelled_repeat=unlabelled_repeat,
             )
-        self._set_share(unlabelled_share)
+        self.set_unlabelled_share(unlabelled_share)
         if unlabelled is None or not self.compiled:  # Keras says how to compile.
             return super().fit(**given.arguments)
         return super().fit(
@@ -179,11 +191,11 @@ class PhysicsModel(keras.Model):
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of training, with the physics; see `keras.Model`."""
-        return _run_in_step(self, super().train_step, args, kwargs)
+        return run_in_step(self, super().train_step, args, kwargs)
 
     def test_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of evaluation, with the physics; see `keras.Model`."""
-        return _run_in_step(self, super().test_step, args, kwargs)
+        return run_in_step(self, super().test_step, args, kwargs)
 
     def predict_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of prediction, without the physics; see `keras.Model`."""
@@ -228,7 +240,7 @@ class PhysicsModel(keras.Model):
         step = current_step()
         if step is None or step.model is not self or step.mode != "labelled":
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        values = self._compare_terms(step, y, sample_weight)
+        values = compare_terms(self, step, y, sample_weight)
         losses = self._data_and_layer_losses(step, x, y, y_pred, sample_weight, training)
         dtype = keras.backend.result_type("float32", keras.config.floatx())
         physics = ops.sum([ops.zeros((), dtype), *(ops.cast(v.weighted, dtype) for v in values)])
@@ -259,29 +271,12 @@ class PhysicsModel(keras.Model):
             step.hides_losses = False
         return [step.data_loss, *losses]
 
-    def _compare_terms(self, step: Step, y: Any, sample_weight: Any) -> list[TermValue]:
-        values: list[TermValue] = []
-        for evaluation in step.evaluations:
-            layer: PhysicsRegularization = evaluation.layer
-            if sum(other.layer is layer for other in step.evaluations) > 1:
-                raise ValueError(
-                    f"Physics layer '{layer.name}' is called more than once in model "
-                    f"'{self.name}', so that its terms have two values. Give each call a layer of "
-                    "its own, with terms of other names."
-                )
-            found = layer.compare(evaluation, y, sample_weight, kinds=step.kinds)
-            check_unique([value.name for value in [*values, *found]], f"a call of '{self.name}'")
-            # As Keras' `loss`, so that the weighted terms in the logs add up.
-            rows = step.kinds.labelled if step.kinds else batch_size(evaluation.prediction)
-            layer.track(found, rows)
-            values += found
-        return values
-
-    def _set_share(self, share: float | None) -> None:
+    def set_unlabelled_share(self, share: float | None) -> None:
+        """Sets what unlabelled rows count in the steps to come; `fit` does by its argument."""
         check_share(share)
-        if share != self._unlabelled_share and self.train_function is not None:
+        if share != self.unlabelled_share and self.train_function is not None:
             self.make_train_function(force=True)  # The share is part of what is traced.
-        self._unlabelled_share = share
+        self.unlabelled_share = share
 
     def _track_losses(self, data_loss: Any, physics_loss: Any, rows: Any) -> None:
         values = {"physics_loss": physics_loss}
@@ -300,7 +295,7 @@ class FunctionalPhysicsModel(PhysicsModel, Functional):
     # Keras takes a class for functional, and saves and clones it as such, by this signature.
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if len(args) < 3 and kwargs.get("name") is None:
-            kwargs["name"] = _next_name()
+            kwargs["name"] = next_name()
         super().__init__(*args, **kwargs)
         layers = physics_layers(self)
         if not layers:
@@ -310,9 +305,9 @@ class FunctionalPhysicsModel(PhysicsModel, Functional):
                 stacklevel=2,
             )
         check_unique([n for layer in layers for n in layer.term_names], f"model '{self.name}'")
-        self.output_names = _origin_names(self)
+        self.output_names = origin_names(self)
         for layer in layers:
-            layer.shields_inputs = _has_trainable_inputs(self, layer)
+            layer.shields_inputs = has_trainable_inputs(self, layer)
 
 
 def _fit_signature() -> inspect.Signature:
@@ -326,52 +321,6 @@ def _fit_signature() -> inspect.Signature:
 PhysicsModel.fit.__signature__ = _fit_signature()  # type: ignore[attr-defined]
 
 
-def check_log_names(model: keras.Model) -> None:
-    """Raises if a log has the name of another: one would overwrite the other in silence."""
-    names = [name for metric in model.metrics for name in _logged_names(metric)]
-    # A constant that two physics layers share is logged by both, and is one value.
-    names += [name for name, _ in {*_logged_constants(model)}]
-    duplicates = sorted({name for name in names if names.count(name) > 1})
-    if duplicates:
-        raise ValueError(
-            f"Model '{model.name}' would log two values of one name: {duplicates}. A physics term "
-            "logs '<term>_loss', a constant its name; rename the term, the constant, the compiled "
-            "metric or the output layer."
-        )
-
-
-def _logged_constants(model: keras.Model) -> list[tuple[str, int]]:
-    followed = (metric for metric in model.metrics if isinstance(metric, LastValues))
-    return [(name, id(owner)) for metric in followed for name, owner in metric.owners.items()]
-
-
-def _logged_names(metric: keras.metrics.Metric) -> list[str]:
-    if isinstance(metric, LastValues):
-        return []
-    if isinstance(metric, NamedMeans):
-        return list(metric.names)
-    # The result of a mean is one number, and need not be computed for its name.
-    result = None if isinstance(metric, keras.metrics.Mean) else metric.result()
-    return list(result) if isinstance(result, dict) else [metric.name]
-
-
-def _is_functional(args: tuple, kwargs: dict[str, Any]) -> bool:
-    return len(args) >= 2 or (len(args) == 1 and "outputs" in kwargs) or "inputs" in kwargs
-
-
-def _origin_names(model: keras.Model) -> list[str]:
-    """Returns the names of the layers that made the outputs, which physics layers only pass on."""
-    origins = [origin(tensor) for tensor in model.outputs]
-    return keras.Model(model.inputs, origins, name="origins").output_names
-
-
-def _has_trainable_inputs(model: keras.Model, layer: PhysicsRegularization) -> bool:
-    if not any(layer is own for own in model.layers):
-        return layer.shields_inputs  # It is in a nested model, and was looked at there.
-    inputs = keras.tree.flatten(keras.tree.flatten(layer.output)[0].physics_inputs)
-    return bool(keras.Model(model.inputs, inputs, name="inputs").trainable_variables)
-
-
 def _make_functional(cls: type) -> None:
     """Puts the functional kind in the place of `PhysicsModel` among the bases of a user's class."""
     if not issubclass(cls, FunctionalPhysicsModel):
@@ -381,31 +330,3 @@ def _make_functional(cls: type) -> None:
         cls.__bases__ = tuple(
             FunctionalPhysicsModel if base is PhysicsModel else base for base in cls.__bases__
         )
-
-
-def _in_step(step_method: Callable) -> Callable:
-    @functools.wraps(step_method)
-    def wrapped(self: PhysicsModel, *args: Any, **kwargs: Any) -> Any:
-        return _run_in_step(self, functools.partial(step_method, self), args, kwargs)
-
-    return wrapped
-
-
-def _run_in_step(model: PhysicsModel, run: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """Runs a step of a model, without the unlabelled rows in its data: the model adds them."""
-    step = current_step()
-    if step is not None and step.model is model:
-        return run(*args, **kwargs)
-    *others, data = args
-    data, unlabelled = take_apart(data)
-    share = model._unlabelled_share
-    with open_step(model, "labelled", unlabelled=unlabelled, unlabelled_share=share) as step:
-        outputs = run(*others, data, **kwargs)
-    if unlabelled is not None:
-        check_used(model, step.kinds)
-    return outputs
-
-
-def _next_name() -> str:
-    number = keras.backend.get_uid("physics_model")
-    return "physics_model" if number == 1 else f"physics_model_{number - 1}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import keras
+from keras import ops
 
 _local = threading.local()  # MirroredStrategy runs each replica's step in a thread of its own.
 
@@ -31,18 +32,34 @@ class Evaluation:
         def cut(value: Any) -> Any:
             return value[rows] if len(getattr(value, "shape", ())) else value
 
-        output = self.outputs[name]
-        if not len(output.shape):
-            raise ValueError(
-                f"The physics output of term '{name}' is one number for all rows, so that labelled "
-                "and unlabelled rows cannot be told apart. Return one value a row."
-            )
+        output = self._output_by_row(name)
         parts = (self.inputs, self.prediction, self.targets)
         return Evaluation(
             self.layer,
             {name: output[rows]},
             *(keras.tree.map_structure(cut, part) for part in parts),
         )
+
+    def _output_by_row(self, name: str) -> Any:
+        """Returns an output; raises where its first axis is not that of the rows."""
+        output, prediction = self.outputs[name], keras.tree.flatten(self.prediction)[0]
+        if not len(output.shape):
+            raise ValueError(
+                f"The physics output of term '{name}' is one number for all rows, so that labelled "
+                "and unlabelled rows cannot be told apart. Return one value a row."
+            )
+        got, rows = output.shape[0], prediction.shape[0]
+        if got is None and (rows is None or rows != 1):
+            # Compared when the program runs: this fails where the sizes differ.
+            return ops.broadcast_to(output, (ops.shape(prediction)[0], *ops.shape(output)[1:]))
+        if got != rows:
+            raise ValueError(
+                f"The physics output of term '{name}' has shape {tuple(output.shape)}, for a "
+                f"prediction of shape {tuple(prediction.shape)}: its first axis is not that of the "
+                "rows, so that labelled and unlabelled rows cannot be told apart. Return one value "
+                "(or vector) a row."
+            )
+        return output
 
     def roots(self, labels: Any = None) -> dict[str, Any]:
         """Returns what references point into; `labels` where the layer got no targets."""

@@ -42,6 +42,7 @@ def sanity_sweep(
     verbose: str | int = "auto",
     unlabelled: Any = None,
     unlabelled_batch_size: int | None = None,
+    unlabelled_share: float | None = None,
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
 
@@ -80,6 +81,8 @@ def sanity_sweep(
         unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`: terms that need no
             label are trained on them, too. The scores are of labelled rows.
         unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
+        unlabelled_share: As in `PhysicsModel.fit`: what unlabelled rows count in label-free terms;
+            `None`: as much as labelled ones.
 
     Returns:
         A `SweepResult`: `print` it, `plot()` it, look into `verdicts`.
@@ -128,6 +131,7 @@ def sanity_sweep(
             "verbose": verbose,
             "unlabelled": unlabelled,
             "unlabelled_batch_size": unlabelled_batch_size,
+            "unlabelled_share": unlabelled_share,
         },
         seeds=seeds,
         score=score,

@@ -148,6 +148,9 @@ class ReplicaTuner(keras_tuner.Tuner):
         shuffle: bool = True,
         callbacks: Any = None,
         verbose: str | int = "auto",
+        unlabelled: Any = None,
+        unlabelled_batch_size: int | None = None,
+        unlabelled_share: float | None = None,
         **others: Any,
     ) -> None:
         """Runs all trials that are left.
@@ -165,6 +168,9 @@ class ReplicaTuner(keras_tuner.Tuner):
                 writes to `<trial>/execution<n>` beside what they were given.
             verbose: 0: silent; 2: a line for each round of trials; `"auto"` or 1: a progress bar,
                 too.
+            unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`.
+            unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
+            unlabelled_share: As in `PhysicsModel.fit`.
             **others: Refused.
 
         Raises:
@@ -184,10 +190,19 @@ class ReplicaTuner(keras_tuner.Tuner):
                 "validation_batch_size", validation_batch_size
             ),
             "shuffle": bool(shuffle),
+            **arguments.check_unlabelled(unlabelled, unlabelled_batch_size, unlabelled_share),
         }
         rows = {"rows": _rows(x), "validation_rows": _rows(validation_data)}
+        if unlabelled is not None:
+            rows["unlabelled_rows"] = _rows(unlabelled)
         self._begin({**training, **rows, "seeds": self.seeds})
-        data = {"x": x, "y": y, "validation_data": validation_data, "sample_weight": sample_weight}
+        data = {
+            "x": x,
+            "y": y,
+            "validation_data": validation_data,
+            "sample_weight": sample_weight,
+            "unlabelled": unlabelled,
+        }
         fit = {**data, **training, "verbose": 0 if verbose in (0, 2) else verbose}
         trainer = GroupTrainer(self.hypermodel, self._recipe(fit, callbacks), self._trial_folder)
         try:

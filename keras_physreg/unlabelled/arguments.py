@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_physreg.unlabelled import arrays, checks, pairing
+from keras_physreg.unlabelled.orders import lasting_seed
 from keras_physreg.unlabelled.place import Place
 from keras_physreg.unlabelled.rows import check_alike
 from keras_physreg.unlabelled.sources import ArraySource, DatasetSource, SamplerSource, Source
@@ -34,11 +35,13 @@ def pair(
     checks.check_batch_size(batch_size)
     if fit.get("x") is None:
         raise ValueError("`unlabelled` rows join labelled ones: give `x`, too. Received: x=None")
+    shuffle = fit.get("shuffle", True)
     # As Keras draws its seeds: from Python's generator.
-    seed = random.getrandbits(31) if fit.get("shuffle", True) else None
+    seed = random.getrandbits(31) if shuffle else None
+    seed_of_unlabelled = lasting_seed(model.optimizer) if shuffle else None
     known = fit if isinstance(fit["x"], STREAMS) else _with_tensors(fit)
     size = batch_size or _labelled_batch_size(known)
-    source = as_source(unlabelled, batch_size, size, seed, repeat)
+    source = as_source(unlabelled, batch_size, size, seed_of_unlabelled, repeat)
     place = Place(model)
     known = known | {"callbacks": _with_place(fit.get("callbacks"), place, model)}
     if isinstance(fit["x"], (keras.utils.PyDataset, GeneratorType)):
@@ -163,10 +166,11 @@ def _pair_arrays(
     dataset = pairing.paired_arrays(data, batch_size, seed, source, place)
     steps = math.ceil(arrays.size(x) / batch_size)
     taken = {"y": None, "sample_weight": None, "batch_size": None, "shuffle": False}
-    asked = fit.get("steps_per_epoch")
-    if asked or _replicas(model) > 1 or not steps % model.steps_per_execution:
+    asked, alone = fit.get("steps_per_epoch"), _replicas(model) == 1
+    if not alone or not (asked or steps % model.steps_per_execution):
         # One iterator for all epochs: to begin one takes as long as many steps.
         return fit | taken | {"x": dataset, "steps_per_epoch": asked or steps}
+    # Where steps are asked for, it may end within an epoch, as in `keras.Model.fit`.
     epoch = dataset.take(steps).apply(tf.data.experimental.assert_cardinality(steps))
     return fit | taken | {"x": epoch}
 

@@ -1,8 +1,24 @@
 """In which order unlabelled rows come: an endless stream, one permutation after the other."""
 
+import random
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+
+_seeds: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def lasting_seed(optimizer: Any) -> int:
+    """Returns the seed of the unlabelled rows that an optimizer sees, the same in every `fit`.
+
+    Their place is told by its count of steps: with another seed a second `fit` would go on in the
+    middle of other permutations.
+    """
+    if optimizer not in _seeds:
+        _seeds[optimizer] = random.getrandbits(31)  # As Keras draws its seeds.
+    return _seeds[optimizer]
 
 
 def row_order(seed: int, number: int, rows: int) -> np.ndarray:

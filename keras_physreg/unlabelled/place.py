@@ -24,6 +24,15 @@ class Place(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Reads the number from the optimizer."""
-        optimizer = self._trained.optimizer
-        accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
-        self.steps = int(convert_to_numpy(optimizer.iterations)) * accumulated
+        self.steps = _batches_seen(self._trained.optimizer)
+
+
+def _batches_seen(optimizer: keras.optimizers.Optimizer) -> int:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    accumulated = getattr(inner, "gradient_accumulation_steps", None) or 1
+    if accumulated > 1:
+        # `iterations` counts updates; the variable behind it counts the batches.
+        for variable in inner.variables:
+            if variable.name == "iteration":
+                return int(convert_to_numpy(variable))
+    return int(convert_to_numpy(optimizer.iterations)) * accumulated

@@ -1,5 +1,7 @@
 """Rows of two kinds in one step: the labelled ones first, then the unlabelled ones."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -39,6 +41,20 @@ def join(labelled: Any, unlabelled: Any) -> Any:
     pairs = zip(keras.tree.flatten(labelled), keras.tree.flatten(unlabelled), strict=True)
     joined = [None if a is None else ops.concatenate([a, b], axis=0) for a, b in pairs]
     return keras.tree.pack_sequence_as(labelled, joined)
+
+
+def join_first(
+    call: Callable, args: tuple, kwargs: dict[str, Any], unlabelled: Any
+) -> tuple[tuple, dict[str, Any], Any]:
+    """Joins unlabelled rows to a call's first argument, given by position or by keyword.
+
+    Returns:
+        The arguments, those by keyword, and the number of labelled rows.
+    """
+    if args:
+        return (join(args[0], unlabelled), *args[1:]), kwargs, row_count(args[0])
+    name = next(iter(inspect.signature(call).parameters))
+    return args, kwargs | {name: join(kwargs[name], unlabelled)}, row_count(kwargs[name])
 
 
 def row_count(structure: Any) -> Any:

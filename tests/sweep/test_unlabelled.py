@@ -20,12 +20,12 @@ def more_rows(data=models.mlp_data):
     return data(MORE, 1)[0]
 
 
-def check(build, engine="auto", parts=models.mlp_data):
+def check(build, engine="auto", parts=models.mlp_data, share=None):
     model, data = build(), parts()
     z, x = data
     more = models.multi_input_data(MORE)[0] if isinstance(z, dict) else more_rows()
     given = {**FIT, "unlabelled": more, "epochs": EPOCHS, "shuffle": False}
-    given["validation_data"] = data
+    given |= {"validation_data": data, "unlabelled_share": share}
     trainer = kp.ReplicaTrainer(model, WEIGHTS, engine=engine)
     history = trainer.fit(z, x, **given)
     kp.set_term_weights(model, {term: values[1] for term, values in WEIGHTS.items()})
@@ -37,15 +37,19 @@ def check(build, engine="auto", parts=models.mlp_data):
     return history
 
 
-@pytest.mark.parametrize("build", [models.mlp, models.norm])
-def test_replicas_equal_fit(build, one_program):
-    assert check(build).engine.startswith("stacked")
+@pytest.mark.parametrize(("build", "share"), [(models.mlp, 0.9), (models.norm, None)])
+def test_replicas_equal_fit(build, share, one_program):
+    assert check(build, share=share).engine.startswith("stacked")
+
+
+def test_share_where_fit_trains_the_replicas():
+    check(models.mlp, "sequential", share=0.9)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["in-turn", "sequential"])
 def test_engines_agree(engine, one_program):
-    check(models.mlp, engine)
+    check(models.mlp, engine, share=0.3 if engine == "in-turn" else None)
 
 
 @pytest.mark.slow
@@ -82,7 +86,8 @@ def test_sanity_sweep_trains_on_unlabelled_rows(one_program):
     held_out = models.mlp_data(200, 9)
     given = {"weights": [1.0], "terms": ["z"], "seeds": 6, "epochs": 30, "extend_to": 0}
     scores = []
-    for more in ({}, {"unlabelled": models.mlp_data(300, 2)[0], "unlabelled_batch_size": 100}):
+    many = {"unlabelled": models.mlp_data(300, 2)[0], "unlabelled_batch_size": 100}
+    for more in ({}, {**many, "unlabelled_share": 1.0}):
         result = kp.sanity_sweep(models.mlp(), z, x, held_out, verbose=0, **given, **more)
         scores.append(result.terms["z"].measured["score"].mean(axis=1))
     assert scores[0][0] == pytest.approx(scores[1][0], rel=1e-5)  # the baseline has no term
@@ -97,6 +102,12 @@ def test_sanity_sweep_trains_on_unlabelled_rows(one_program):
         ({"unlabelled": np.ones((4, 2), "float32")}, ValueError, r"\('rows', 3\)"),
         ({"unlabelled": np.ones((0, 3))}, ValueError, "at least 1"),
         ({"unlabelled_batch_size": 3}, ValueError, "Without `unlabelled`"),
+        ({"unlabelled_share": 0.5}, ValueError, "Without `unlabelled`"),
+        (
+            {"unlabelled": np.ones((4, 3)), "unlabelled_share": 0.0},
+            ValueError,
+            "unlabelled_share=0.0",
+        ),
     ],
 )
 def test_refused(given, error, message):

@@ -205,3 +205,20 @@ def test_the_same_hyperparameters_through_the_wire():
         received = keras_tuner.HyperParameters.from_proto(hp.to_proto())
     assert model.schedules(received) == model.schedules(hp)
     assert received.values == hp.values
+
+
+def test_unlabelled_rows_reach_the_fit_of_a_trial(tmp_path):
+    class Seen(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            z_losses.append(logs["z_loss"])
+
+        def __deepcopy__(self, memo):
+            return Seen()
+
+    z_losses = []
+    # Rows of another scale than the labelled ones: they show in the label-free term.
+    more = {"unlabelled": 1e3 * problems.data(50, seed=2)[0], "unlabelled_batch_size": 40}
+    fit = {"callbacks": [Seen()], "epochs": 1, **more}
+    tuner = search(keras_tuner.RandomSearch, hypermodel(), tmp_path, max_trials=1, fit=fit)
+    assert [trial.status for trial in trials_of(tuner)] == ["COMPLETED"]
+    assert min(z_losses) > 1e3

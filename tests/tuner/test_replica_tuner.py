@@ -11,6 +11,7 @@ import keras_physreg as kp
 from keras_physreg.sweep.replicas import compiled
 from tests import problems
 from tests.tuner.replica_searches import (
+    DATA,
     VALIDATION,
     build,
     invent,
@@ -248,3 +249,22 @@ def test_interrupted_search_keeps_what_was_finished(tmp_path, monkeypatch, capsy
     search(tuner)  # In a notebook the tuner is still there.
     assert trained == ["4", "5"]
     assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"] * 6
+
+
+def test_trials_train_on_unlabelled_rows(tmp_path):
+    """As a fit with the trial's weights does, and a search on other rows is another one."""
+    more = problems.data(9, seed=2)[0]
+    options = {"unlabelled": more, "unlabelled_batch_size": 3, "unlabelled_share": 0.7}
+    given = {**options, "shuffle": False}
+    tuner = search(make_tuner(tmp_path, oracle=random_oracle(2), seed=None), **given)
+    for trial in tuner.oracle.trials.values():
+        keras.utils.set_random_seed(0)
+        model = tuner.hypermodel.build(trial.hyperparameters)
+        validation = {"validation_data": VALIDATION, "epochs": 2, "verbose": 0}
+        logs = model.fit(*DATA, **given, **validation).history
+        assert trial.score == pytest.approx(min(logs["val_data_loss"]), rel=1e-4)
+    again = make_tuner(tmp_path, oracle=random_oracle(2), seed=None)
+    with pytest.raises(ValueError, match=r"unlabelled_share is 0\.7 there, 'missing' now"):
+        search(again, unlabelled=more, unlabelled_batch_size=3, shuffle=False)
+    with pytest.raises(ValueError, match="Without `unlabelled`"):
+        search(again, unlabelled_share=0.5)

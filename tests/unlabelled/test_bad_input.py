@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
 import keras_physreg as kp
 from tests import problems
@@ -89,6 +90,21 @@ def test_a_model_without_physics():
         model.fit(*problems.data(), unlabelled=problems.data()[0])
 
 
+def test_a_subclassed_model_that_proves_to_have_no_physics():
+    class Plain(kp.PhysicsModel):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(2)
+
+        def call(self, z):
+            return self.dense(z)
+
+    model = Plain()
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="can do nothing"):
+        model.fit(*problems.data(), unlabelled=problems.data()[0], verbose=0)
+
+
 def test_a_sampler_that_changes_its_shape():
     sampler = sampler_of(lambda rows, step: rows if step < 2 else rows[:, :2])
     with pytest.raises(Exception, match=r"one shape and dtype.*At step 2"):
@@ -137,6 +153,23 @@ def test_physics_that_returns_one_number_for_all_rows():
     assert np.isfinite(build(None).history["r_loss"]).all()
     with pytest.raises(ValueError, match="term 'r' is one number for all rows"):
         build(0.5)
+
+
+@pytest.mark.parametrize(
+    ("physics", "message"),
+    [
+        (lambda z, x: ops.mean(x, axis=0), r"term 'r' has shape \(2,\).*not that of the rows"),
+        (lambda z, x: ops.mean(x, axis=0, keepdims=True), r"shape \(1, 2\).*Return one value"),
+        (lambda z, x: ops.concatenate([x, x]), "roadcast"),
+        (lambda z, x: x[1:], "roadcast"),
+    ],
+)
+def test_physics_whose_first_axis_is_not_the_rows(physics, message):
+    model = problems.physics_model(physics, {"r": 0.5})
+    model.compile("sgd", "mse")
+    more = {"unlabelled": problems.data()[0], "unlabelled_share": 0.5}
+    with pytest.raises(Exception, match=f"(?s){message}"):
+        model.fit(*problems.data(), verbose=0, **more)
 
 
 def test_a_sequence_in_other_processes():

@@ -23,6 +23,18 @@ def fit(model, epochs=2, **more):
     return model.fit(x, y, **given).history, problems.trainable_values(model)
 
 
+def record_unlabelled(monkeypatch):
+    """Returns the list to which the unlabelled rows of each step are added, run eagerly."""
+    join, seen = rooms.join, []
+
+    def record(labelled, unlabelled):
+        seen.append(ops.convert_to_numpy(unlabelled))
+        return join(labelled, unlabelled)
+
+    monkeypatch.setattr(rooms, "join", record)
+    return seen
+
+
 def assert_same(first, second, tolerance=1e-6):
     for key, values in first[0].items():
         np.testing.assert_allclose(second[0][key], values, rtol=tolerance, err_msg=key)
@@ -48,12 +60,6 @@ def test_steps_per_execution(executed):
     assert_same(fit(linear.model()), fit(linear.model(steps_per_execution=executed)))
 
 
-def test_epochs_of_fewer_steps_than_the_data_have():
-    logs, _ = fit(linear.model(), 3, steps_per_epoch=2, shuffle=True)
-    assert np.isfinite(logs["loss"]).all()
-    assert len(logs["loss"]) == 3
-
-
 def test_rows_are_shuffled_and_all_seen_before_one_comes_again(monkeypatch):
     seen = []
 
@@ -62,14 +68,7 @@ def test_rows_are_shuffled_and_all_seen_before_one_comes_again(monkeypatch):
             seen.append(ops.convert_to_numpy(data[0]))
             return super().train_step(data)
 
-    join = rooms.join
-    more = []
-
-    def record(labelled, unlabelled):
-        more.append(ops.convert_to_numpy(unlabelled))
-        return join(labelled, unlabelled)
-
-    monkeypatch.setattr("keras_physreg.models.join", record)
+    more = record_unlabelled(monkeypatch)
     fit(linear.model(Recording, run_eagerly=True), 11, shuffle=True)
     steps = linear.STEPS
     epochs = [np.concatenate(seen[i : i + steps]) for i in range(0, len(seen), steps)]
@@ -101,6 +100,64 @@ def test_a_second_fit_goes_on_in_the_unlabelled_rows():
     fit(parts, 1)
     for one, other in zip(expected, fit(parts, 3)[1], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_two_shuffled_fits_see_all_rows_before_one_comes_again(monkeypatch):
+    seen = record_unlabelled(monkeypatch)
+    model = linear.model(run_eagerly=True)
+    given = {"unlabelled": linear.more_inputs()[:9], "unlabelled_batch_size": 1, "shuffle": True}
+    for _ in range(3):  # Of 3 steps each.
+        fit(model, 1, **given)
+    first = np.concatenate(seen)
+    np.testing.assert_array_equal(np.unique(first, axis=0), np.unique(given["unlabelled"], axis=0))
+    assert len(first) == 9
+    model.compile("sgd", "mse", run_eagerly=True)
+    fit(model, 3, **given)
+    assert not np.array_equal(np.concatenate(seen[9:]), first)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_second_fit_goes_on_within_accumulated_gradients(monkeypatch, scaled):
+    seen = record_unlabelled(monkeypatch)
+
+    def stream(*epochs):
+        model = linear.model(run_eagerly=True)
+        optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+        if scaled:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1.0)
+        model.compile(optimizer, "mse", run_eagerly=True)
+        seen.clear()
+        for number in epochs:
+            fit(model, number)
+        return np.concatenate(seen)
+
+    np.testing.assert_array_equal(stream(1, 1), stream(2))
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("asked", [2, 3, 4, 7])
+def test_steps_per_epoch_are_those_of_keras(asked):
+    """Of the 3 batches there are, an epoch may see the last ones only."""
+
+    class Steps(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            done.append(int(self.model.optimizer.iterations.numpy()))
+
+    done = []
+    off = {"unlabelled": None, "unlabelled_batch_size": None}
+    models = linear.model(), linear.model()
+    for model, more in zip(models, ({}, off), strict=True):
+        kp.set_term_weights(model, {"z": 0.0})
+        fit(model, 4, steps_per_epoch=asked, callbacks=[Steps()], **more)
+    assert done[:4] == done[4:]
+    for one, other in zip(*map(problems.trainable_values, models), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_no_more_unlabelled_rows_a_step_than_there_are(monkeypatch):
+    seen = record_unlabelled(monkeypatch)
+    fit(linear.model(run_eagerly=True), 1, unlabelled_batch_size=100)
+    assert {len(rows) for rows in seen} == {linear.MORE_ROWS}
 
 
 class Stop(keras.callbacks.Callback):
@@ -260,12 +317,17 @@ class Stepping(kp.PhysicsModel):
         return self.compute_metrics(x, y, y_pred, trust)
 
 
+class ByKeyword(Stepping):
+    def __call__(self, x, **kwargs):
+        return super().__call__(inputs=x, **kwargs)
+
+
 class PassingOn(kp.PhysicsModel):
     def train_step(self, data):
         return super().train_step(data)
 
 
-@pytest.mark.parametrize("model_class", [Stepping, PassingOn])
+@pytest.mark.parametrize("model_class", [Stepping, ByKeyword, PassingOn])
 def test_train_step_of_ones_own(model_class):
     expected, own = fit(linear.model()), fit(linear.model(model_class))
     for one, other in zip(expected[1], own[1], strict=True):

@@ -54,6 +54,11 @@ class ReplicaCallback(keras.callbacks.Callback):
         self._score, self.best_epoch = np.inf, -1
         self.best = [convert_to_numpy(v) for v in job.step.variables.weights]
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Sets what unlabelled rows count, which the data cannot tell `fit`."""
+        if self._job.unlabelled is not None:
+            self.model.set_unlabelled_share(self._job.step.unlabelled_share)
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Reads the order of the rows and the weights of the epoch's steps."""
         self._rows.epoch = epoch

@@ -60,10 +60,11 @@ class ReplicaStep:
 
     Args:
         model: A built and compiled model.
+        unlabelled_share: As in `PhysicsModel.fit`.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        self.model = model
+    def __init__(self, model: keras.Model, unlabelled_share: float | None = None) -> None:
+        self.model, self.unlabelled_share = model, unlabelled_share
         self.variables = Variables.of(model)
         self._takes_training = "training" in inspect.signature(model.call).parameters
         self._loss_metric = next(m for m in model.metrics if m.name == "loss")
@@ -108,7 +109,7 @@ class ReplicaStep:
     def _run(self, batch: Any, training: bool) -> Any:
         (x, y, sample_weight), unlabelled = take_apart(batch)
         arguments = {"training": training} if self._takes_training else {}
-        with labelled(self.model, unlabelled):
+        with labelled(self.model, unlabelled, self.unlabelled_share):
             y_pred = self.model(x, **arguments)
             loss = self.model.compute_loss(x, y, y_pred, sample_weight, training=training)
             rows = keras.ops.shape(keras.tree.flatten(x)[0])[0]
@@ -117,10 +118,12 @@ class ReplicaStep:
         return loss
 
 
-def labelled(model: keras.Model, unlabelled: Any = None) -> AbstractContextManager:
+def labelled(
+    model: keras.Model, unlabelled: Any = None, share: float | None = None
+) -> AbstractContextManager:
     """Opens the step in which a `PhysicsModel` compares with the labels."""
     if isinstance(model, PhysicsModel):
-        return open_step(model, "labelled", unlabelled=unlabelled)
+        return open_step(model, "labelled", unlabelled=unlabelled, unlabelled_share=share)
     return contextlib.nullcontext()
 
 

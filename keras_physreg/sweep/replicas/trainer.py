@@ -99,6 +99,7 @@ class ReplicaTrainer:
         verbose: str | int = "auto",
         unlabelled: Any = None,
         unlabelled_batch_size: int | None = None,
+        unlabelled_share: float | None = None,
     ) -> ReplicaHistory:
         """Trains all replicas.
 
@@ -120,6 +121,8 @@ class ReplicaTrainer:
             unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`; each seed has
                 its own order of them.
             unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
+            unlabelled_share: As in `PhysicsModel.fit`: what unlabelled rows count in label-free
+                terms; `None`: as much as labelled ones.
 
         Returns:
             A `ReplicaHistory`, whose `history` has an array of shape `(epochs, replicas)` for
@@ -140,9 +143,12 @@ class ReplicaTrainer:
             )
         preparation.build(self.model, train)
         preparation.check_repeatable(self.model, train)
+        more = unlabelled_rows(
+            self.model, unlabelled, unlabelled_batch_size, unlabelled_share, train
+        )
         logs = preparation.log_names(self.model, validation is not None)
         job = Job(
-            step=ReplicaStep(self.model),
+            step=ReplicaStep(self.model, unlabelled_share),
             table=self.table,
             seeds=self.seeds,
             train=train,
@@ -154,7 +160,7 @@ class ReplicaTrainer:
             sign=1 if mode == "min" else -1,
             progress=_progress(verbose, epochs * self.replicas),
             begin=0 if self.seeds else int(convert_to_numpy(self.model.optimizer.iterations)),
-            unlabelled=unlabelled_rows(self.model, unlabelled, unlabelled_batch_size, train),
+            unlabelled=more,
         )
         self._compiled = None
         return self._run(job)

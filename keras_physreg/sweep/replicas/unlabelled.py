@@ -10,7 +10,12 @@ import tensorflow as tf
 from keras_physreg.models import PhysicsModel
 from keras_physreg.sweep.replicas.batches import Batches
 from keras_physreg.unlabelled import arrays
-from keras_physreg.unlabelled.checks import check_alone, check_batch_size, check_usable
+from keras_physreg.unlabelled.checks import (
+    check_alone,
+    check_batch_size,
+    check_share,
+    check_usable,
+)
 from keras_physreg.unlabelled.orders import RowStream, unlabelled_order
 from keras_physreg.unlabelled.rows import Rows, check_alike
 
@@ -69,11 +74,11 @@ class UnlabelledRows:
 
 
 def unlabelled_rows(
-    model: Any, unlabelled: Any, batch_size: int | None, train: Batches
+    model: Any, unlabelled: Any, batch_size: int | None, share: float | None, train: Batches
 ) -> UnlabelledRows | None:
     """Returns checked unlabelled rows, by default as many a step as labelled ones."""
     if unlabelled is None:
-        check_alone(unlabelled_batch_size=batch_size)
+        check_alone(unlabelled_batch_size=batch_size, unlabelled_share=share)
         return None
     if not isinstance(model, PhysicsModel):
         raise TypeError(
@@ -82,6 +87,7 @@ def unlabelled_rows(
         )
     check_usable(model)
     check_batch_size(batch_size)
+    check_share(share)
     if isinstance(unlabelled, tf.data.Dataset) or callable(unlabelled):
         raise TypeError(
             "Replicas are trained on data in memory: `unlabelled` must be arrays. Draw points "

@@ -11,6 +11,8 @@ import numpy as np
 from keras_physreg.schedules.checks import received
 from keras_physreg.tuner.checks import has_own_fit
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
+from keras_physreg.unlabelled.checks import check_alone as check_alone_options
+from keras_physreg.unlabelled.checks import check_batch_size, check_share
 
 ENVIRONMENT = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 
@@ -32,6 +34,7 @@ FIT_ARGUMENTS = {
     "validation_steps": "all validation rows are used",
     "steps_per_epoch": "all rows are used in every epoch",
     "initial_epoch": "every trial begins at epoch 0",
+    "unlabelled_repeat": "it is for datasets; replicas are trained on arrays",
 }
 
 
@@ -111,6 +114,16 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
 def check_batch(name: str, rows: Any) -> int | None:
     """Returns the rows of a batch; `None` stands for the default."""
     return None if rows is None else check_count(name, rows)
+
+
+def check_unlabelled(unlabelled: Any, batch_size: Any, share: Any) -> dict[str, Any]:
+    """Returns the options of unlabelled rows that are given, or raises."""
+    options = {"unlabelled_batch_size": batch_size, "unlabelled_share": share}
+    if unlabelled is None:
+        check_alone_options(**options)
+    check_batch_size(batch_size)
+    check_share(share)
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def execution_seeds(seed: Any, executions: Any) -> list[int] | None:
