@@ -11,24 +11,27 @@ gain and an offset, unknown constants of the physics:
 
 A network takes GHI and cos z and splits it into DNI and DHI; its loss is
 
-    data_loss + weight * mean(((2), right less left)^2)
+    data_loss + weight * mean(((2) at the prediction, right less left)^2)
+              + mean(((2) at the labels, right less left)^2)
 
-with (1) as physics (gain 1, offset 0, fixed), and with (2), where both constants are
-`keras_physreg.Constant`s in a physics layer and train with the network, for several seeds as
-replicas in one program. Beside them stand the least-squares values at the labels, with 95 %
-intervals by a bootstrap over blocks of consecutive rows (an hour, or in TMY3 about a day), as
-neighbouring minutes are no independent measurements: Kunsch, "The Jackknife and the Bootstrap for
-General Stationary Observations" (1989).
+where both constants are `keras_physreg.Constant`s of a physics layer, and for comparison with (1)
+as physics at the prediction (gain 1, offset 0), for several seeds as replicas in one program.
+
+The last term is what the constants learn from; in the one before it they are cut off by a
+`stop_gradient`. Both together would be a mistake: GHI is an input, so that the network predicts
+what GHI says of DNI and DHI, errors included, and constants that meet *that* are not those of the
+instruments. This way they must come out as least squares at the labels, which stand beside them,
+with 95 % intervals by a bootstrap over blocks of consecutive rows (an hour, or in TMY3 about a
+day), as neighbouring minutes are no independent measurements: Kunsch, "The Jackknife and the
+Bootstrap for General Stationary Observations" (1989). The label is an `Input` for the physics
+alone; `strip_physics` takes it away.
 
 What the constants can mean, and what not. (2) compares one instrument with the sum of two others:
 "GHI reads 20 W/m2 too low" and "DHI reads 20 W/m2 too high" are the same sentence here, and an
-error in cos z, from a clock or a wrong position, looks like a gain. The labels tie them down:
-without labels a network could meet (2) with any gain. And only what is the same on all rows can be
-found: a shadow at one hour of the day is none of it. A gain of 0 would be a trivial solution of
-`gain * residual`, but not of (2), where GHI stands on the other side.
-
-While they train, network and constants make up for each other's errors, as GHI is an input: the
-heavier the physics, the more slowly the labels put that right (try `--weight 100 --steps 2000`).
+error in cos z, from a clock or a wrong position, looks like a gain. Errors of DNI and DHI
+themselves bias even least squares: it takes all error to be in GHI. And only what is the same on
+all rows can be found: a shadow at one hour of the day is none of it. A gain of 0 would be a trivial
+solution of `gain * residual`, but not of (2), where GHI stands on the other side.
 
 Run: python examples/sensor_offset.py
 """
@@ -57,41 +60,67 @@ BLOCK = {"TMY3 Greensboro": 12, "SURFRAD Alamosa": 60, "RMIS 2022": 12, "RMIS 20
 
 @keras.saving.register_keras_serializable(package="sensor_offset")
 class Calibrated(keras.layers.Layer):
-    """Equation (2), with its two constants."""
+    """Equation (2) at the prediction, and at the label, where its two constants learn."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.gain = kp.Constant(1.0, low=0.5, high=1.5, name="gain")
         self.offset = kp.Constant(0.0, low=-200.0, high=200.0, unit="W/m2", name="offset")
 
-    def call(self, Z, x_pred):
+    def call(self, inputs, x_pred):
         """Returns what the sum of DNI and DHI says of GHI, less GHI, in kW/m2."""
-        total = x_pred[:, 0] * Z[:, 1] + x_pred[:, 1]
-        return {"closure": self.gain() * total + self.offset() / ir.KW - Z[:, 0]}
+        gain, offset = self.gain(), self.offset() / ir.KW
+        given = ops.stop_gradient(gain), ops.stop_gradient(offset)
+        return {
+            "closure": equation(inputs["Z"], x_pred, *given),
+            "calibration": equation(inputs["Z"], inputs["label"], gain, offset),
+        }
+
+
+def equation(Z, x, gain, offset):
+    """Returns right less left of equation (2); all in kW/m2."""
+    return gain * (x[:, 0] * Z[:, 1] + x[:, 1]) + offset - Z[:, 0]
+
+
+@keras.saving.register_keras_serializable(package="sensor_offset")
+def uncalibrated(inputs, x_pred):
+    """Equation (1) at the prediction."""
+    return ir.closure(inputs["Z"], x_pred)
 
 
 # The model
 
 
+def inputs_of(data):
+    """Returns what the model takes: the label goes to the physics alone."""
+    return {"Z": data.Z, "label": data.x}
+
+
 def build(physics, steps=1000, weight=1.0):
     """A small network, and one layer that brings in the physics."""
     keras.utils.set_random_seed(0)
-    Z = keras.Input((2,))
-    hidden = keras.layers.Dense(32, activation="tanh")(Z)
+    inputs = {name: keras.Input((2,), name=name) for name in ("Z", "label")}
+    hidden = keras.layers.Dense(32, activation="tanh")(inputs["Z"])
     hidden = keras.layers.Dense(32, activation="tanh")(hidden)
     x_pred = keras.layers.Dense(2)(hidden)
-    model = kp.PhysicsModel(Z, kp.PhysicsRegularization(physics, {"closure": weight})(Z, x_pred))
+    terms = {"closure": weight}
+    if isinstance(physics, Calibrated):
+        terms["calibration"] = 1.0
+    model = kp.PhysicsModel(inputs, kp.PhysicsRegularization(physics, terms)(inputs, x_pred))
     rate = keras.optimizers.schedules.CosineDecay(1e-2, steps)
     model.compile(keras.optimizers.Adam(rate), loss="mse")
     return model
 
 
 def train(physics, data, seeds, steps, weight=1.0):
-    """Trains one replica a seed on random batches; returns the trainer and its history."""
-    rows = np.random.default_rng(0).integers(len(data.Z), size=max(steps // 20, 1) * BATCH)
+    """Trains one replica a seed on random batches, all rows equally often; returns the trainer."""
+    rng, size = np.random.default_rng(0), max(steps // 20, 1) * BATCH
+    passes = [rng.permutation(len(data.Z)) for _ in range(-(-size // len(data.Z)))]
+    rows = np.concatenate(passes)[:size]
+    drawn = ir.Irradiance(data.Z[rows], data.x[rows])
     trainer = kp.ReplicaTrainer(build(physics, steps, weight), {}, seeds=range(seeds))
-    history = trainer.fit(data.Z[rows], data.x[rows], batch_size=BATCH, epochs=20, verbose=0)
-    return trainer, history
+    trainer.fit(inputs_of(drawn), drawn.x, batch_size=BATCH, epochs=20, verbose=0)
+    return trainer
 
 
 # What they find
@@ -102,7 +131,7 @@ class Found(NamedTuple):
 
     gain: np.ndarray  # one a seed
     offset: np.ndarray
-    at_labels: tuple  # gain and offset of least squares, each (value, low, high)
+    at_labels: tuple  # the same of least squares, each (value, low, high)
     mean: dict  # mean residual at the held-out labels, "before" and "after"
     rms: dict
     sums: dict  # mean error of the predicted DNI cos z + DHI on held-out rows, one a seed
@@ -117,15 +146,14 @@ def least_squares(data):
 
 
 def bootstrap(data, block, draws, seed=0):
-    """Returns least-squares gain and offset as (value, low, high): 95 % over blocks of rows."""
+    """Returns low and high ends of least-squares gain and offset: 95 % over blocks of rows."""
     rng = np.random.default_rng(seed)
     blocks = [np.arange(i, min(i + block, len(data.Z))) for i in range(0, len(data.Z), block)]
     drawn = []
     for _ in range(draws):
         rows = np.concatenate([blocks[k] for k in rng.integers(len(blocks), size=len(blocks))])
         drawn.append(least_squares(ir.Irradiance(data.Z[rows], data.x[rows])))
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    return tuple(zip(least_squares(data), low, high, strict=True))
+    return np.percentile(drawn, [2.5, 97.5], axis=0)
 
 
 def residual(data, gain, offset):
@@ -134,34 +162,37 @@ def residual(data, gain, offset):
     return (gain * total - data.Z[:, 0]) * ir.KW + offset
 
 
-def error_of_sums(trainer, data, seeds):
-    """Returns the mean error of the predicted DNI cos z + DHI (W/m2), one a seed."""
-    errors = []
+def replicas(trainer, data, seeds):
+    """Returns the mean error of the predicted DNI cos z + DHI (W/m2) and the constants, a seed."""
+    errors, constants = [], []
     for k in range(seeds):
         trainer.load_replica(k)
         served = kp.strip_physics(trainer.model)
-        error = (ops.convert_to_numpy(served(data.Z)) - data.x) * ir.KW
+        error = (ops.convert_to_numpy(served({"Z": data.Z})) - data.x) * ir.KW
         errors.append(float(np.mean(error[:, 0] * data.Z[:, 1] + error[:, 1])))
-    return np.array(errors)
+        constants.append(kp.get_constants(trainer.model))
+    return np.array(errors), constants
 
 
 def look_at(name, seeds, steps, weight, draws):
     """Trains on one file with equations (1) and (2)."""
     everything = ir.load(name)
     data, held_out = ir.split(everything)
-    sums, reports = {}, {}
-    for when, physics in (("before", ir.closure), ("after", Calibrated())):
-        trainer, history = train(physics, data, seeds, steps, weight)
-        sums[when] = error_of_sums(trainer, held_out, seeds)
+    sums, reports, constants = {}, {}, []
+    for when, physics in (("before", uncalibrated), ("after", Calibrated())):
+        trainer = train(physics, data, seeds, steps, weight)
+        sums[when], constants = replicas(trainer, held_out, seeds)
         trainer.load_replica(0)
-        reports[when] = kp.diagnose(trainer.model, *data, validation_data=held_out)
-    gain, offset = history.history["gain"][-1], history.history["offset"][-1]
+        unseen = (inputs_of(held_out), held_out.x)
+        reports[when] = kp.diagnose(trainer.model, inputs_of(data), data.x, validation_data=unseen)
+    gain, offset = (np.array([row[what] for row in constants]) for what in ("gain", "offset"))
     left = {"before": residual(held_out, 1.0, 0.0)}
     left["after"] = residual(held_out, gain.mean(), offset.mean())
+    ends = bootstrap(everything, BLOCK[name], draws)
     return Found(
         gain=gain,
         offset=offset,
-        at_labels=bootstrap(everything, BLOCK[name], draws),
+        at_labels=tuple(zip(least_squares(data), *ends, strict=True)),
         mean={when: float(r.mean()) for when, r in left.items()},
         rms={when: float(np.sqrt(np.mean(r**2))) for when, r in left.items()},
         sums=sums,
@@ -189,8 +220,8 @@ def print_table(found):
             f"{row.sums['before'].mean():+12.2f}{row.sums['after'].mean():+9.2f}"
         )
     print(
-        "\nThe constants: trained (mean and range over seeds), and least squares at the labels\n"
-        "with its 95 % interval over blocks of rows\n"
+        "\nThe constants: trained (mean and range over seeds), and least squares at the same\n"
+        "labels, with the 95 % interval over blocks of rows of the whole file\n"
     )
     for what, unit in (("gain", ""), ("offset", " (W/m2)")):
         digits = 4 if what == "gain" else 1
@@ -251,7 +282,7 @@ def draw(found, path):
 def main():
     """Finds the constants of the four files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=8000, help="training steps of each network")
+    parser.add_argument("--steps", type=int, default=3000, help="training steps of each network")
     parser.add_argument("--weight", type=float, default=1.0, help="of the physics")
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--draws", type=int, default=1000, help="of the bootstrap")

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_physreg.layers import PhysicsRegularization
+from keras_physreg.layers import PhysicsRegularization, origin
 
 # It is what `keras.Model(inputs, outputs)` creates; creating without initialising costs nothing.
 Functional: Any = type(keras.Model.__new__(keras.Model, inputs=None, outputs=None))
@@ -17,11 +17,7 @@ def is_functional(args: tuple, kwargs: dict[str, Any]) -> bool:
 
 def origin_names(model: keras.Model) -> list[str]:
     """Returns the names of the layers that made the outputs, which physics layers only pass on."""
-    origins = []
-    for tensor in model.outputs:
-        while hasattr(tensor, "prediction"):
-            tensor = tensor.prediction
-        origins.append(tensor)
+    origins = [origin(tensor) for tensor in model.outputs]
     return keras.Model(model.inputs, origins, name="origins").output_names
 
 

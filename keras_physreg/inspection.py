@@ -1,11 +1,12 @@
 """Finds the physics terms of any Keras model; reads and sets their weights by name."""
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from keras_physreg.constants import find_constants
+from keras_physreg.constants import Constant, find_constants
 from keras_physreg.layers import PhysicsRegularization, physics_layers
 from keras_physreg.terms import check_unique, check_weight
 
@@ -29,7 +30,8 @@ def find_terms(model: keras.Model) -> dict[str, PhysicsRegularization]:
         model has no physics.
 
     Raises:
-        ValueError: If two layers of the model have a term of the same name.
+        ValueError: If two layers of the model have a term of the same name, or two of its
+            constants share one.
     """
     if not isinstance(model, keras.Layer):
         raise TypeError(
@@ -38,6 +40,7 @@ def find_terms(model: keras.Model) -> dict[str, PhysicsRegularization]:
     layers = physics_layers(model)
     names = [name for layer in layers for name in layer.term_names]
     check_unique(names, f"model '{model.name}'")
+    _check_constant_names(model, find_constants(model))
     return {name: layer for layer in layers for name in layer.term_names}
 
 
@@ -150,12 +153,7 @@ def get_constants(model: keras.Model, units: bool = False) -> dict[str, Any]:
             f"Expected a Keras model. Received: model={model!r} (of type {type(model)})"
         )
     constants = find_constants(model)
-    names = [constant.name for constant in constants]
-    if duplicates := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"Several constants of model '{model.name}' share a name: {duplicates}, among {names}. "
-            "Give each a `name` of its own."
-        )
+    _check_constant_names(model, constants)
     return {c.name: (c.value, c.unit) if units else c.value for c in constants}
 
 
@@ -173,3 +171,12 @@ def check_known(model: keras.Model, name: Any, known: list[str]) -> None:
     raise ValueError(
         f"Model '{model.name}' has no physics term named {name!r}. Its terms: {known}.{hint}"
     )
+
+
+def _check_constant_names(model: keras.Layer, constants: Sequence[Constant]) -> None:
+    names = [constant.name for constant in constants]
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"Several constants of model '{model.name}' share a name: {duplicates}, among {names}: "
+            "their logs would overwrite each other. Give each a `name` of its own."
+        )

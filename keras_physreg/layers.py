@@ -1,5 +1,6 @@
 """PhysicsRegularization: the layer that turns physics into named, weighted loss terms."""
 
+import inspect
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -51,7 +52,7 @@ class PhysicsRegularization(keras.layers.Layer):
 
     Raises:
         TypeError: If `physics` is not callable, or `terms` are no terms.
-        ValueError: If two terms share a name.
+        ValueError: If two terms share a name, or `physics` is a function that uses a `Constant`.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -85,6 +86,8 @@ class PhysicsRegularization(keras.layers.Layer):
         self.terms = standardize_terms(terms)
         if isinstance(physics, keras.layers.Layer):
             compute_in_float32(physics)
+        else:
+            _check_no_constants(physics)
         self._weights_by_term = {term.name: self._add_term_weight(term) for term in self.terms}
         # Whether trainable layers compute `inputs`; a functional `PhysicsModel` finds out. Shielded
         # inputs are no longer those that the prediction was computed from, so not in any case.
@@ -314,6 +317,29 @@ def physics_layers(model: keras.Model) -> list[PhysicsRegularization]:
     layers = (_layer_of_weight.get(id(variable)) for variable in model.variables)
     unique = {id(layer): layer for layer in layers if layer is not None}
     return list(unique.values())
+
+
+def _check_no_constants(function: Callable) -> None:
+    """Raises where a function uses a constant from around it: that would never train."""
+    try:
+        around = inspect.getclosurevars(function)
+    except (TypeError, ValueError):  # No Python function, or one that is not complete yet.
+        return
+    for name, value in {**around.globals, **around.nonlocals}.items():
+        if isinstance(value, Constant) and value.trainable:
+            raise ValueError(
+                f"The physics function `{registration.display_name(function)}` uses the constant "
+                f"'{value.name}' (as `{name}`), which would not train there: Keras finds variables "
+                "in layers only. Write the physics as a `keras.layers.Layer` that holds the "
+                "constant as an attribute."
+            )
+
+
+def origin(tensor: Any) -> Any:
+    """Returns the symbolic tensor that physics layers only passed on."""
+    while hasattr(tensor, "prediction"):
+        tensor = tensor.prediction
+    return tensor
 
 
 def _logged_values(constants: Sequence[Constant]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_physreg.diagnosis.gradients import DATA, Gradients
-from keras_physreg.layers import PhysicsRegularization
+from keras_physreg.layers import PhysicsRegularization, origin
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Connection:
 
     Args:
         arrives: Whether it reaches the network, not the physics' own constants alone.
+        calibrates: Whether it reaches `Constant`s alone.
         cut_before: Whether the prediction that the physics takes has no gradient either.
         missing: Paths of variables that feed the prediction in the physics and are not reached.
         idle: Paths of those that are reached by a gradient of exactly 0, where that of other
@@ -25,6 +26,7 @@ class Connection:
     """
 
     arrives: bool
+    calibrates: bool
     cut_before: bool
     missing: tuple[str, ...]
     idle: tuple[str, ...]
@@ -36,19 +38,25 @@ def connection(
 ) -> Connection:
     """Says where the gradient of one term arrives."""
     constants = _ids(layer.physics) if isinstance(layer.physics, keras.Layer) else set()
-    connected = zip(model.trainable_variables, gradients.connected[name], strict=True)
-    # By identity: two variables may share a path.
-    reached = {id(variable) for variable, is_reached in connected if is_reached}
+    reached = _reached(model, name, gradients)
     network = _ids(model) - constants or constants
     feeding = _feeding(model, layer) & network
     missing, idle = feeding - reached, feeding & reached & _idle(model, name, gradients)
     return Connection(
         arrives=bool(reached & network),
+        calibrates=not reached & network
+        and bool(reached & {id(constant.raw) for constant in layer.constants}),
         cut_before=name in gradients.cut_before,
         missing=tuple(v.path for v in model.trainable_variables if id(v) in missing),
         idle=tuple(v.path for v in model.trainable_variables if id(v) in idle),
         reason=gradients.reasons.get(name),
     )
+
+
+def _reached(model: keras.Model, name: str, gradients: Gradients) -> set[int]:
+    connected = zip(model.trainable_variables, gradients.connected[name], strict=True)
+    # By identity: two variables may share a path.
+    return {id(variable) for variable, is_reached in connected if is_reached}
 
 
 def _idle(model: keras.Model, name: str, gradients: Gradients) -> set[int]:
@@ -64,10 +72,11 @@ def _idle(model: keras.Model, name: str, gradients: Gradients) -> set[int]:
 
 
 def _feeding(model: keras.Model, layer: PhysicsRegularization) -> set[int]:
-    """Returns the variables that a functional graph has on its way to the physics layer."""
+    """Returns the variables that a functional graph has on its way to the prediction."""
     try:
+        predictions = [origin(tensor) for tensor in keras.tree.flatten(layer.output)]
         # Named, so that no counter of automatic names moves on.
-        return _ids(keras.Model(model.input, layer.output, name="feeding"))
+        return _ids(keras.Model(model.input, predictions, name="feeding"))
     except (AttributeError, ValueError):  # Subclassed, or the layer is called more than once.
         return set()
 

@@ -30,19 +30,23 @@ def constant_findings(
     yield from _collinear([row for row in rows if row.trainable], gramian, limits)
 
 
-def trivial_terms(found: Sensitivities, limits: Thresholds) -> Iterator[Finding]:
-    """Yields a finding for each term that is zero at every value of its constants."""
+def trivial_terms(found: Sensitivities) -> Iterator[Finding]:
+    """Yields a finding for each term that is exactly zero at every value of its constants.
+
+    An inequality that holds on all rows is, too, and is healthy: so it is for information. Where
+    no other term tells of a constant, that is a finding of the constant.
+    """
     for name, losses in found.tried.items():
-        if any(found.connected[name]) and (losses <= limits.floor_tolerance).all():
+        still = not np.diagonal(found.gramians[name]).any()  # NaN, not known, is no 0.
+        if any(found.connected[name]) and still and not losses.any():
             yield Finding(
                 "trivial",
-                "error",
+                "info",
                 name,
-                f"The loss of '{name}' is zero (at most {losses.max():.1g}) at the present and at "
-                f"{len(losses) - 1} other values of its constants: whatever they are, so that it "
-                "tells nothing of them.",
-                "Look for parts of its output that cancel, a constant that multiplies what is zero "
-                "already, or a unit so small that `floor_tolerance` calls it zero.",
+                f"The loss of '{name}' is 0 at the present and at {len(losses) - 1} other values "
+                "of its constants: on these rows it tells nothing of them.",
+                "An inequality that holds is so, and may stay. Of any other term, look for parts "
+                "that cancel, or a constant that multiplies what is zero already.",
             )
 
 

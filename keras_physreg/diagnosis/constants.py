@@ -35,8 +35,10 @@ class ConstantDiagnosis:
         grad_norm: Norm of the gradient of the whole loss, at the present weights of the terms.
         data_grad_norm: Norm of the gradient of the data loss alone.
         sensitivity: Root mean square derivative of the weighted terms' output values; terms of
-            weight 0 count where no other tells of the constant, at weight 1.
+            weight 0 count where no other tells of the constant, at weight 1. NaN where it is not
+            known: an operation has no second derivative, or the vector more than 8 elements.
         terms: The terms whose output is computed from it.
+        size: The number of elements of the constant.
     """
 
     constant: str
@@ -52,6 +54,7 @@ class ConstantDiagnosis:
     data_grad_norm: float | None
     sensitivity: float | None
     terms: tuple[str, ...]
+    size: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers as plain Python types."""
@@ -96,6 +99,7 @@ def constant_rows(
                     data_grad_norm=norms[1],
                     sensitivity=float(np.sqrt(gramian[at, at])) if learns else None,
                     terms=_terms(found, at) if learns else (),
+                    size=np.size(constant.initial),
                 )
             )
     return tuple(rows)

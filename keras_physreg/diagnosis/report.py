@@ -134,7 +134,8 @@ def diagnose(
     trainable variables: ratio and cosine include the trainable constants of a physics layer. The
     floor of a term is its loss when the labels stand in for the prediction. Of each `Constant` it
     says whether the physics can tell its value at the present predictions, from how the outputs
-    change with it, row by row; whether the network could take its place is not looked at. Weights,
+    change with it, row by row; whether the network could take its place is not looked at, and
+    trivial terms and solutions only where the physics runs at other values, too. Weights,
     optimizer, metrics, random state and `model.losses` stay as they are: training goes on bit for
     bit as it would have. The cosine between gradients as a measure of conflict is that of Yu et
     al., "Gradient Surgery for Multi-Task Learning" (2020), definition 1.
@@ -291,7 +292,7 @@ def _look_at_constants(
     table = constant_rows(model, constants, gradients, moved, gramian)
     found = [*constant_findings(table, gramian, limits)]
     if moved is not None:
-        found += [*trivial_terms(moved, limits), *trivial_solutions(moved, limits)]
+        found += [*trivial_terms(moved), *trivial_solutions(moved, limits)]
     return table, found
 
 

@@ -39,6 +39,17 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
 def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
     if row.connection.arrives:
         return
+    # What is the same at the labels does not take the prediction at all: that is no accident.
+    unmoved = row.floor is None or (row.here is not None and row.here.trusted_loss == row.floor)
+    if row.connection.calibrates and unmoved:
+        yield Finding(
+            "constants-only",
+            "info",
+            row.term,
+            f"'{row.term}' trains constants alone: no gradient of it reaches the network.",
+            "That is right where it compares the labels; else compute it from the `prediction`.",
+        )
+        return
     why = row.connection.reason
     if why:
         where, cure = f" ({why.rstrip('.')})", "Write that operation with `keras.ops` ones."

@@ -6,24 +6,22 @@ Like `gradients`, this room knows TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_physreg.constants import Constant
-from keras_physreg.diagnosis.gradients import of_any_size
+from keras_physreg.constants import MOST_LOGGED, Constant
+from keras_physreg.diagnosis.elsewhere import compiled, look_elsewhere, scope_of
 from keras_physreg.diagnosis.observation import call_unnoticed
 from keras_physreg.diagnosis.rows import Rows
 from keras_physreg.shielding import unshielded
-from keras_physreg.steps import Evaluation, open_step
-from keras_physreg.transforms import FAR
+from keras_physreg.steps import open_step
 
-# Moves of the dimensionless variables, at which each term is looked at too.
-TRIES = 4
-SPREAD = 1.5
+# Two ways to one derivative differ by rounding only.
+AGREEMENT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,16 @@ class Sensitivities:
     values.
 
     Args:
-        gramians: Of each term, of shape `(elements, elements)`; NaN where TensorFlow cannot tell.
+        gramians: Of each term, of shape `(elements, elements)`; NaN in the rows and columns of
+            elements that TensorFlow cannot tell of, or of a vector longer than
+            `MOST_LOGGED`.
         connected: Of each term, which elements its output is computed from.
         tried: Of each term, its loss at the present and at other values of the constants.
         escapes: Of each term, its loss with the predictions of other rows: under `"present"` as the
             constants are, else where they are taken as near to 0, or as far from it, as they go:
             under the way in words.
+
+    The last two are empty where the physics fails at one of these values.
     """
 
     gramians: dict[str, np.ndarray]
@@ -64,33 +66,17 @@ def sensitivities(
         batch_size: Rows in a batch.
     """
     meter = _Meter(model, constants)
-    program: Any = meter.measure
-    if not model.run_eagerly:
-        program = tf.function(meter.measure, autograph=False)
-        first = next(rows.batches(batch_size))
-        data = (first.x, first.y, first.sample_weight)
-        program.get_concrete_function(*tf.nest.map_structure(of_any_size, data))
+    program = compiled(model, meter.measure, rows, batch_size)
     gramians: dict[str, Any] = {}
     counts: dict[str, float] = {}
-    tried: dict[str, Any] = {}
-    escapes: dict[str, dict[str, float]] = {}
     for batch in rows.batches(batch_size):
-        found, losses, escaped = program(batch.x, batch.y, batch.sample_weight)
-        share = len(batch.numbers) / len(rows.numbers)
-        for name, (gramian, count) in found.items():
+        for name, (gramian, count) in program(batch.x, batch.y, batch.sample_weight).items():
             gramians[name] = gramians.get(name, 0.0) + gramian.numpy()
             counts[name] = counts.get(name, 0.0) + float(count)
-        for name, values in losses.items():
-            tried[name] = tried.get(name, 0.0) + share * values.numpy().astype("float64")
-        for name, places in escaped.items():
-            known = escapes.setdefault(name, {})
-            for place, loss in places.items():
-                known[place] = known.get(place, 0.0) + share * float(loss)
     return Sensitivities(
         {name: gramian / max(counts[name], 1.0) for name, gramian in gramians.items()},
         meter.connected,
-        tried,
-        escapes,
+        *look_elsewhere(model, constants, rows, batch_size),
     )
 
 
@@ -98,22 +84,17 @@ class _Meter:
     def __init__(self, model: keras.Model, constants: Sequence[Constant]) -> None:
         self._model = model
         self._raws = [constant.raw for constant in constants]
-        rng = np.random.default_rng(0)
-        self._moves = [
-            [SPREAD * rng.normal(size=raw.shape).astype(raw.dtype) for raw in self._raws]
-            for _ in range(TRIES)
-        ]
-        self._places = _places(constants)
         self.connected: dict[str, tuple[bool, ...]] = {}
 
-    def measure(self, x: Any, y: Any, sample_weight: Any) -> tuple[dict, dict, dict]:
-        """Returns per term the Gramian's sum and number of values, and losses at other values."""
+    def measure(self, x: Any, y: Any, sample_weight: Any) -> dict[str, tuple]:
+        """Returns per term the Gramian's sum and number of values."""
+        del y, sample_weight
         values = [tf.convert_to_tensor(raw) for raw in self._raws]
         with open_step(self._model, "labelled") as step, unshielded():
             with tf.GradientTape(persistent=True) as outer:
                 with tf.GradientTape(persistent=True) as inner:
                     inner.watch(values)
-                    with self._scope(values):
+                    with scope_of(self._raws, values):
                         call_unnoticed(self._model, x, False)
                     evaluations = list(step.evaluations)
                 outputs = {n: out for e in evaluations for n, out in e.outputs.items()}
@@ -121,83 +102,26 @@ class _Meter:
                 outer.watch(starts)
                 back = {n: _back(inner, outputs[n], values, starts[n]) for n in outputs}
                 parts = {n: [_elements(each) for each in back[n]] for n in outputs}
-            gramians = {name: self._gramian(outer, name, parts[name], starts) for name in outputs}
-            losses: dict[str, Any] = {}
-            escapes: dict[str, Any] = {}
-            for evaluation in evaluations:
-                losses |= self._tried(evaluation, values, y, sample_weight)
-                escapes |= self._escapes(evaluation, values, y, sample_weight)
-        return gramians, losses, escapes
+            gramians = {}
+            for name, output in outputs.items():
+                probe = tf.random.stateless_normal(tf.shape(output), (0, 0), dtype=output.dtype)
+                expected = _back(inner, output, values, probe)
+                columns = self._columns(outer, name, parts[name], starts[name])
+                gramians[name] = _gramian(columns, probe, expected, values)
+        return gramians
 
-    def _gramian(
-        self, tape: tf.GradientTape, name: str, parts: list[Any], starts: dict[str, Any]
-    ) -> tuple[Any, Any]:
-        start = starts[name]
+    def _columns(self, tape: tf.GradientTape, name: str, parts: list[Any], start: Any) -> list[Any]:
+        """Returns the columns of `J`; NaN where they are not known."""
         columns, connected = [], []
         for raw, elements in zip(self._raws, parts, strict=True):
             size = int(np.prod(raw.shape))
             connected += [elements is not None] * size
-            columns += [_column(tape, element, start) for element in elements or [None] * size]
+            if elements is not None and size > MOST_LOGGED:  # Each costs a gradient.
+                columns += [_unknown(start)] * size
+            else:
+                columns += [_column(tape, element, start) for element in elements or [None] * size]
         self.connected[name] = tuple(connected)
-        if any(column is None for column in columns):
-            return tf.fill((len(columns), len(columns)), tf.constant(np.nan, "float64")), 1
-        jacobian = tf.stack([tf.cast(tf.reshape(c, [-1]), "float64") for c in columns])
-        # Where physics is not finite the terms' own findings say so.
-        jacobian = tf.where(tf.math.is_finite(jacobian), jacobian, tf.zeros_like(jacobian))
-        return tf.matmul(jacobian, jacobian, transpose_b=True), tf.size(start)
-
-    def _tried(
-        self, evaluation: Evaluation, values: list[Any], y: Any, sample_weight: Any
-    ) -> dict[str, Any]:
-        losses: dict[str, list[Any]] = {}
-        for moves in [[0.0] * len(values), *self._moves]:
-            moved = [value + move for value, move in zip(values, moves, strict=True)]
-            for name, loss in self._losses(evaluation, moved, y, sample_weight).items():
-                losses.setdefault(name, []).append(loss)
-        return {name: tf.stack(several) for name, several in losses.items()}
-
-    def _escapes(
-        self, evaluation: Evaluation, values: list[Any], y: Any, sample_weight: Any
-    ) -> dict[str, Any]:
-        """Returns losses with the predictions of other rows, which fit no physics."""
-        rolled = keras.tree.map_structure(lambda t: tf.roll(t, 1, axis=0), evaluation.prediction)
-        elsewhere = replace(evaluation, prediction=rolled)
-        found: dict[str, Any] = {}
-        for place, moved in {"present": {}, **self._places}.items():
-            there = [moved.get(k, value) for k, value in enumerate(values)]
-            try:
-                losses = self._losses(elsewhere, there, y, sample_weight)
-            except Exception:  # Physics that differentiates the prediction by the input.
-                return {}
-            for name, loss in losses.items():
-                found.setdefault(name, {})[place] = loss
-        return found
-
-    def _losses(
-        self, evaluation: Evaluation, values: list[Any], y: Any, sample_weight: Any
-    ) -> dict[str, Any]:
-        layer = evaluation.layer
-        with self._scope(values):
-            there = layer.evaluate_physics(
-                evaluation.inputs, evaluation.prediction, evaluation.targets
-            )
-            found = layer.compare(there, y, sample_weight, skip_unlabelled=True)
-        return {value.name: value.loss for value in found}
-
-    def _scope(self, values: list[Any]) -> Any:
-        pairs = list(zip(self._raws, values, strict=True))
-        return keras.StatelessScope(pairs, collect_losses=True, initialize_variables=False)
-
-
-def _places(constants: Sequence[Constant]) -> dict[str, dict[int, Any]]:
-    """Returns extreme values of the variables, by the constant's position: of each, and of all."""
-    near = {k: constant.nearest_to_zero() for k, constant in enumerate(constants)}
-    far = {k: np.full_like(raw, FAR) for k, raw in near.items()}
-    places: dict[str, dict[int, Any]] = {}
-    for k, constant in enumerate(constants):
-        places[f"'{constant.name}' to zero"] = {k: near[k]}
-        places[f"'{constant.name}' to its largest"] = {k: far[k]}
-    return {**places, "all constants to zero": near} if len(near) > 1 else places
+        return columns
 
 
 def _back(tape: tf.GradientTape, output: Any, values: list[Any], start: Any) -> list[Any]:
@@ -208,13 +132,40 @@ def _back(tape: tf.GradientTape, output: Any, values: list[Any], start: Any) -> 
 
 
 def _column(tape: tf.GradientTape, element: Any, start: Any) -> Any:
-    """Returns a column of `J`; `None` where an operation has no second gradient."""
+    """Returns a column of `J`; NaN where an operation has no second gradient."""
     if element is None:
         return tf.zeros_like(start)
     try:
         return tape.gradient(element, start, unconnected_gradients="zero")
     except (LookupError, NotImplementedError):
-        return None
+        return _unknown(start)
+
+
+def _unknown(start: Any) -> Any:
+    return tf.fill(tf.shape(start), tf.cast(np.nan, start.dtype))
+
+
+def _gramian(columns: list[Any], probe: Any, expected: list[Any], values: list[Any]) -> tuple:
+    """Returns `J^T J` and the number of values.
+
+    Some operations have a gradient and silently no second one, so that their part of `J` is
+    missing: then `J^T probe` is not `expected`, which took first gradients alone.
+    """
+    known = [tf.zeros_like(v) if e is None else e for e, v in zip(expected, values, strict=True)]
+    wanted = tf.concat([_flat(each) for each in known], axis=0)
+    jacobian = tf.stack([_flat(column) for column in columns])
+    found = tf.linalg.matvec(jacobian, _flat(probe))
+    scale = tf.abs(wanted) + tf.norm(jacobian, axis=1) * tf.norm(_flat(probe))
+    wrong = tf.abs(found - wanted) > AGREEMENT * scale
+    # Where physics is not finite the terms' own findings say so.
+    unknown = wrong | tf.reduce_all(tf.math.is_nan(jacobian), axis=1)
+    finite = tf.where(tf.math.is_finite(jacobian), jacobian, tf.zeros_like(jacobian))
+    jacobian = tf.where(unknown[:, None], tf.constant(np.nan, "float64"), finite)
+    return tf.matmul(jacobian, jacobian, transpose_b=True), tf.size(probe)
+
+
+def _flat(tensor: Any) -> Any:
+    return tf.cast(tf.reshape(tensor, [-1]), "float64")
 
 
 def _elements(gradient: Any) -> list[Any] | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
+import math
 from typing import TYPE_CHECKING
+
+from keras_physreg.constants import MOST_LOGGED
 
 if TYPE_CHECKING:
     from keras_physreg.diagnosis.constants import ConstantDiagnosis
@@ -28,8 +31,9 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 def _tables(diagnosis: Diagnosis) -> list[tuple[list[str], list[list[str]]]]:
     tables = [(_columns(diagnosis), _cells(diagnosis))]
-    if diagnosis.constants:
-        tables.append((CONSTANT_COLUMNS, [_constant_cells(row) for row in diagnosis.constants]))
+    shown = [row for row in diagnosis.constants if row.size <= MOST_LOGGED]
+    if shown:
+        tables.append((CONSTANT_COLUMNS, [_constant_cells(row) for row in shown]))
     return tables
 
 
@@ -135,6 +139,27 @@ def _notes(diagnosis: Diagnosis) -> list[str]:
         notes.append("The data loss has no gradient; so there are no ratios and no cosines.")
     if any(len(row.biases) > 1 for row in diagnosis.terms):
         notes.append("bias/sd is that of the component in brackets, where it is the largest.")
+    return notes + _notes_on_constants(diagnosis)
+
+
+def _notes_on_constants(diagnosis: Diagnosis) -> list[str]:
+    sizes = {row.constant.rpartition("_")[0]: row.size for row in diagnosis.constants}
+    notes = [
+        f"{name}: {size} elements are too many for the table, and their sensitivities were not "
+        "looked at; the values and gradients are in `constants`."
+        for name, size in sizes.items()
+        if size > MOST_LOGGED
+    ]
+    unknown = [
+        row.constant
+        for row in diagnosis.constants
+        if row.size <= MOST_LOGGED and row.sensitivity is not None and math.isnan(row.sensitivity)
+    ]
+    if unknown:
+        notes.append(
+            f"{', '.join(unknown)}: the sensitivity is not known, as an operation has no second "
+            "derivative, or no number came out; so nothing is said of whether it can be identified."
+        )
     return notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,18 +45,28 @@ def _choice(front: ParetoFront) -> str:
         return f"No completed trial has a finite {front.data_loss} and {front.term_loss}."
     least, most = front.front[0], front.front[-1]
     if len(front.front) == 1:
-        return f"Nothing to choose: trial {least.trial_id} is the best in both."
-    text = (
-        f"From trial {least.trial_id} to trial {most.trial_id}, {front.term_loss} falls by "
-        f"{_change(least.term_loss, most.term_loss)} and {front.data_loss} rises by "
-        f"{_change(least.data_loss, most.data_loss)}."
-    )
-    if not front.chosen.on_front:
-        text += (
-            f" The chosen trial {front.chosen.trial_id} is not on the front: its objective is "
-            "another one."
+        text = f"Nothing to choose: trial {least.trial_id} is the best in both."
+    else:
+        text = (
+            f"From trial {least.trial_id} to trial {most.trial_id}, {front.term_loss} falls by "
+            f"{_change(least.term_loss, most.term_loss)} and {front.data_loss} rises by "
+            f"{_change(least.data_loss, most.data_loss)}."
         )
-    return text
+    return text if front.chosen.on_front else f"{text} {_why_chosen(front)}"
+
+
+def _why_chosen(front: ParetoFront) -> str:
+    """Says why the tuner's choice is not on the front."""
+    chosen, least = front.chosen, front.front[0]
+    text = f"The chosen trial {chosen.trial_id} is not on the front: "
+    if not math.isfinite(chosen.data_loss + chosen.term_loss):
+        return f"{text}its {front.data_loss} or {front.term_loss} is missing or not finite."
+    if chosen.data_loss == least.data_loss:
+        return (
+            f"{text}trial {least.trial_id} has the same {front.data_loss} and a lower "
+            f"{front.term_loss}."
+        )
+    return f"{text}the tuner chose by another number than these two."
 
 
 def _change(first: float, last: float) -> str:

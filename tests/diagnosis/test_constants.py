@@ -210,6 +210,27 @@ TRIVIAL = {
 def test_trivial_terms_are_found_out(kind):
     report = report_of(TRIVIAL[kind])
     assert codes(report, "trivial") == [("trivial", "t")]
+    # No other term tells of the constants.
+    assert {term for _, term in codes(report, "unidentified")} == {"a", "b"}
+
+
+def test_an_inequality_that_holds_is_for_information():
+    def two(z, x, a, b):
+        return {"t": a * z + b - x, "u": kp.residuals.positive(a * ops.square(x))}
+
+    report = report_of(two, weights={"t": 1.0, "u": 1.0})
+    assert codes(report, *OF_CONSTANTS) == [("trivial", "u")]
+    (finding,) = (f for f in report.findings if f.code == "trivial")
+    assert finding.severity == "info"
+    assert "An inequality that holds is so" in finding.cure
+
+
+@pytest.mark.parametrize("weight", [1.0, pytest.param(1e18, marks=pytest.mark.slow)])
+def test_physics_in_small_units_is_not_trivial(weight):
+    small = {"initial": 1e-9, "low": 0.0, "name": "a"}
+    report = report_of(lambda z, x, a: a * x - 1.3e-9 * z, small, weights={"t": weight})
+    assert report["t"].loss < report.thresholds.floor_tolerance
+    assert codes(report, *OF_CONSTANTS) == []
 
 
 def test_what_is_zero_at_the_present_value_alone_is_not_trivial():
@@ -273,6 +294,90 @@ def test_an_operation_without_second_gradient_is_no_finding():
     assert report.to_dict()["constants"][0]["sensitivity"] is None
     assert report.constants[0].grad_norm > 0
     assert codes(report, *OF_CONSTANTS) == []
+
+
+def mean_of_resized(x):
+    """An operation whose gradient is marked as not differentiable: it silently has no second."""
+    image = ops.reshape(x, (-1, 1, 2, 1)) * ops.ones((1, 2, 1, 1))
+    return ops.mean(ops.image.resize(image, (4, 4)), axis=(1, 2))
+
+
+NO_SECOND = {
+    # What is not known of [a, b], and what is found.
+    "on every way": (lambda z, x, a, b: mean_of_resized(a * x) - b * z[:, :1], [True, False], []),
+    "on one of two ways": (
+        lambda z, x, a, b: mean_of_resized(a * x) + a * z[:, :1] - b * x[:, :1],
+        [True, False],
+        [],
+    ),
+    "and another is not used": (
+        lambda z, x, a, b: mean_of_resized(a * x) - z[:, :1],
+        [True, False],
+        [("unidentified", "b")],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", cases(NO_SECOND, "on one of two ways", "and another is not used"))
+def test_an_operation_that_silently_has_no_second_gradient(kind):
+    function, unknown, found = NO_SECOND[kind]
+    report = report_of(function)
+    assert [bool(np.isnan(row.sensitivity)) for row in report.constants] == unknown
+    assert report.constants[0].grad_norm > 0
+    assert codes(report, *OF_CONSTANTS[:4]) == found
+    assert "a: the sensitivity is not known" in str(report)
+
+
+@pytest.mark.parametrize("eager", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_physics_that_fails_at_other_values_of_its_constants(eager):
+    def positive_only(z, x, a):
+        return ops.cholesky(a * ops.eye(2))[0, 0] * x - z
+
+    model = linear_model(Physics(positive_only, FREE), {"t": 1.0})
+    model.compile("sgd", "mse", run_eagerly=eager)
+    report = kp.diagnose(model, *data(rows=40))
+    assert report.constants[0].sensitivity > 0
+    assert codes(report, *OF_CONSTANTS) == []
+
+
+def test_long_vectors_are_left_out():
+    many = {"initial": np.linspace(0.1, 1.0, 200), "name": "c", "high": 9.0}
+    report = report_of(lambda z, x, a, c: a * z - x * ops.sum(c), A, many)
+    first, *others = report.constants
+    assert first.sensitivity > 0
+    assert [row.constant for row in others] == [f"c_{k}" for k in range(200)]
+    assert np.isnan([row.sensitivity for row in others]).all()
+    assert all(row.grad_norm > 0 and row.terms == ("t",) for row in others)
+    assert codes(report, *OF_CONSTANTS[:4]) == []
+    assert "c: 200 elements are too many for the table" in str(report)
+    assert "c_0" not in str(report)
+
+
+def test_constants_of_another_physics_layer_do_not_feed_the_prediction():
+    keras.utils.set_random_seed(1)
+    z = keras.Input((3,))
+    x = keras.layers.Dense(2)(z)
+    for term, options in (("t", A), ("u", B)):
+        physics = Physics(lambda z, x, c: c * x - z, options)
+        x = kp.PhysicsRegularization(physics, {term: 1.0})(z, x)
+    model = kp.PhysicsModel(z, x)
+    model.compile("sgd", "mse")
+    report = kp.diagnose(model, *data())
+    assert codes(report, "partly-connected", *OF_CONSTANTS) == []
+    assert [row.reached for row in report.terms] == [3, 3]
+
+
+def test_a_term_that_trains_constants_alone():
+    def calibrated(z, x, a):
+        return {"t": ops.stop_gradient(a) * x - z, "u": a * ops.flip(z, -1) - z}
+
+    report = report_of(calibrated, A, weights={"t": 1.0, "u": 1.0})
+    assert codes(report, "disconnected", "constants-only") == [("constants-only", "u")]
+    assert codes(report, *OF_CONSTANTS) == []
+    alone = report_of(lambda z, x, a: a * ops.flip(z, -1) - z, A)
+    assert codes(alone, "disconnected", "constants-only") == [("constants-only", "t")]
+    cut_off = report_of(lambda z, x, a: a * ops.stop_gradient(x) - z, A)
+    assert codes(cut_off, "disconnected", "constants-only") == [("disconnected", "t")]
 
 
 def test_nothing_changes():

@@ -1,6 +1,7 @@
 """The Pareto front of searches whose losses are known."""
 
 import json
+from dataclasses import replace
 
 import keras_tuner
 import numpy as np
@@ -96,7 +97,9 @@ def test_losses_that_are_not_finite_are_not_on_the_front(tmp_path):
     losses = [(1.0, np.nan), (2.0, 1.0), (3.0, np.inf), (4.0, 0.5)]
     front = kp.pareto_front(tuner_with(losses, tmp_path), "z")
     assert [row.data_loss for row in front.front] == [2.0, 4.0]
-    assert "chosen trial 0 is not on the front" in front.summary()
+    assert "chosen trial 0 is not on the front: its val_data_loss or val_z_loss is missing" in str(
+        front
+    )
     none = kp.pareto_front(tuner_with([(1.0, np.nan)], tmp_path / "none"), "z")
     assert "No completed trial has a finite val_data_loss and val_z_loss" in none.summary()
     with pytest.raises(ValueError, match="nothing to draw"):
@@ -113,6 +116,15 @@ def test_summary(tmp_path):
     assert lines[-1].endswith("val_data_loss rises by 50.0%.")
     one = kp.pareto_front(tuner_with([(1.0, 1.0), (2.0, 2.0)], tmp_path / "one"), "z")
     assert one.summary().endswith("Nothing to choose: trial 0 is the best in both.")
+
+
+def test_says_why_the_chosen_trial_is_not_on_the_front(tmp_path):
+    tie = kp.pareto_front(tuner_with([(1.0, 4.0), (1.0, 1.0), (2.0, 0.5)], tmp_path), "z")
+    assert tie.summary().endswith("trial 1 has the same val_data_loss and a lower val_z_loss.")
+    chosen = [replace(row, chosen=row.data_loss == 1.5) for row in tie.rows]
+    chosen[0] = replace(chosen[0], data_loss=1.5, chosen=True, on_front=False)
+    other = replace(tie, rows=tuple(chosen))
+    assert other.summary().endswith("the tuner chose by another number than these two.")
 
 
 def test_it_is_plain_data(tmp_path):

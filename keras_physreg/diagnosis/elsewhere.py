@@ -1,0 +1,143 @@
+"""What the terms are at other values of the constants than the present ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_physreg.constants import Constant
+from keras_physreg.diagnosis.gradients import of_any_size
+from keras_physreg.diagnosis.observation import call_unnoticed
+from keras_physreg.diagnosis.rows import Rows
+from keras_physreg.shielding import unshielded
+from keras_physreg.steps import Evaluation, open_step
+from keras_physreg.transforms import FAR
+
+# Moves of the dimensionless variables, at which each term is looked at too.
+TRIES = 4
+SPREAD = 1.5
+
+
+def look_elsewhere(
+    model: keras.Model, constants: Sequence[Constant], rows: Rows, batch_size: int
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
+    """Returns `tried` and `escapes`, as in `Sensitivities`.
+
+    Args:
+        model: A built model.
+        constants: Its trainable constants.
+        rows: The rows to look at.
+        batch_size: Rows in a batch.
+    """
+    tried: dict[str, Any] = {}
+    escapes: dict[str, dict[str, float]] = {}
+    try:
+        program = compiled(model, _Explorer(model, constants).look, rows, batch_size)
+        for batch in rows.batches(batch_size):
+            share = len(batch.numbers) / len(rows.numbers)
+            losses, escaped = program(batch.x, batch.y, batch.sample_weight)
+            for name, values in losses.items():
+                tried[name] = tried.get(name, 0.0) + share * values.numpy().astype("float64")
+            for name, places in escaped.items():
+                known = escapes.setdefault(name, {})
+                for place, loss in places.items():
+                    known[place] = known.get(place, 0.0) + share * float(loss)
+    except Exception:  # The user's physics need not run at every value: the root of a matrix.
+        return {}, {}
+    return tried, escapes
+
+
+def compiled(model: keras.Model, function: Callable, rows: Rows, batch_size: int) -> Callable:
+    """Returns a function of `(x, y, sample_weight)`, traced once for batches of any size."""
+    if model.run_eagerly:
+        return function
+    program = tf.function(function, autograph=False)
+    first = next(rows.batches(batch_size))
+    data = (first.x, first.y, first.sample_weight)
+    program.get_concrete_function(*tf.nest.map_structure(of_any_size, data))
+    return program
+
+
+def scope_of(variables: Sequence[keras.Variable], values: Sequence[Any]) -> keras.StatelessScope:
+    """Returns a scope in which variables have other values, and nothing is assigned."""
+    pairs = list(zip(variables, values, strict=True))
+    return keras.StatelessScope(pairs, collect_losses=True, initialize_variables=False)
+
+
+class _Explorer:
+    def __init__(self, model: keras.Model, constants: Sequence[Constant]) -> None:
+        self._model = model
+        self._raws = [constant.raw for constant in constants]
+        rng = np.random.default_rng(0)
+        self._moves = [
+            [SPREAD * rng.normal(size=raw.shape).astype(raw.dtype) for raw in self._raws]
+            for _ in range(TRIES)
+        ]
+        self._places = _places(constants)
+
+    def look(self, x: Any, y: Any, sample_weight: Any) -> tuple[dict, dict]:
+        """Returns losses at the tried values, and those with the predictions of other rows."""
+        values = [tf.convert_to_tensor(raw) for raw in self._raws]
+        losses: dict[str, Any] = {}
+        escapes: dict[str, Any] = {}
+        with open_step(self._model, "labelled") as step, unshielded():
+            with scope_of(self._raws, values):
+                call_unnoticed(self._model, x, False)
+            for evaluation in list(step.evaluations):
+                losses |= self._tried(evaluation, values, y, sample_weight)
+                escapes |= self._escapes(evaluation, values, y, sample_weight)
+        return losses, escapes
+
+    def _tried(
+        self, evaluation: Evaluation, values: list[Any], y: Any, sample_weight: Any
+    ) -> dict[str, Any]:
+        losses: dict[str, list[Any]] = {}
+        for moves in [[0.0] * len(values), *self._moves]:
+            moved = [value + move for value, move in zip(values, moves, strict=True)]
+            for name, loss in self._losses(evaluation, moved, y, sample_weight).items():
+                losses.setdefault(name, []).append(loss)
+        return {name: tf.stack(several) for name, several in losses.items()}
+
+    def _escapes(
+        self, evaluation: Evaluation, values: list[Any], y: Any, sample_weight: Any
+    ) -> dict[str, Any]:
+        """Returns losses with the predictions of other rows, which fit no physics."""
+        rolled = keras.tree.map_structure(lambda t: tf.roll(t, 1, axis=0), evaluation.prediction)
+        elsewhere = replace(evaluation, prediction=rolled)
+        found: dict[str, Any] = {}
+        for place, moved in {"present": {}, **self._places}.items():
+            there = [moved.get(k, value) for k, value in enumerate(values)]
+            try:
+                losses = self._losses(elsewhere, there, y, sample_weight)
+            except Exception:  # Physics that differentiates the prediction by the input.
+                return {}
+            for name, loss in losses.items():
+                found.setdefault(name, {})[place] = loss
+        return found
+
+    def _losses(
+        self, evaluation: Evaluation, values: list[Any], y: Any, sample_weight: Any
+    ) -> dict[str, Any]:
+        layer = evaluation.layer
+        with scope_of(self._raws, values):
+            there = layer.evaluate_physics(
+                evaluation.inputs, evaluation.prediction, evaluation.targets
+            )
+            found = layer.compare(there, y, sample_weight, skip_unlabelled=True)
+        return {value.name: value.loss for value in found}
+
+
+def _places(constants: Sequence[Constant]) -> dict[str, dict[int, Any]]:
+    """Returns extreme values of the variables, by the constant's position: of each, and of all."""
+    near = {k: constant.nearest_to_zero() for k, constant in enumerate(constants)}
+    far = {k: np.full_like(raw, FAR) for k, raw in near.items()}
+    places: dict[str, dict[int, Any]] = {}
+    for k, constant in enumerate(constants):
+        places[f"'{constant.name}' to zero"] = {k: near[k]}
+        places[f"'{constant.name}' to its largest"] = {k: far[k]}
+    return {**places, "all constants to zero": near} if len(near) > 1 else places
