@@ -1,6 +1,5 @@
 """PhysicsRegularization: the layer that turns physics into named, weighted loss terms."""
 
-import inspect
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from keras import ops
 
 from keras_physreg import references, registration
 from keras_physreg.comparison import term_loss, term_reference
+from keras_physreg.constant_uses import check_no_constants, logged_values
 from keras_physreg.constants import Constant, find_constants
 from keras_physreg.physics import call_physics, compute_in_float32, is_built
 from keras_physreg.references import root
@@ -87,7 +87,7 @@ class PhysicsRegularization(keras.layers.Layer):
         if isinstance(physics, keras.layers.Layer):
             compute_in_float32(physics)
         else:
-            _check_no_constants(physics)
+            check_no_constants(physics)
         self._weights_by_term = {term.name: self._add_term_weight(term) for term in self.terms}
         # Whether trainable layers compute `inputs`; a functional `PhysicsModel` finds out. Shielded
         # inputs are no longer those that the prediction was computed from, so not in any case.
@@ -201,7 +201,7 @@ class PhysicsRegularization(keras.layers.Layer):
         """Updates the logged term losses, each batch by its number of rows, and the constants."""
         self._term_losses.update_state({f"{v.name}_loss": v.loss for v in values}, batch_size)
         if self.constants:
-            self._constant_values.update_state(_logged_values(self.constants))
+            self._constant_values.update_state(logged_values(self.constants))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration; raises if the physics could not be loaded again."""
@@ -319,35 +319,11 @@ def physics_layers(model: keras.Model) -> list[PhysicsRegularization]:
     return list(unique.values())
 
 
-def _check_no_constants(function: Callable) -> None:
-    """Raises where a function uses a constant from around it: that would never train."""
-    try:
-        around = inspect.getclosurevars(function)
-    except (TypeError, ValueError):  # No Python function, or one that is not complete yet.
-        return
-    for name, value in {**around.globals, **around.nonlocals}.items():
-        if isinstance(value, Constant) and value.trainable:
-            raise ValueError(
-                f"The physics function `{registration.display_name(function)}` uses the constant "
-                f"'{value.name}' (as `{name}`), which would not train there: Keras finds variables "
-                "in layers only. Write the physics as a `keras.layers.Layer` that holds the "
-                "constant as an attribute."
-            )
-
-
 def origin(tensor: Any) -> Any:
     """Returns the symbolic tensor that physics layers only passed on."""
     while hasattr(tensor, "prediction"):
         tensor = tensor.prediction
     return tensor
-
-
-def _logged_values(constants: Sequence[Constant]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for constant in filter(lambda constant: constant.log_names, constants):
-        names, value = constant.log_names, ops.reshape(constant(), (-1,))
-        values |= dict(zip(names, ops.unstack(value, len(names)), strict=True))
-    return values
 
 
 def _passed_on(tensor: Any, inputs: Any) -> Any:

@@ -67,7 +67,7 @@ def check(build, data, expected, compared=(2,), **trainer):
     return history
 
 
-SLOW = {"constraint, clipnorm, AdamW", "plain model"}
+SLOW = {"constraint, clipnorm, AdamW", "global clipnorm", "multi-input, l2", "plain model"}
 
 
 @pytest.mark.parametrize(

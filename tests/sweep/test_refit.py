@@ -50,6 +50,7 @@ def test_compiles_anew_only_for_many_more_replicas(programs):
         np.testing.assert_allclose(many.history[key][:, 4:], values, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_shape_of_orders_whatever_the_seeds_of_a_program(monkeypatch):
     monkeypatch.setattr("keras_physreg.sweep.replicas.compiled.cores", lambda: 2)
     _, history = fitted([0.1, 0.1, 1.0, 1.0], [5, 6, 5, 5])

@@ -106,6 +106,7 @@ def test_best_epoch_and_weights(one_program):
     assert history.at_last("val_data_loss")[1] == monitored[-1, 1]
 
 
+@pytest.mark.slow
 def test_groups_and_programs_give_the_same(monkeypatch):
     model, weights = models.mlp(), [0.0, 0.1, 1.0, 2.0, 3.0]
     monkeypatch.setattr(compiled, "cores", lambda: 2)

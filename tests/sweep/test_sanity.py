@@ -76,6 +76,7 @@ def test_wrong_physics_hurts(one_program):
     assert verdict.search_range is None
 
 
+@pytest.mark.slow
 def test_a_loss_scaled_by_a_million_moves_the_onset(one_program):
     first = sweep(linear()).verdicts["law"]
     second = sweep(linear(scale=1e3), weights=[1e-10, 1e-7, 1e-5]).verdicts["law"]
@@ -229,6 +230,7 @@ def test_ctrl_c_in_an_extension_keeps_what_came_before(one_program, press_ctrl_c
     np.testing.assert_allclose(result.verdicts["law"].gains, whole.verdicts["law"].gains, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_later_round_compiles(one_program, monkeypatch):
     compile_ = Runner.compile
     calls = []
@@ -252,6 +254,7 @@ def test_ctrl_c_while_a_later_round_compiles(one_program, monkeypatch):
         sweep(linear())
 
 
+@pytest.mark.slow
 def test_no_change_in_a_sweep_cut_short_is_not_inert():
     result = kp.sanity_sweep(
         models.mlp(),

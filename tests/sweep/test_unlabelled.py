@@ -42,6 +42,7 @@ def test_replicas_equal_fit(build, share, one_program):
     assert check(build, share=share).engine.startswith("stacked")
 
 
+@pytest.mark.slow
 def test_share_where_fit_trains_the_replicas():
     check(models.mlp, "sequential", share=0.9)
 

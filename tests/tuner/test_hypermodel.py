@@ -62,7 +62,15 @@ def names_of(tuner):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("kind", TUNERS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "RandomSearch",
+        "GridSearch",
+        pytest.param("BayesianOptimization", marks=pytest.mark.slow),
+        pytest.param("Hyperband", marks=pytest.mark.slow),
+    ],
+)
 def test_a_whole_search(kind, tmp_path, recorder):
     """The ramp of z has ten epochs, also where Hyperband trains one, or goes on after one."""
     model = kp.PhysicsHyperModel(build, RANGES, ramps={"x": (0, 3), "z": 10})

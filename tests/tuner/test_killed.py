@@ -66,6 +66,7 @@ def check(folder, expected):
         assert (values, score) == (expected[trial_id][0], pytest.approx(expected[trial_id][2]))
 
 
+@pytest.mark.slow
 def test_killed_once(undisturbed, tmp_path):
     expected, seconds = undisturbed
     assert kill_until_done(tmp_path, [0.4 * seconds]) == 1

@@ -1,0 +1,35 @@
+"""What physics layers do with constants: log their values, and refuse those that never train."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_physreg import registration
+from keras_physreg.constants import Constant
+
+
+def check_no_constants(function: Callable) -> None:
+    """Raises where a function uses a constant from around it: that would never train."""
+    try:
+        around = inspect.getclosurevars(function)
+    except (TypeError, ValueError):  # No Python function, or one that is not complete yet.
+        return
+    for name, value in {**around.globals, **around.nonlocals}.items():
+        if isinstance(value, Constant) and value.trainable:
+            raise ValueError(
+                f"The physics function `{registration.display_name(function)}` uses the constant "
+                f"'{value.name}' (as `{name}`), which would not train there: Keras finds variables "
+                "in layers only. Write the physics as a `keras.layers.Layer` that holds the "
+                "constant as an attribute."
+            )
+
+
+def logged_values(constants: Sequence[Constant]) -> dict[str, Any]:
+    """Returns the values of the constants by their names in the logs."""
+    values: dict[str, Any] = {}
+    for constant in filter(lambda constant: constant.log_names, constants):
+        names, value = constant.log_names, ops.reshape(constant(), (-1,))
+        values |= dict(zip(names, ops.unstack(value, len(names)), strict=True))
+    return values
