@@ -114,12 +114,6 @@ def _with_tensors(fit: dict[str, Any]) -> dict[str, Any]:
     return fit | taken | more
 
 
-def _for_each_output(sample_weight: Any, y: Any) -> Any:
-    if keras.tree.is_nested(sample_weight):
-        return sample_weight
-    return keras.tree.map_structure(lambda _: sample_weight, y)
-
-
 def _rows_to_train(rows: int, split: float) -> int:
     trained = math.floor(rows * (1.0 - split))
     if not 0 < trained < rows:
