@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_physreg import registration
+from keras_physreg._utils import serialization
 from keras_physreg.constants import Constant
 
 
@@ -19,7 +19,7 @@ def check_no_constants(function: Callable) -> None:
     for name, value in {**around.globals, **around.nonlocals}.items():
         if isinstance(value, Constant) and value.trainable:
             raise ValueError(
-                f"The physics function `{registration.display_name(function)}` uses the constant "
+                f"The physics function `{serialization.display_name(function)}` uses the constant "
                 f"'{value.name}' (as `{name}`), which would not train there: Keras finds variables "
                 "in layers only. Write the physics as a `keras.layers.Layer` that holds the "
                 "constant as an attribute."

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_physreg import references, registration
+from keras_physreg import references
+from keras_physreg._utils import serialization
 from keras_physreg.comparison import term_loss, term_reference
 from keras_physreg.constant_uses import check_no_constants, logged_values
 from keras_physreg.constants import Constant, find_constants
@@ -208,7 +209,7 @@ class PhysicsRegularization(keras.layers.Layer):
         what = f"the physics of layer '{self.name}'"
         return {
             **super().get_config(),
-            "physics": registration.serialize(self.physics, what),
+            "physics": serialization.serialize(self.physics, what),
             "terms": [keras.saving.serialize_keras_object(term) for term in self.terms],
         }
 

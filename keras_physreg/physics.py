@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_physreg.registration import display_name
+from keras_physreg._utils.serialization import display_name
 from keras_physreg.shielding import physics_running, shield
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from keras_physreg import references, registration
+from keras_physreg import references
+from keras_physreg._utils import serialization
 
 RESERVED_NAMES = ("data", "physics")
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-37, 1e37
@@ -64,7 +65,7 @@ class PhysicsTerm:
             "name": self.name,
             "reference": self.reference,
             "components": None if self.components is None else list(self.components),
-            "loss": registration.serialize(self.loss, f"the loss of physics term '{self.name}'"),
+            "loss": serialization.serialize(self.loss, f"the loss of physics term '{self.name}'"),
             "weight": self.weight,
         }
 

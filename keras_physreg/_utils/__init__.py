@@ -1,0 +1,1 @@
+"""What several rooms need: error texts, whole numbers, serialization."""
