@@ -7,7 +7,7 @@ from keras_physreg import residuals as residuals
 from keras_physreg.callbacks import GradientMonitor as GradientMonitor
 from keras_physreg.callbacks import TerminateOnNonFinite as TerminateOnNonFinite
 from keras_physreg.callbacks import WeightScheduler as WeightScheduler
-from keras_physreg.constants import Constant as Constant
+from keras_physreg.constants.constant import Constant as Constant
 from keras_physreg.diagnosis import Diagnosis as Diagnosis
 from keras_physreg.diagnosis import Finding as Finding
 from keras_physreg.diagnosis import Thresholds as Thresholds

@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from keras_physreg._utils import serialization
-from keras_physreg.constants import Constant
+from keras_physreg.constants.constant import Constant
 
 
 def check_no_constants(function: Callable) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_physreg.constants import Constant, find_constants
+from keras_physreg.constants.constant import Constant, find_constants
 from keras_physreg.layers import PhysicsRegularization, physics_layers
 from keras_physreg.terms import check_unique, check_weight
 

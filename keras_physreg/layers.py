@@ -11,7 +11,7 @@ from keras_physreg import references
 from keras_physreg._utils import serialization
 from keras_physreg.comparison import term_loss, term_reference
 from keras_physreg.constant_uses import check_no_constants, logged_values
-from keras_physreg.constants import Constant, find_constants
+from keras_physreg.constants.constant import Constant, find_constants
 from keras_physreg.physics import call_physics, compute_in_float32, is_built
 from keras_physreg.references import root
 from keras_physreg.shielding import shield

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
-from keras_physreg.constants import Constant
+from keras_physreg.constants.constant import Constant
 from tests.problems import arrays_equal, trainable_values
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_physreg.constants import Constant
+from keras_physreg.constants.constant import Constant
 from keras_physreg.diagnosis.gradients import DATA, Gradients
 from keras_physreg.diagnosis.sensitivities import Sensitivities
 from keras_physreg.inspection import get_term_weights

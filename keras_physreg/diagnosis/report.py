@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_physreg.constants import find_constants
+from keras_physreg.constants.constant import find_constants
 from keras_physreg.diagnosis import tables
 from keras_physreg.diagnosis.conflicts import conflicts
 from keras_physreg.diagnosis.connections import connection

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_physreg.constants import MOST_LOGGED, Constant
+from keras_physreg.constants.constant import MOST_LOGGED, Constant
 from keras_physreg.diagnosis.elsewhere import compiled, look_elsewhere, scope_of
 from keras_physreg.diagnosis.observation import call_unnoticed
 from keras_physreg.diagnosis.rows import Rows

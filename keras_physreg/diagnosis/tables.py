@@ -6,7 +6,7 @@ import html
 import math
 from typing import TYPE_CHECKING
 
-from keras_physreg.constants import MOST_LOGGED
+from keras_physreg.constants.constant import MOST_LOGGED
 
 if TYPE_CHECKING:
     from keras_physreg.diagnosis.constants import ConstantDiagnosis

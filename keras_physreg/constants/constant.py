@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_physreg.transforms import Transform, standardize_floats
+from keras_physreg.constants.transforms import Transform, standardize_floats
 
 # As with physics layers: the variables, which Keras lists at any depth, lead back to constants.
 _constant_of_variable: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
