@@ -31,7 +31,7 @@ from keras_physreg.sweep import ReplicaTrainer as ReplicaTrainer
 from keras_physreg.sweep import SweepResult as SweepResult
 from keras_physreg.sweep import TermVerdict as TermVerdict
 from keras_physreg.sweep import sanity_sweep as sanity_sweep
-from keras_physreg.terms import PhysicsTerm as PhysicsTerm
+from keras_physreg.terms.term import PhysicsTerm as PhysicsTerm
 from keras_physreg.unlabelled import UniformSampler as UniformSampler
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import keras
 
 from keras_physreg.constants.constant import Constant, find_constants
 from keras_physreg.layers import PhysicsRegularization, physics_layers
-from keras_physreg.terms import check_unique, check_weight
+from keras_physreg.terms.term import check_unique, check_weight
 
 __all__ = [
     "find_terms",

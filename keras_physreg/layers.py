@@ -7,16 +7,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_physreg import references
 from keras_physreg._utils import serialization
-from keras_physreg.comparison import term_loss, term_reference
 from keras_physreg.constant_uses import check_no_constants, logged_values
 from keras_physreg.constants.constant import Constant, find_constants
 from keras_physreg.physics import call_physics, compute_in_float32, is_built
-from keras_physreg.references import root
 from keras_physreg.shielding import shield
 from keras_physreg.steps import Evaluation, RowKinds, TermValue, current_step
-from keras_physreg.terms import PhysicsTerm, check_weight, standardize_terms
+from keras_physreg.terms import references
+from keras_physreg.terms.loss import term_loss, term_reference
+from keras_physreg.terms.references import root
+from keras_physreg.terms.term import PhysicsTerm, check_weight, standardize_terms
 from keras_physreg.tracking import LastValues, NamedMeans
 
 # What callbacks log of a term beside its loss.

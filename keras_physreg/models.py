@@ -21,7 +21,7 @@ from keras_physreg.log_names import check_log_names
 from keras_physreg.running import compare_terms, in_step, run_in_step
 from keras_physreg.steps import RowKinds, Step, current_step, open_step
 from keras_physreg.surgery import regularize, strip_physics
-from keras_physreg.terms import check_unique
+from keras_physreg.terms.term import check_unique
 from keras_physreg.tracking import NamedMeans
 from keras_physreg.unlabelled.arguments import pair
 from keras_physreg.unlabelled.checks import check_alone, check_share

@@ -7,7 +7,7 @@ import keras
 
 from keras_physreg.functional import Functional
 from keras_physreg.layers import PhysicsRegularization, physics_layers
-from keras_physreg.terms import PhysicsTerm
+from keras_physreg.terms.term import PhysicsTerm
 
 
 def regularize(

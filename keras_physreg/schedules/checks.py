@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_physreg.terms import LARGEST_WEIGHT, SMALLEST_WEIGHT
+from keras_physreg.terms.term import LARGEST_WEIGHT, SMALLEST_WEIGHT
 
 
 def received(name: str, value: Any) -> str:

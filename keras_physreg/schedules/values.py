@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_physreg.schedules import checks
 from keras_physreg.schedules.staircases import Staircase
-from keras_physreg.terms import LARGEST_WEIGHT, SMALLEST_WEIGHT
+from keras_physreg.terms.term import LARGEST_WEIGHT, SMALLEST_WEIGHT
 
 
 def as_schedule(name: str, value: Any) -> Callable[[Any], Any]:

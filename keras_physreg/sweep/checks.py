@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_physreg.inspection import check_known, find_terms
 from keras_physreg.sweep.replicas import preparation
-from keras_physreg.terms import check_weight
+from keras_physreg.terms.term import check_weight
 
 # The names of Keras metrics of which more is better end so, and with a number if there are several.
 LARGER_IS_BETTER = re.compile(

@@ -13,7 +13,7 @@ import keras_tuner
 from keras_physreg.schedules import GeometricRamp
 from keras_physreg.schedules.checks import received
 from keras_physreg.sweep import SweepResult
-from keras_physreg.terms import check_weight
+from keras_physreg.terms.term import check_weight
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_physreg.layers import physics_layers
-from keras_physreg.references import root
+from keras_physreg.terms.references import root
 
 
 def check_usable(model: keras.Model) -> None:

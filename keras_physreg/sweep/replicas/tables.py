@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_physreg.inspection import check_known, find_terms
 from keras_physreg.schedules.values import weight_at
-from keras_physreg.terms import check_weight
+from keras_physreg.terms.term import check_weight
 
 
 class WeightTable:

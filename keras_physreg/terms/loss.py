@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_physreg import references
-from keras_physreg.terms import PhysicsTerm
+from keras_physreg.terms import references
+from keras_physreg.terms.term import PhysicsTerm
 
 
 def term_reference(term: PhysicsTerm, output: Any, roots: dict[str, Any]) -> Any:

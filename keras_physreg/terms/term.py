@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from keras_physreg import references
 from keras_physreg._utils import serialization
+from keras_physreg.terms import references
 
 RESERVED_NAMES = ("data", "physics")
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-37, 1e37
