@@ -15,7 +15,9 @@ from keras_physreg.diagnosis import diagnose as diagnose
 from keras_physreg.inspection import get_constants as get_constants
 from keras_physreg.inspection import get_term_weights as get_term_weights
 from keras_physreg.inspection import set_term_weights as set_term_weights
-from keras_physreg.layers import PhysicsRegularization as PhysicsRegularization
+from keras_physreg.layers.physics_regularization import (
+    PhysicsRegularization as PhysicsRegularization,
+)
 from keras_physreg.models import PhysicsModel as PhysicsModel
 from keras_physreg.plotting import plot_schedules as plot_schedules
 from keras_physreg.schedules import Chain as Chain

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_physreg.layers import PhysicsRegularization, origin
+from keras_physreg.layers.physics_regularization import PhysicsRegularization, origin
 
 # It is what `keras.Model(inputs, outputs)` creates; creating without initialising costs nothing.
 Functional: Any = type(keras.Model.__new__(keras.Model, inputs=None, outputs=None))

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_physreg.constants.constant import Constant, find_constants
-from keras_physreg.layers import PhysicsRegularization, physics_layers
+from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 from keras_physreg.terms.term import check_unique, check_weight
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_physreg.tracking import LastValues, NamedMeans
+from keras_physreg.layers.metrics import LastValues, NamedMeans
 
 
 def check_log_names(model: keras.Model) -> None:

@@ -16,13 +16,13 @@ from keras_physreg.functional import (
     next_name,
     origin_names,
 )
-from keras_physreg.layers import batch_size, physics_layers
+from keras_physreg.layers.metrics import NamedMeans
+from keras_physreg.layers.physics_regularization import batch_size, physics_layers
+from keras_physreg.layers.step import RowKinds, Step, current_step, open_step
 from keras_physreg.log_names import check_log_names
 from keras_physreg.running import compare_terms, in_step, run_in_step
-from keras_physreg.steps import RowKinds, Step, current_step, open_step
 from keras_physreg.surgery import regularize, strip_physics
 from keras_physreg.terms.term import check_unique
-from keras_physreg.tracking import NamedMeans
 from keras_physreg.unlabelled.arguments import pair
 from keras_physreg.unlabelled.checks import check_alone, check_share
 from keras_physreg.unlabelled.rows import Rows, first_rows, join_first

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_physreg.layers import PhysicsRegularization, batch_size
-from keras_physreg.steps import Step, TermValue, current_step, open_step
+from keras_physreg.layers.physics_regularization import PhysicsRegularization, batch_size
+from keras_physreg.layers.step import Step, TermValue, current_step, open_step
 from keras_physreg.terms.term import check_unique
 from keras_physreg.unlabelled.checks import check_usable, check_used
 from keras_physreg.unlabelled.rows import take_apart

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_physreg.functional import Functional
-from keras_physreg.layers import PhysicsRegularization, physics_layers
+from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 from keras_physreg.terms.term import PhysicsTerm
 
 

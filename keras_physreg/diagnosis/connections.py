@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_physreg.diagnosis.gradients import DATA, Gradients
-from keras_physreg.layers import PhysicsRegularization, origin
+from keras_physreg.layers.physics_regularization import PhysicsRegularization, origin
 
 
 @dataclass(frozen=True)

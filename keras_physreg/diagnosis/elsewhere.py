@@ -15,8 +15,8 @@ from keras_physreg.constants.transforms import FAR
 from keras_physreg.diagnosis.gradients import of_any_size
 from keras_physreg.diagnosis.observation import call_unnoticed
 from keras_physreg.diagnosis.rows import Rows
-from keras_physreg.shielding import unshielded
-from keras_physreg.steps import Evaluation, open_step
+from keras_physreg.layers.shield import unshielded
+from keras_physreg.layers.step import Evaluation, open_step
 
 # Moves of the dimensionless variables, at which each term is looked at too.
 TRIES = 4

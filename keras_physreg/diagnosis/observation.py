@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_physreg.layers import PhysicsRegularization
-from keras_physreg.shielding import unshielded
-from keras_physreg.steps import Evaluation, Step, open_step
+from keras_physreg.layers.physics_regularization import PhysicsRegularization
+from keras_physreg.layers.shield import unshielded
+from keras_physreg.layers.step import Evaluation, Step, open_step
 from keras_physreg.terms.loss import row_losses, term_reference
 from keras_physreg.terms.references import root
 from keras_physreg.terms.term import check_unique

@@ -28,7 +28,7 @@ from keras_physreg.diagnosis.statistics import Measurement, measure
 from keras_physreg.diagnosis.term import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 from keras_physreg.inspection import find_terms, get_term_weights
-from keras_physreg.layers import PhysicsRegularization
+from keras_physreg.layers.physics_regularization import PhysicsRegularization
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,8 +17,8 @@ from keras_physreg.constants.constant import MOST_LOGGED, Constant
 from keras_physreg.diagnosis.elsewhere import compiled, look_elsewhere, scope_of
 from keras_physreg.diagnosis.observation import call_unnoticed
 from keras_physreg.diagnosis.rows import Rows
-from keras_physreg.shielding import unshielded
-from keras_physreg.steps import open_step
+from keras_physreg.layers.shield import unshielded
+from keras_physreg.layers.step import open_step
 
 # Two ways to one derivative differ by rounding only.
 AGREEMENT = 1e-3

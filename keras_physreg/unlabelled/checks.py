@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_physreg.layers import physics_layers
+from keras_physreg.layers.physics_regularization import physics_layers
 from keras_physreg.terms.references import root
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy
 
-from keras_physreg.steps import open_step
+from keras_physreg.layers.step import open_step
 from keras_physreg.sweep.replicas.batches import Batches, as_tensors
 from keras_physreg.sweep.replicas.steps import labelled
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy
 
-from keras_physreg.layers import PhysicsRegularization, physics_layers
+from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 from keras_physreg.sweep.replicas.steps import Variables
 
 

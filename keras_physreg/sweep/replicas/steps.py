@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_physreg.layers.step import open_step
 from keras_physreg.models import PhysicsModel
-from keras_physreg.steps import open_step
 from keras_physreg.sweep.replicas.optimizers import clip_gradients
 from keras_physreg.unlabelled.rows import take_apart
 

@@ -8,16 +8,16 @@ import keras
 from keras import ops
 
 from keras_physreg._utils import serialization
-from keras_physreg.constant_uses import check_no_constants, logged_values
 from keras_physreg.constants.constant import Constant, find_constants
-from keras_physreg.physics import call_physics, compute_in_float32, is_built
-from keras_physreg.shielding import shield
-from keras_physreg.steps import Evaluation, RowKinds, TermValue, current_step
+from keras_physreg.layers.call_physics import call_physics, compute_in_float32, is_built
+from keras_physreg.layers.constant_logs import check_no_constants, logged_values
+from keras_physreg.layers.metrics import LastValues, NamedMeans
+from keras_physreg.layers.shield import shield
+from keras_physreg.layers.step import Evaluation, RowKinds, TermValue, current_step
 from keras_physreg.terms import references
 from keras_physreg.terms.loss import term_loss, term_reference
 from keras_physreg.terms.references import root
 from keras_physreg.terms.term import PhysicsTerm, check_weight, standardize_terms
-from keras_physreg.tracking import LastValues, NamedMeans
 
 # What callbacks log of a term beside its loss.
 LOGGED_OF_TERMS = ("loss", "weight", "grad_norm", "grad_ratio", "grad_cosine")

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_physreg._utils.serialization import display_name
-from keras_physreg.shielding import physics_running, shield
+from keras_physreg.layers.shield import physics_running, shield
 
 
 def at_full_precision(structure: Any) -> Any:
