@@ -23,9 +23,9 @@ from keras_physreg.log_names import check_log_names
 from keras_physreg.running import compare_terms, in_step, run_in_step
 from keras_physreg.surgery import regularize, strip_physics
 from keras_physreg.terms.term import check_unique
-from keras_physreg.unlabelled.arguments import pair
 from keras_physreg.unlabelled.checks import check_alone, check_share
-from keras_physreg.unlabelled.rows import Rows, first_rows, join_first
+from keras_physreg.unlabelled.fit_arguments import pair
+from keras_physreg.unlabelled.input_rows import Rows, first_rows, join_first
 
 __all__ = ["FunctionalPhysicsModel", "PhysicsModel", "regularize", "strip_physics"]
 

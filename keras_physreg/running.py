@@ -10,7 +10,7 @@ from keras_physreg.layers.physics_regularization import PhysicsRegularization, b
 from keras_physreg.layers.step import Step, TermValue, current_step, open_step
 from keras_physreg.terms.term import check_unique
 from keras_physreg.unlabelled.checks import check_usable, check_used
-from keras_physreg.unlabelled.rows import take_apart
+from keras_physreg.unlabelled.input_rows import take_apart
 
 
 def in_step(step_method: Callable) -> Callable:

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_physreg.unlabelled import arrays
-from keras_physreg.unlabelled.orders import row_order
-from keras_physreg.unlabelled.place import Place
-from keras_physreg.unlabelled.rows import with_unlabelled
+from keras_physreg.unlabelled.input_rows import with_unlabelled
+from keras_physreg.unlabelled.row_order import row_order
 from keras_physreg.unlabelled.sources import Source
+from keras_physreg.unlabelled.steps_done import Place
 
 STEPS_AT_ONCE = 64  # Whose keys are drawn together: a call of Python costs some 50 us.
 

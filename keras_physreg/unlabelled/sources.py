@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_physreg.unlabelled import arrays
-from keras_physreg.unlabelled.orders import RowStream, unlabelled_order
+from keras_physreg.unlabelled.row_order import RowStream, unlabelled_order
 
 PEEKED = 2  # Batches of a `PyDataset` that Keras looks at before it trains.
 

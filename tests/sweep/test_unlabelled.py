@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import keras_physreg as kp
 from keras_physreg.sweep.replicas.tables import row_order
-from keras_physreg.unlabelled.orders import RowStream, unlabelled_order
+from keras_physreg.unlabelled.row_order import RowStream, unlabelled_order
 from tests.sweep import models
 from tests.sweep.test_equality import assert_equal
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.unlabelled.orders import RowStream, row_order
+from keras_physreg.unlabelled.row_order import RowStream, row_order
 from tests.unlabelled import linear
 
 

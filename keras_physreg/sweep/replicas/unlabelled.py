@@ -16,8 +16,8 @@ from keras_physreg.unlabelled.checks import (
     check_share,
     check_usable,
 )
-from keras_physreg.unlabelled.orders import RowStream, unlabelled_order
-from keras_physreg.unlabelled.rows import Rows, check_alike
+from keras_physreg.unlabelled.input_rows import Rows, check_alike
+from keras_physreg.unlabelled.row_order import RowStream, unlabelled_order
 
 
 @dataclass(frozen=True)

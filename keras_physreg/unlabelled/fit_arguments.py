@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_physreg.unlabelled import arrays, checks, pairing
-from keras_physreg.unlabelled.orders import lasting_seed
-from keras_physreg.unlabelled.place import Place
-from keras_physreg.unlabelled.rows import check_alike
+from keras_physreg.unlabelled.input_rows import check_alike
+from keras_physreg.unlabelled.row_order import lasting_seed
 from keras_physreg.unlabelled.sources import ArraySource, DatasetSource, SamplerSource, Source
+from keras_physreg.unlabelled.steps_done import Place
 
 STREAMS = (tf.data.Dataset, keras.utils.PyDataset, GeneratorType)
 BATCH_SIZE = 32  # That of `keras.Model.fit`.
