@@ -18,7 +18,9 @@ from keras_physreg.inspection import set_term_weights as set_term_weights
 from keras_physreg.layers.physics_regularization import (
     PhysicsRegularization as PhysicsRegularization,
 )
-from keras_physreg.models import PhysicsModel as PhysicsModel
+from keras_physreg.models.physics_model import PhysicsModel as PhysicsModel
+from keras_physreg.models.strip import regularize as regularize
+from keras_physreg.models.strip import strip_physics as strip_physics
 from keras_physreg.plotting import plot_schedules as plot_schedules
 from keras_physreg.schedules import Chain as Chain
 from keras_physreg.schedules import CosineRamp as CosineRamp
@@ -26,8 +28,6 @@ from keras_physreg.schedules import GeometricRamp as GeometricRamp
 from keras_physreg.schedules import GeometricStaircase as GeometricStaircase
 from keras_physreg.schedules import LinearRamp as LinearRamp
 from keras_physreg.schedules import Staircase as Staircase
-from keras_physreg.surgery import regularize as regularize
-from keras_physreg.surgery import strip_physics as strip_physics
 from keras_physreg.sweep import ReplicaHistory as ReplicaHistory
 from keras_physreg.sweep import ReplicaTrainer as ReplicaTrainer
 from keras_physreg.sweep import SweepResult as SweepResult

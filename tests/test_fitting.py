@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.fitting import arrange_callbacks
+from keras_physreg.models.callback_order import arrange_callbacks
 
 EarlyStopping = keras.callbacks.EarlyStopping
 ModelCheckpoint = keras.callbacks.ModelCheckpoint

@@ -42,7 +42,7 @@ def test_no_private_imports():
 def test_the_class_of_functional_models_is_what_keras_builds():
     import keras
 
-    from keras_physreg.functional import Functional
+    from keras_physreg.models.functional import Functional
 
     z = keras.Input((1,))
     assert type(keras.Model(z, z)) is Functional

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_physreg.models import PhysicsModel
+from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.sweep.replicas import mappers
 from keras_physreg.sweep.replicas.batches import Batches
 from keras_physreg.sweep.replicas.memory import replicas_that_fit

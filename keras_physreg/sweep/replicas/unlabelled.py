@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_physreg.models import PhysicsModel
+from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.sweep.replicas.batches import Batches
 from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.checks import (

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_physreg.functional import Functional
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
+from keras_physreg.models.functional import Functional
 from keras_physreg.terms.term import PhysicsTerm
 
 
@@ -39,7 +39,7 @@ def regularize(
     >>> model.layers[1] is encoder.layers[0]
     True
     """
-    from keras_physreg.models import PhysicsModel
+    from keras_physreg.models.physics_model import PhysicsModel
 
     _check_functional(model, "`regularize`", "call a `PhysicsRegularization` layer in its `call`")
     inputs, outputs = _ends(model)

@@ -7,21 +7,21 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_physreg.distribution import replica_count
-from keras_physreg.fitting import arrange_callbacks
-from keras_physreg.functional import (
+from keras_physreg.layers.metrics import NamedMeans
+from keras_physreg.layers.physics_regularization import batch_size, physics_layers
+from keras_physreg.layers.step import RowKinds, Step, current_step, open_step
+from keras_physreg.models.callback_order import arrange_callbacks
+from keras_physreg.models.distribution import replica_count
+from keras_physreg.models.functional import (
     Functional,
     has_trainable_inputs,
     is_functional,
     next_name,
     origin_names,
 )
-from keras_physreg.layers.metrics import NamedMeans
-from keras_physreg.layers.physics_regularization import batch_size, physics_layers
-from keras_physreg.layers.step import RowKinds, Step, current_step, open_step
-from keras_physreg.log_names import check_log_names
-from keras_physreg.running import compare_terms, in_step, run_in_step
-from keras_physreg.surgery import regularize, strip_physics
+from keras_physreg.models.log_names import check_log_names
+from keras_physreg.models.run_step import compare_terms, in_step, run_in_step
+from keras_physreg.models.strip import regularize, strip_physics
 from keras_physreg.terms.term import check_unique
 from keras_physreg.unlabelled.checks import check_alone, check_share
 from keras_physreg.unlabelled.fit_arguments import pair
