@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.plotting_diagnosis import plot_gradient_history
+from keras_physreg.diagnosis.picture import plot_gradient_history
 from tests.diagnosis.linear import data, linear_model
 
 matplotlib.use("Agg")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_physreg.diagnosis.gradients import DATA, GradientMeter, Gradients
-from keras_physreg.diagnosis.rows import Rows, check_count, choose_rows
+from keras_physreg.diagnosis.probe_rows import Rows, check_count, choose_rows
 from keras_physreg.inspection import find_terms, get_term_weights
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class GradientMonitor(keras.callbacks.Callback):
             ImportError: If matplotlib is not installed.
             ValueError: If nothing was measured yet.
         """
-        from keras_physreg.plotting_diagnosis import plot_gradient_history
+        from keras_physreg.diagnosis.picture import plot_gradient_history
 
         return plot_gradient_history(self.history, self.epochs)
 

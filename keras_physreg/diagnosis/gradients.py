@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_physreg.diagnosis.observation import Observation, observe
-from keras_physreg.diagnosis.rows import Batch, choose_rows
+from keras_physreg.diagnosis.probe_rows import Batch, choose_rows
 from keras_physreg.inspection import find_terms
 
 DATA = "data"

@@ -10,22 +10,26 @@ import keras
 import numpy as np
 
 from keras_physreg.constants.constant import find_constants
-from keras_physreg.diagnosis import tables
-from keras_physreg.diagnosis.conflicts import conflicts
+from keras_physreg.diagnosis import text
 from keras_physreg.diagnosis.connections import connection
-from keras_physreg.diagnosis.constant_rules import (
+from keras_physreg.diagnosis.constant_diagnosis import (
+    ConstantDiagnosis,
+    constant_rows,
+    joint_gramian,
+)
+from keras_physreg.diagnosis.finding import SEVERITIES, Finding
+from keras_physreg.diagnosis.gradients import DATA, GradientMeter, Gradients
+from keras_physreg.diagnosis.probe_rows import Rows, check_count, choose_rows
+from keras_physreg.diagnosis.rules_conflicts import conflicts
+from keras_physreg.diagnosis.rules_constants import (
     constant_findings,
     trivial_solutions,
     trivial_terms,
 )
-from keras_physreg.diagnosis.constants import ConstantDiagnosis, constant_rows, joint_gramian
-from keras_physreg.diagnosis.finding import SEVERITIES, Finding
-from keras_physreg.diagnosis.gradients import DATA, GradientMeter, Gradients
-from keras_physreg.diagnosis.rows import Rows, check_count, choose_rows
-from keras_physreg.diagnosis.rules import term_findings
+from keras_physreg.diagnosis.rules_terms import term_findings
 from keras_physreg.diagnosis.sensitivities import sensitivities
-from keras_physreg.diagnosis.statistics import Measurement, measure
-from keras_physreg.diagnosis.term import TermDiagnosis
+from keras_physreg.diagnosis.summaries import Measurement, measure
+from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 from keras_physreg.inspection import find_terms, get_term_weights
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
@@ -70,10 +74,10 @@ class Diagnosis:
         raise KeyError(f"No term {term!r}. The terms: {[row.term for row in self.terms]}.")
 
     def __str__(self) -> str:
-        return tables.as_text(self)
+        return text.as_text(self)
 
     def _repr_html_(self) -> str:
-        return tables.as_html(self)
+        return text.as_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as plain Python types, ready for JSON.
@@ -112,7 +116,7 @@ class Diagnosis:
         Raises:
             ImportError: If matplotlib is not installed.
         """
-        from keras_physreg.plotting_diagnosis import plot_diagnosis
+        from keras_physreg.diagnosis.picture import plot_diagnosis
 
         return plot_diagnosis(self)
 

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_physreg.constants.constant import MOST_LOGGED, Constant
-from keras_physreg.diagnosis.elsewhere import compiled, look_elsewhere, scope_of
+from keras_physreg.diagnosis.constant_trials import compiled, look_elsewhere, scope_of
 from keras_physreg.diagnosis.observation import call_unnoticed
-from keras_physreg.diagnosis.rows import Rows
+from keras_physreg.diagnosis.probe_rows import Rows
 from keras_physreg.layers.shield import unshielded
 from keras_physreg.layers.step import open_step
 

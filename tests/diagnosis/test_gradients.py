@@ -4,7 +4,7 @@ import pytest
 
 import keras_physreg as kp
 from keras_physreg.diagnosis.gradients import GradientMeter, gradients
-from keras_physreg.diagnosis.rows import choose_rows
+from keras_physreg.diagnosis.probe_rows import choose_rows
 from tests.diagnosis.linear import closed_form, data, linear_model
 
 DOUBLE = [kp.PhysicsTerm("double", weight=0.3)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_physreg.diagnosis.finding import Finding
 from keras_physreg.diagnosis.gradients import DATA, Gradients
-from keras_physreg.diagnosis.term import TermDiagnosis
+from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 
 

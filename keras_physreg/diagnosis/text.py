@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from keras_physreg.constants.constant import MOST_LOGGED
 
 if TYPE_CHECKING:
-    from keras_physreg.diagnosis.constants import ConstantDiagnosis
+    from keras_physreg.diagnosis.constant_diagnosis import ConstantDiagnosis
     from keras_physreg.diagnosis.report import Diagnosis
-    from keras_physreg.diagnosis.term import TermDiagnosis
+    from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 
 CLEAN = "Nothing found: every term is connected and finite, and none fights the data."
 CONSTANT_COLUMNS = ["constant", "value", "unit", "low", "high"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from keras_physreg.diagnosis.constants import ConstantDiagnosis
+from keras_physreg.diagnosis.constant_diagnosis import ConstantDiagnosis
 from keras_physreg.diagnosis.finding import Finding
 from keras_physreg.diagnosis.sensitivities import Sensitivities
 from keras_physreg.diagnosis.thresholds import Thresholds

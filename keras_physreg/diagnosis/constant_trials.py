@@ -14,7 +14,7 @@ from keras_physreg.constants.constant import Constant
 from keras_physreg.constants.transforms import FAR
 from keras_physreg.diagnosis.gradients import of_any_size
 from keras_physreg.diagnosis.observation import call_unnoticed
-from keras_physreg.diagnosis.rows import Rows
+from keras_physreg.diagnosis.probe_rows import Rows
 from keras_physreg.layers.shield import unshielded
 from keras_physreg.layers.step import Evaluation, open_step
 

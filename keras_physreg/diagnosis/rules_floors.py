@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keras_physreg.diagnosis.finding import Finding
-from keras_physreg.diagnosis.statistics import Summary
-from keras_physreg.diagnosis.term import TermDiagnosis
+from keras_physreg.diagnosis.summaries import Summary
+from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 
 Places = list[tuple[str, Summary, Summary]]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 
 from keras_physreg.diagnosis.finding import Finding
-from keras_physreg.diagnosis.floor_rules import floor_findings
-from keras_physreg.diagnosis.statistics import Summary
-from keras_physreg.diagnosis.term import TermDiagnosis
+from keras_physreg.diagnosis.rules_floors import floor_findings
+from keras_physreg.diagnosis.summaries import Summary
+from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 
 MEND_PHYSICS = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_physreg.diagnosis.connections import Connection
-from keras_physreg.diagnosis.statistics import Summary
+from keras_physreg.diagnosis.summaries import Summary
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_physreg.diagnosis.gradients import DATA, GradientMeter
-from keras_physreg.diagnosis.rows import Rows
+from keras_physreg.diagnosis.probe_rows import Rows
 
 MOST_ROWS_NAMED = 10
 
