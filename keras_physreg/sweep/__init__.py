@@ -1,7 +1,7 @@
 """Sweeps: many trainings that differ in term weights and seeds, and what they say of each term."""
 
-from keras_physreg.sweep.replicas import ReplicaHistory as ReplicaHistory
-from keras_physreg.sweep.replicas import ReplicaTrainer as ReplicaTrainer
+from keras_physreg.replicas import ReplicaHistory as ReplicaHistory
+from keras_physreg.replicas import ReplicaTrainer as ReplicaTrainer
 from keras_physreg.sweep.result import SweepResult as SweepResult
 from keras_physreg.sweep.sanity import sanity_sweep as sanity_sweep
 from keras_physreg.sweep.verdict import TermVerdict as TermVerdict

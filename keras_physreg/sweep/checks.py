@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_physreg.inspection import check_known, find_terms
-from keras_physreg.sweep.replicas import preparation
+from keras_physreg.replicas import preparation
 from keras_physreg.terms.term import check_weight
 
 # The names of Keras metrics of which more is better end so, and with a number if there are several.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_physreg.sweep.replicas import ReplicaHistory, ReplicaTrainer
+from keras_physreg.replicas import ReplicaHistory, ReplicaTrainer
 from keras_physreg.sweep.term_sweep import QUANTITIES, TermSweep, compared_epochs, measure
 
 Floor = tuple[float | None, float | None]

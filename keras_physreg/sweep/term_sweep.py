@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_physreg.sweep.replicas import ReplicaHistory
+from keras_physreg.replicas import ReplicaHistory
 
 QUANTITIES = ("score", "train_score", "term_loss", "val_term_loss")
 

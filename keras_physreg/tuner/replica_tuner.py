@@ -10,7 +10,7 @@ import keras
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_physreg.sweep.replicas.trainer import checked_programs
+from keras_physreg.replicas.trainer import checked_programs
 from keras_physreg.tuner.checks import check_whole_space
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.replicas import arguments, checkpoints, failures, report, trial_logs

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_physreg.sweep.replicas import compiled
+from keras_physreg.replicas import compiled
 
 
 @pytest.fixture

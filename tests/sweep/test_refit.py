@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.sweep.replicas.program import Program
+from keras_physreg.replicas.program import Program
 from tests import problems
 from tests.sweep import models
 
@@ -52,7 +52,7 @@ def test_compiles_anew_only_for_many_more_replicas(programs):
 
 @pytest.mark.slow
 def test_one_shape_of_orders_whatever_the_seeds_of_a_program(monkeypatch):
-    monkeypatch.setattr("keras_physreg.sweep.replicas.compiled.cores", lambda: 2)
+    monkeypatch.setattr("keras_physreg.replicas.compiled.cores", lambda: 2)
     _, history = fitted([0.1, 0.1, 1.0, 1.0], [5, 6, 5, 5])
     _, other = fitted([1.0, 0.1], [5, 5])
     for key in history.history:

@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
-from keras_physreg.sweep.replicas import compiled, optimizers
-from keras_physreg.sweep.replicas.program import Program
+from keras_physreg.replicas import compiled, optimizers
+from keras_physreg.replicas.program import Program
 from tests import problems
 from tests.sweep import models
 
@@ -74,7 +74,7 @@ def test_what_does_not_stack_runs_in_turn(one_program, monkeypatch):
     def refuse(function, values):
         raise ValueError("no converter")
 
-    monkeypatch.setattr("keras_physreg.sweep.replicas.mappers.stacked", refuse)
+    monkeypatch.setattr("keras_physreg.replicas.mappers.stacked", refuse)
     _, history = fit(models.mlp())
     assert history.engine.startswith("in-turn")
     assert "no converter" in history.engine
@@ -145,10 +145,10 @@ def test_too_little_memory_halves_the_programs(one_program, monkeypatch):
 
 @pytest.mark.slow
 def test_programs_are_as_large_as_the_free_memory_allows(one_program, monkeypatch):
-    monkeypatch.setattr("keras_physreg.sweep.replicas.memory.free_memory", lambda: 80_000)
+    monkeypatch.setattr("keras_physreg.replicas.memory.free_memory", lambda: 80_000)
     _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])
     assert "groups" in history.engine
-    monkeypatch.setattr("keras_physreg.sweep.replicas.memory.free_memory", lambda: 2**30)
+    monkeypatch.setattr("keras_physreg.replicas.memory.free_memory", lambda: 2**30)
     _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])
     assert "1 program of 4" in history.engine
 
@@ -170,7 +170,7 @@ def test_ctrl_c_returns_what_was_finished(engine, one_program, monkeypatch):
     def interrupt(done):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("keras_physreg.sweep.replicas.trainer._progress", lambda *_: interrupt)
+    monkeypatch.setattr("keras_physreg.replicas.trainer._progress", lambda *_: interrupt)
     kept = replicas.model.get_weights()
     history = replicas.fit(*DATA, epochs=500, verbose=0)
     assert history.interrupted

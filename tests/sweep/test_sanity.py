@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
+from keras_physreg.replicas import compiled
+from keras_physreg.replicas.runner import Runner
 from keras_physreg.sweep.checks import checked_seeds
 from keras_physreg.sweep.judgement import judge
-from keras_physreg.sweep.replicas import compiled
-from keras_physreg.sweep.replicas.runner import Runner
 from keras_physreg.sweep.term_sweep import compared_epochs
 from tests import problems
 from tests.sweep import models
@@ -186,7 +186,7 @@ def press_ctrl_c(monkeypatch):
                 if sum(done) >= count:
                     raise KeyboardInterrupt
 
-        monkeypatch.setattr("keras_physreg.sweep.replicas.trainer._progress", progress)
+        monkeypatch.setattr("keras_physreg.replicas.trainer._progress", progress)
 
     monkeypatch.setattr(compiled, "STEPS_A_CALL", 1)
     return press
@@ -293,7 +293,7 @@ def test_ctrl_c_before_anything_was_finished(monkeypatch):
     def press(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("keras_physreg.sweep.replicas.sequential.OrderedRows.__getitem__", press)
+    monkeypatch.setattr("keras_physreg.replicas.sequential.OrderedRows.__getitem__", press)
     result = sweep(linear(), engine="sequential", seeds=6)
     assert result.terms["law"].epochs == 0
     assert result.verdicts["law"].verdict == "cannot tell"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.sweep.replicas import compiled
+from keras_physreg.replicas import compiled
 from tests import problems
 from tests.tuner.replica_searches import (
     DATA,

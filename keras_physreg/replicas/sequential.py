@@ -7,8 +7,8 @@ import numpy as np
 from keras.ops import convert_to_numpy
 
 from keras_physreg.inspection import weight_variable
-from keras_physreg.sweep.replicas.engines import Engine
-from keras_physreg.sweep.replicas.job import Job, Outcome, Trained
+from keras_physreg.replicas.engines import Engine
+from keras_physreg.replicas.job import Job, Outcome, Trained
 
 
 class OrderedRows(keras.utils.PyDataset):

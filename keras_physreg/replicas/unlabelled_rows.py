@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_physreg.models.physics_model import PhysicsModel
-from keras_physreg.sweep.replicas.batches import Batches
+from keras_physreg.replicas.batches import Batches
 from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.checks import (
     check_alone,

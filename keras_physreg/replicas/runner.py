@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_physreg.sweep.replicas.job import Trained
-from keras_physreg.sweep.replicas.program import Program
+from keras_physreg.replicas.job import Trained
+from keras_physreg.replicas.program import Program
 
 
 class Runner:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from keras_physreg.inspection import weight_variable
-from keras_physreg.sweep.replicas.batches import Batches
-from keras_physreg.sweep.replicas.starts import starting_weights
-from keras_physreg.sweep.replicas.steps import ReplicaStep
-from keras_physreg.sweep.replicas.tables import WeightTable, row_orders
-from keras_physreg.sweep.replicas.unlabelled import UnlabelledRows
+from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.replica_step import ReplicaStep
+from keras_physreg.replicas.start_weights import starting_weights
+from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
+from keras_physreg.replicas.weight_table import WeightTable, row_orders
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 from keras.ops import convert_to_numpy
 
 from keras_physreg.layers.step import open_step
-from keras_physreg.sweep.replicas.batches import Batches, as_tensors
-from keras_physreg.sweep.replicas.steps import labelled
+from keras_physreg.replicas.batches import Batches, as_tensors
+from keras_physreg.replicas.replica_step import labelled
 
 
 def check_model(model: Any) -> None:

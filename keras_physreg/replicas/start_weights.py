@@ -11,7 +11,7 @@ import numpy as np
 from keras.ops import convert_to_numpy
 
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
-from keras_physreg.sweep.replicas.steps import Variables
+from keras_physreg.replicas.replica_step import Variables
 
 
 def starting_weights(

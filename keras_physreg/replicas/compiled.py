@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_physreg.sweep.replicas.engines import Engine
-from keras_physreg.sweep.replicas.job import Job, Outcome
-from keras_physreg.sweep.replicas.optimizers import stacked_values
-from keras_physreg.sweep.replicas.program import Program, Settings
-from keras_physreg.sweep.replicas.runner import Runner
+from keras_physreg.replicas.engines import Engine
+from keras_physreg.replicas.job import Job, Outcome
+from keras_physreg.replicas.optimizers import stacked_values
+from keras_physreg.replicas.program import Program, Settings
+from keras_physreg.replicas.runner import Runner
 
 STEPS_A_CALL = 256  # Of a program: enough to hide the call, few enough to answer Ctrl-C.
 

@@ -8,12 +8,12 @@ import keras
 import tensorflow as tf
 
 from keras_physreg.models.physics_model import PhysicsModel
-from keras_physreg.sweep.replicas import mappers
-from keras_physreg.sweep.replicas.batches import Batches
-from keras_physreg.sweep.replicas.memory import replicas_that_fit
-from keras_physreg.sweep.replicas.optimizers import why_not_stacked
-from keras_physreg.sweep.replicas.steps import ReplicaStep
-from keras_physreg.sweep.replicas.unlabelled import UnlabelledRows
+from keras_physreg.replicas import mappers
+from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.memory import replicas_that_fit
+from keras_physreg.replicas.optimizers import why_not_stacked
+from keras_physreg.replicas.replica_step import ReplicaStep
+from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
 
 # XLA on a CPU takes two to five times longer for these than TensorFlow's own kernels do.
 SLOW_BY_XLA = ("Conv",)

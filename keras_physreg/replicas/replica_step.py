@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_physreg.layers.step import open_step
 from keras_physreg.models.physics_model import PhysicsModel
-from keras_physreg.sweep.replicas.optimizers import clip_gradients
+from keras_physreg.replicas.optimizers import clip_gradients
 from keras_physreg.unlabelled.input_rows import take_apart
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy, convert_to_tensor
 
-from keras_physreg.sweep.replicas.batches import Batches
-from keras_physreg.sweep.replicas.best import Best
-from keras_physreg.sweep.replicas.optimizers import constrain, stacked_optimizer
-from keras_physreg.sweep.replicas.steps import ReplicaStep, Updates
-from keras_physreg.sweep.replicas.unlabelled import UnlabelledRows
+from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.best import Best
+from keras_physreg.replicas.optimizers import constrain, stacked_optimizer
+from keras_physreg.replicas.replica_step import ReplicaStep, Updates
+from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy
 
-from keras_physreg.sweep.replicas import compiled, engines, preparation, sequential
-from keras_physreg.sweep.replicas.history import ReplicaHistory
-from keras_physreg.sweep.replicas.job import Job, Outcome
-from keras_physreg.sweep.replicas.steps import ReplicaStep
-from keras_physreg.sweep.replicas.tables import WeightTable
-from keras_physreg.sweep.replicas.unlabelled import unlabelled_rows
+from keras_physreg.replicas import compiled, engines, preparation, sequential
+from keras_physreg.replicas.history import ReplicaHistory
+from keras_physreg.replicas.job import Job, Outcome
+from keras_physreg.replicas.replica_step import ReplicaStep
+from keras_physreg.replicas.unlabelled_rows import unlabelled_rows
+from keras_physreg.replicas.weight_table import WeightTable
 
 
 class ReplicaTrainer:

@@ -1,4 +1,0 @@
-"""Trains many replicas of a model in few compiled programs."""
-
-from keras_physreg.sweep.replicas.history import ReplicaHistory as ReplicaHistory
-from keras_physreg.sweep.replicas.trainer import ReplicaTrainer as ReplicaTrainer
