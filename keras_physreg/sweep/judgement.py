@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_physreg.sweep.statistics import Intervals, fewest_seeds, simultaneous_intervals
+from keras_physreg.sweep.intervals import Intervals, fewest_seeds, simultaneous_intervals
 from keras_physreg.sweep.verdict import BETTER, DIVERGES, SAME, UNCLEAR, WORSE, TermVerdict
 
 HARMFUL = (WORSE, DIVERGES)

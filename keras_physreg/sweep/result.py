@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_physreg.sweep import summary
+from keras_physreg.sweep import text
 from keras_physreg.sweep.judgement import judge
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.verdict import TermVerdict
@@ -77,7 +77,7 @@ class SweepResult:
 
     def summary(self) -> str:
         """Returns a table, and then a sentence or two a term, to act on."""
-        return summary.report(self)
+        return text.report(self)
 
     def __str__(self) -> str:
         return self.summary()
@@ -91,7 +91,7 @@ class SweepResult:
         Raises:
             ImportError: If matplotlib is not installed.
         """
-        from keras_physreg.plotting_sweep import plot_sweep
+        from keras_physreg.sweep.picture import plot_sweep
 
         return plot_sweep(self)
 

@@ -12,8 +12,8 @@ import keras
 from keras_physreg.diagnosis import diagnose
 from keras_physreg.sweep import checks
 from keras_physreg.sweep.result import SweepResult, SweepSettings
-from keras_physreg.sweep.rounds import Floor, Rounds
 from keras_physreg.sweep.term_sweep import TermSweep
+from keras_physreg.sweep.trainings import Floor, Rounds
 
 LARGEST_WEIGHT = 1e4
 WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-10, 1))

@@ -7,8 +7,8 @@ import pytest
 
 from keras_physreg.sweep.judgement import judge
 from keras_physreg.sweep.result import SweepSettings
-from keras_physreg.sweep.summary import sentence
 from keras_physreg.sweep.term_sweep import TermSweep
+from keras_physreg.sweep.text import sentence
 
 FLOORLESS = TermSweep(
     np.array([0.0, 1e-4, 1e-3]),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_physreg.sweep.statistics import simultaneous_intervals
+from keras_physreg.sweep.intervals import simultaneous_intervals
 
 WEIGHTS, SEEDS, REPEATS = 11, 8, 400
 
