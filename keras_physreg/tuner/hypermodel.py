@@ -13,7 +13,7 @@ from keras_physreg.inspection import set_term_weights
 from keras_physreg.schedules import GeometricRamp
 from keras_physreg.schedules.checks import received
 from keras_physreg.sweep import SweepResult
-from keras_physreg.tuner import checks
+from keras_physreg.tuner import setup_checks
 from keras_physreg.tuner.space import term_spaces
 
 
@@ -113,7 +113,7 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
             keras_tuner.errors.FatalValueError: If there is none, or it is a weighted loss or the
                 training data loss.
         """
-        checks.check_objective(objective)
+        setup_checks.check_objective(objective)
 
     def schedules(self, hp: keras_tuner.HyperParameters) -> dict[str, float | GeometricRamp]:
         """Returns what a trial does with each term.
@@ -128,7 +128,7 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         declared = keras_tuner.HyperParameters()
         for space in self.spaces:
             space.declare(declared)
-        checks.check_space(hp, declared)
+        setup_checks.check_space(hp, declared)
         return schedules
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
@@ -137,7 +137,7 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         Args:
             hp: The hyperparameters.
         """
-        checks.check_names(self.inner, self.hyperparameter_names)
+        setup_checks.check_names(self.inner, self.hyperparameter_names)
         self.inner.declare_hyperparameters(hp)
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
@@ -150,7 +150,7 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
             The compiled model; a term with a ramp has the weight at the end of it.
         """
         model = self.inner.build(hp)
-        checks.check_model(model, [space.term for space in self.spaces])
+        setup_checks.check_model(model, [space.term for space in self.spaces])
         set_term_weights(model, _final_weights(self.schedules(hp)))
         if model.built:
             # A checkpoint is loaded next, maybe, whose optimizer would be left out otherwise.
@@ -181,13 +181,13 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         """
         schedules = self.schedules(hp)
         callbacks = keras.tree.flatten(callbacks or [])
-        checks.check_callbacks(callbacks, schedules)
+        setup_checks.check_callbacks(callbacks, schedules)
         # A rung of Hyperband has loaded a checkpoint, which may stand somewhere on a ramp.
         set_term_weights(model, _final_weights(schedules))
         ramps = {name: s for name, s in schedules.items() if isinstance(s, GeometricRamp)}
         if ramps:
             callbacks = [WeightScheduler(ramps), *callbacks]
-        tuner = checks.running_tuner(callbacks)
+        tuner = setup_checks.running_tuner(callbacks)
         if tuner is None:
             return self.inner.fit(hp, model, *args, callbacks=callbacks, **kwargs)
         return self._fit_in_search(tuner, hp, model, args, {**kwargs, "callbacks": callbacks})
@@ -201,18 +201,18 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         kwargs: dict[str, Any],
     ) -> Any:
         """Trains, and ends the whole search if it is set up in a way that makes it meaningless."""
-        checks.check_tuner(tuner)
-        checks.check_whole_space(tuner.oracle.get_space(), self.hyperparameter_names)
+        setup_checks.check_tuner(tuner)
+        setup_checks.check_whole_space(tuner.oracle.get_space(), self.hyperparameter_names)
         objective = tuner.oracle.objective
-        own_fit = checks.has_own_fit(self.inner)
-        if not (own_fit and objective.name == checks.NO_OBJECTIVE):
-            checks.check_objective(objective)
+        own_fit = setup_checks.has_own_fit(self.inner)
+        if not (own_fit and objective.name == setup_checks.NO_OBJECTIVE):
+            setup_checks.check_objective(objective)
         if not own_fit:
-            checks.check_arguments(model, args, kwargs)
-            kwargs["callbacks"].append(checks.ObjectiveIsLogged(objective))
+            setup_checks.check_arguments(model, args, kwargs)
+            kwargs["callbacks"].append(setup_checks.ObjectiveIsLogged(objective))
         result = self.inner.fit(hp, model, *args, **kwargs)
         if isinstance(result, keras.callbacks.History):
-            checks.check_logged(objective, result.history)
+            setup_checks.check_logged(objective, result.history)
         return result
 
 

@@ -9,7 +9,7 @@ import keras_tuner
 import numpy as np
 
 from keras_physreg.schedules.checks import received
-from keras_physreg.tuner import pareto_table
+from keras_physreg.tuner import pareto_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +69,7 @@ class ParetoFront:
 
     def summary(self) -> str:
         """Returns a table of the front and the chosen trial, and what it says."""
-        return pareto_table.report(self)
+        return pareto_text.report(self)
 
     def __str__(self) -> str:
         return self.summary()
@@ -87,7 +87,7 @@ class ParetoFront:
         Raises:
             ImportError: If matplotlib is not installed.
         """
-        from keras_physreg.plotting_tuner import plot_pareto
+        from keras_physreg.tuner.pareto_picture import plot_pareto
 
         return plot_pareto(self)
 

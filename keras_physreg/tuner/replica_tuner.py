@@ -11,12 +11,12 @@ import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
 from keras_physreg.replicas.trainer import checked_programs
-from keras_physreg.tuner.checks import check_whole_space
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.replicas import arguments, checkpoints, failures, report, trial_logs
 from keras_physreg.tuner.replicas.project import Project, check_same
 from keras_physreg.tuner.replicas.rounds import Rounds
 from keras_physreg.tuner.replicas.training import GroupTrainer, Recipe
+from keras_physreg.tuner.setup_checks import check_whole_space
 
 
 class ReplicaTuner(keras_tuner.Tuner):
