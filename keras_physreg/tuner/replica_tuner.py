@@ -12,10 +12,10 @@ from keras_tuner.engine.trial import TrialStatus
 
 from keras_physreg.replicas.trainer import checked_programs
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
-from keras_physreg.tuner.replicas import arguments, checkpoints, failures, report, trial_logs
-from keras_physreg.tuner.replicas.project import Project, check_same
-from keras_physreg.tuner.replicas.rounds import Rounds
-from keras_physreg.tuner.replicas.training import GroupTrainer, Recipe
+from keras_physreg.tuner.search import arguments, checkpoints, failures, progress_lines, trial_logs
+from keras_physreg.tuner.search.ask_and_tell import Rounds
+from keras_physreg.tuner.search.group_trainer import GroupTrainer, Recipe
+from keras_physreg.tuner.search.project import Project, check_same
 from keras_physreg.tuner.setup_checks import check_whole_space
 
 
@@ -208,7 +208,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         try:
             self._search(trainer, verbose)
         except KeyboardInterrupt:
-            print(report.interrupted(self.oracle, self.project_dir))
+            print(progress_lines.interrupted(self.oracle, self.project_dir))
             raise
         failures.check_completed(self.oracle)
 
@@ -270,13 +270,13 @@ class ReplicaTuner(keras_tuner.Tuner):
         rounds = Rounds(self, trainer)
         trials = rounds.ask()
         if not trials and verbose != 0:
-            print(report.nothing_left(self.oracle, self.project_dir))
+            print(progress_lines.nothing_left(self.oracle, self.project_dir))
         while trials:
             begin, ended = time.perf_counter(), len(self.oracle.end_order)
             rounds.run(trials)
             self.save()
             if verbose != 0:
-                print(report.round_done(self.oracle, trials, time.perf_counter() - begin))
+                print(progress_lines.round_done(self.oracle, trials, time.perf_counter() - begin))
             failures.check_run(self.oracle, self._failure_limit, ended)
             trials = rounds.ask()
         self.on_search_end()

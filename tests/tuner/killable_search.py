@@ -7,7 +7,7 @@ import json
 import pathlib
 import sys
 
-from keras_physreg.tuner.replicas.training import GroupTrainer
+from keras_physreg.tuner.search.group_trainer import GroupTrainer
 from tests.tuner.replica_searches import make_tuner, outcomes, random_oracle, search
 
 TRIALS = 8

@@ -4,7 +4,7 @@ import keras_tuner
 import numpy as np
 
 import keras_physreg as kp
-from keras_physreg.tuner.replicas import training
+from keras_physreg.tuner.search import group_trainer
 from tests import problems
 
 DATA = problems.data(12)
@@ -45,13 +45,13 @@ def outcomes(tuner):
 def record_training(monkeypatch):
     """Returns the list to which the ids of trials are added that are trained."""
     trained = []
-    train = training.GroupTrainer.train
+    train = group_trainer.GroupTrainer.train
 
     def recorded(self, structure, trials):
         trained.extend(trial.trial_id for trial in trials)
         return train(self, structure, trials)
 
-    monkeypatch.setattr(training.GroupTrainer, "train", recorded)
+    monkeypatch.setattr(group_trainer.GroupTrainer, "train", recorded)
     return trained
 
 
@@ -90,4 +90,4 @@ class InventingTrainer:
 
 
 def invent(monkeypatch):
-    monkeypatch.setattr(training, "ReplicaTrainer", InventingTrainer)
+    monkeypatch.setattr(group_trainer, "ReplicaTrainer", InventingTrainer)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.tuner.replicas import training
+from keras_physreg.tuner.search import group_trainer
 from tests import problems
 from tests.tuner.replica_searches import (
     InventingTrainer,
@@ -40,7 +40,7 @@ def statuses(tuner):
 
 @pytest.fixture
 def diverging(monkeypatch):
-    monkeypatch.setattr(training, "ReplicaTrainer", DivergingTrainer)
+    monkeypatch.setattr(group_trainer, "ReplicaTrainer", DivergingTrainer)
 
 
 @pytest.mark.usefixtures("diverging")
@@ -109,7 +109,7 @@ def build_some(hp):
 
 
 def test_models_that_cannot_be_built_are_failures(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "ReplicaTrainer", InventingTrainer)
+    monkeypatch.setattr(group_trainer, "ReplicaTrainer", InventingTrainer)
     oracle = random_oracle(8, max_retries_per_trial=1)
     trained = record_training(monkeypatch)
     tuner = search(make_tuner(tmp_path, build_some, oracle, replicas=8))
@@ -126,7 +126,7 @@ def test_a_model_that_is_skipped_is_a_failure(tmp_path, monkeypatch):
             raise keras_tuner.errors.FailedTrialError("too large")
         return build(hp)
 
-    monkeypatch.setattr(training, "ReplicaTrainer", InventingTrainer)
+    monkeypatch.setattr(group_trainer, "ReplicaTrainer", InventingTrainer)
     oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=9, seed=2)
     tuner = search(make_tuner(tmp_path, skip_some, oracle, replicas=1))
     units = [trial.hyperparameters.get("units") for trial in tuner.oracle.trials.values()]
@@ -136,19 +136,19 @@ def test_a_model_that_is_skipped_is_a_failure(tmp_path, monkeypatch):
 
 
 def test_what_always_raises_ends_the_search(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "ReplicaTrainer", RaisingTrainer)
+    monkeypatch.setattr(group_trainer, "ReplicaTrainer", RaisingTrainer)
     with pytest.raises(ValueError, match="no such data"):
         search(make_tuner(tmp_path))
-    monkeypatch.setattr(training, "ReplicaTrainer", InventingTrainer)
+    monkeypatch.setattr(group_trainer, "ReplicaTrainer", InventingTrainer)
     tuner = search(make_tuner(tmp_path))  # Once it is mended, nothing is lost.
     assert list(statuses(tuner).values()) == ["COMPLETED"] * 6
 
 
 @pytest.mark.parametrize(("replicas", "lost"), [(1, 2), (3, 0)])
 def test_a_search_that_goes_on_with_wrong_data_ends(tmp_path, monkeypatch, replicas, lost):
-    monkeypatch.setattr(training, "ReplicaTrainer", InventingTrainer)
+    monkeypatch.setattr(group_trainer, "ReplicaTrainer", InventingTrainer)
     search(make_tuner(tmp_path, oracle=random_oracle(3)))
-    monkeypatch.setattr(training, "ReplicaTrainer", RaisingTrainer)
+    monkeypatch.setattr(group_trainer, "ReplicaTrainer", RaisingTrainer)
     tuner = make_tuner(tmp_path, oracle=random_oracle(9), replicas=replicas)
     with pytest.raises(ValueError, match="no such data"):
         search(tuner)
@@ -157,7 +157,7 @@ def test_a_search_that_goes_on_with_wrong_data_ends(tmp_path, monkeypatch, repli
 
 
 def test_fatal_errors_end_the_search(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "ReplicaTrainer", InventingTrainer)
+    monkeypatch.setattr(group_trainer, "ReplicaTrainer", InventingTrainer)
     search(make_tuner(tmp_path, oracle=random_oracle(3)))
 
     def uncompiled(hp):

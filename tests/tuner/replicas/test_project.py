@@ -7,10 +7,10 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from keras_physreg.tuner.replicas import storage
-from keras_physreg.tuner.replicas.project import STATE
-from keras_physreg.tuner.replicas.results import TrialResult
-from keras_physreg.tuner.replicas.training import GroupTrainer
+from keras_physreg.tuner.search import atomic_files
+from keras_physreg.tuner.search.group_trainer import GroupTrainer
+from keras_physreg.tuner.search.project import STATE
+from keras_physreg.tuner.search.trial_result import TrialResult
 from tests.tuner.replica_searches import (
     build,
     invent,
@@ -68,7 +68,7 @@ def undisturbed(tmp_path_factory):
 
 Oracle = keras_tuner.Oracle
 POINTS = [
-    ("random", storage.os, "replace", 1, False),  # the first state of all
+    ("random", atomic_files.os, "replace", 1, False),  # the first state of all
     ("random", Oracle, "create_trial", 1, True),  # a trial that no state knows
     ("random", Oracle, "create_trial", 3, True),
     ("random", Oracle, "create_trial", 5, True),

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_physreg.tuner.replicas.storage import read_json, replacing, write_json
+from keras_physreg.tuner.search.atomic_files import read_json, replacing, write_json
 
 CHECKPOINT = "checkpoint.weights.h5"
 INPUTS = "inputs.json"

@@ -10,8 +10,8 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_physreg.tuner.replicas.arguments import check_count
-from keras_physreg.tuner.replicas.results import TrialResult
+from keras_physreg.tuner.search.arguments import check_count
+from keras_physreg.tuner.search.trial_result import TrialResult
 
 SHOWN = 5
 

@@ -15,8 +15,8 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from keras_physreg.tuner.replicas.results import RESULT
-from keras_physreg.tuner.replicas.storage import read_json, write_json
+from keras_physreg.tuner.search.atomic_files import read_json, write_json
+from keras_physreg.tuner.search.trial_result import RESULT
 
 STATE = "replica_tuner.json"
 CURE = "Give another `project_name` or `directory`, or `overwrite=True` to begin anew."

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_physreg.sweep import ReplicaHistory
-from keras_physreg.tuner.replicas.results import scalars
+from keras_physreg.tuner.search.trial_result import scalars
 
 
 def checked(callbacks: Any) -> list[Any]:

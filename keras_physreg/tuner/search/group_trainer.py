@@ -14,8 +14,8 @@ import keras_tuner
 from keras.ops import convert_to_numpy
 
 from keras_physreg.sweep import ReplicaHistory, ReplicaTrainer
-from keras_physreg.tuner.replicas import checkpoints, results, trial_logs
-from keras_physreg.tuner.replicas.results import TrialResult
+from keras_physreg.tuner.search import checkpoints, trial_logs, trial_result
+from keras_physreg.tuner.search.trial_result import TrialResult
 
 KEPT = 4  # Compiled programs of so many structures: they hold memory.
 
@@ -137,8 +137,8 @@ class GroupTrainer:
         self, trainer: ReplicaTrainer, history: ReplicaHistory, trial: Any, replicas: list[int]
     ) -> TrialResult:
         folder = self.folder(trial.trial_id)
-        result = results.result_of(history, replicas, self.recipe.objective)
-        results.write_history(folder / results.HISTORY, history, replicas)
+        result = trial_result.result_of(history, replicas, self.recipe.objective)
+        trial_result.write_history(folder / trial_result.HISTORY, history, replicas)
         trainer.load_replica(replicas[result.best_execution])
         trial_logs.write(self.recipe.callbacks, trainer.model, history, trial, replicas)
         if result.metrics:

@@ -12,7 +12,7 @@ import numpy as np
 from keras_tuner.engine.trial import TrialStatus
 
 from keras_physreg.sweep import ReplicaHistory
-from keras_physreg.tuner.replicas.storage import read_json, replacing, write_json
+from keras_physreg.tuner.search.atomic_files import read_json, replacing, write_json
 
 HISTORY = "history.csv"
 RESULT = "result.json"

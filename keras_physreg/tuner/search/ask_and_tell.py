@@ -9,10 +9,10 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_physreg.tuner.replicas import failures
-from keras_physreg.tuner.replicas.grouping import grouped
-from keras_physreg.tuner.replicas.results import TrialResult
-from keras_physreg.tuner.replicas.training import CannotTrainError, GroupTrainer
+from keras_physreg.tuner.search import failures
+from keras_physreg.tuner.search.group_trainer import CannotTrainError, GroupTrainer
+from keras_physreg.tuner.search.grouping import grouped
+from keras_physreg.tuner.search.trial_result import TrialResult
 
 SOME = 3  # As many failures in a row end a search of KerasTuner.
 
