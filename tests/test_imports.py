@@ -26,6 +26,88 @@ def test_importing_loads_neither_keras_tuner_nor_matplotlib():
     assert done.stdout.strip() == "[]"
 
 
+# Bottom to top: a room imports from rooms of lower rank, and from itself.
+RANKS = {
+    room: rank
+    for rank, rooms in enumerate(
+        [
+            "_utils",
+            "constants residuals",
+            "terms",
+            "layers schedules",
+            "inspection unlabelled plotting",
+            "models diagnosis",
+            "callbacks replicas",
+            "sweep",
+            "tuner",
+            "__init__",
+        ]
+    )
+    for room in rooms.split()
+}
+
+
+def _imports():
+    """Pairs of files: which imports which, for its types only or not."""
+    known = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in ROOT.rglob("*.py")}
+    for name, path in known.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("keras_physreg"):
+                module = node.module.removeprefix("keras_physreg").lstrip(".")
+                for alias in node.names:
+                    for there in (
+                        f"{module}.{alias.name}".lstrip("."),
+                        module,
+                        f"{module}.__init__",
+                    ):
+                        if there in known:
+                            yield name, there
+                            break
+
+
+def test_nothing_imports_upwards():
+    upwards = [
+        f"{here} imports {there}"
+        for here, there in _imports()
+        if (a := here.split(".")[0]) != (b := there.split(".")[0]) and RANKS[b] >= RANKS[a]
+    ]
+    assert upwards == []
+
+
+def test_every_room_has_a_rank():
+    rooms = {path.relative_to(ROOT).with_suffix("").parts[0] for path in ROOT.rglob("*.py")}
+    assert rooms == set(RANKS)
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    graph = {}
+    for here, there in _imports():
+        if not here.endswith("__init__"):
+            graph.setdefault(here, set()).add(there)
+    while leaves := {there for part in graph.values() for there in part} - set(graph):
+        graph = {h: t - leaves for h, t in graph.items()}
+        graph = {h: t for h, t in graph.items() if t}
+    assert graph == {}
+
+
+FORMER = "terms layers models inspection schedules plotting constants sweep.replicas"
+
+
+@pytest.mark.parametrize("module", [*FORMER.split(), "diagnosis.gradients", "unlabelled"])
+def test_module_paths_given_to_users_still_import(module):
+    found = importlib.import_module(f"keras_physreg.{module}")
+    public = {name: getattr(keras_physreg, name) for name in keras_physreg.__all__}
+    assert module == "diagnosis.gradients" or any(
+        getattr(found, name, None) is value for name, value in public.items()
+    )
+
+
+def test_only_public_names_are_listed():
+    assert set(dir(keras_physreg)) == {*keras_physreg.__all__, "__version__"}
+    assert all(getattr(keras_physreg, name) is not None for name in keras_physreg.__all__)
+    assert len([*ROOT.glob("*.py")]) <= 5
+
+
 def test_no_private_imports():
     for path in ROOT.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

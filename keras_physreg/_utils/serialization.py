@@ -1,5 +1,6 @@
 """Serialises user callables, and says how to register those that would not load again."""
 
+import math
 import types
 from typing import Any
 
@@ -72,3 +73,19 @@ def _loads_again(value: Any) -> bool:
 
 def _is_registered(value: Any) -> bool:
     return keras.saving.get_registered_object(keras.saving.get_registered_name(value)) is value
+
+
+def as_json(value: Any) -> Any:
+    """Returns a value as JSON holds it: NumPy becomes Python, and what is not finite `None`.
+
+    Example:
+    >>> as_json({"loss": (1.5, float("nan"))})
+    {'loss': [1.5, None]}
+    """
+    if isinstance(value, dict):
+        return {str(key): as_json(part) for key, part in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [as_json(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

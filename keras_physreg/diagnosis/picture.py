@@ -63,7 +63,7 @@ def plot_gradient_history(
         ValueError: If the history holds no gradients, or another number of epochs.
 
     Example:
-    >>> from keras_physreg.plotting_diagnosis import plot_gradient_history
+    >>> from keras_physreg.diagnosis.picture import plot_gradient_history
     >>> history = {f"z_grad_{key}": [0.3, 0.2] for key in ("norm", "ratio", "cosine")}
     >>> [axes.get_ylabel() for axes in plot_gradient_history(history).axes][2]
     'cosine with the data gradient'

@@ -2,5 +2,5 @@
 
 from keras_physreg.models.physics_model import FunctionalPhysicsModel as FunctionalPhysicsModel
 from keras_physreg.models.physics_model import PhysicsModel as PhysicsModel
-from keras_physreg.models.strip import regularize as regularize
+from keras_physreg.models.regularize import regularize as regularize
 from keras_physreg.models.strip import strip_physics as strip_physics

@@ -21,13 +21,10 @@ from keras_physreg.models.functional import (
 )
 from keras_physreg.models.log_names import check_log_names
 from keras_physreg.models.run_step import compare_terms, in_step, run_in_step
-from keras_physreg.models.strip import regularize, strip_physics
 from keras_physreg.terms.term import check_unique
 from keras_physreg.unlabelled.checks import check_alone, check_share
 from keras_physreg.unlabelled.fit_arguments import pair
 from keras_physreg.unlabelled.input_rows import Rows, first_rows, join_first
-
-__all__ = ["FunctionalPhysicsModel", "PhysicsModel", "regularize", "strip_physics"]
 
 
 @keras.saving.register_keras_serializable(package="keras_physreg")

@@ -1,49 +1,11 @@
-"""Adds physics to an existing functional model, and takes it out again for serving."""
+"""Takes the physics out of a model for serving."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 from keras_physreg.models.functional import Functional
-from keras_physreg.terms.term import PhysicsTerm
-
-
-def regularize(
-    model: keras.Model,
-    physics: Callable | keras.layers.Layer,
-    terms: Sequence[PhysicsTerm] | dict[str, float],
-    name: str | None = None,
-) -> keras.Model:
-    """Turns an existing model into a `PhysicsModel` that shares its layers and weights.
-
-    Args:
-        model: Functional or built sequential model from measurements to quantities.
-        physics: Function or layer `(inputs, prediction) -> outputs`; `inputs` has the structure of
-            `model.input`, `prediction` that of `model.output`.
-        terms: List of `PhysicsTerm`, or a dict `{name: weight}` of residuals.
-        name: Name of the new model.
-
-    Returns:
-        A `PhysicsModel`, not compiled.
-
-    Raises:
-        TypeError: If `model` is no Keras model.
-        ValueError: If `model` is subclassed, or sequential and not built.
-
-    Example:
-    >>> import keras, keras_physreg as kp
-    >>> encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
-    >>> model = kp.regularize(encoder, lambda z, x: x - z, {"identity": 0.1})
-    >>> model.layers[1] is encoder.layers[0]
-    True
-    """
-    from keras_physreg.models.physics_model import PhysicsModel
-
-    _check_functional(model, "`regularize`", "call a `PhysicsRegularization` layer in its `call`")
-    inputs, outputs = _ends(model)
-    return PhysicsModel(inputs, PhysicsRegularization(physics, terms)(inputs, outputs), name=name)
 
 
 def strip_physics(model: keras.Model) -> keras.Model:
@@ -68,7 +30,7 @@ def strip_physics(model: keras.Model) -> keras.Model:
     >>> [type(layer).__name__ for layer in kp.strip_physics(model).layers]
     ['InputLayer', 'Dense']
     """
-    _check_functional(
+    check_functional(
         model, "`strip_physics`", "serve it as it is: `predict` and `export` skip the physics"
     )
     return _strip(model)[0]
@@ -100,7 +62,7 @@ def _strip(model: keras.Model) -> tuple[keras.Model, list[Any]]:
         _view(model), clone_function=keep_or_strip, call_function=call_without_physics
     )
     flat_outputs = clone.outputs[: len(model.outputs)]
-    outputs = keras.tree.pack_sequence_as(_ends(model)[1], flat_outputs)
+    outputs = keras.tree.pack_sequence_as(ends(model)[1], flat_outputs)
     keys = _needed_inputs(clone.input, outputs, calls)
     return keras.Model(_select(clone.input, keys), outputs, name=model.name), keys
 
@@ -111,10 +73,11 @@ def _view(model: keras.Model) -> keras.Model:
     Every input is an output, too: Keras refuses a graph with an input that leads nowhere.
     """
     identities = [keras.layers.Identity()(tensor) for tensor in model.inputs]
-    return keras.Model(_ends(model)[0], [*model.outputs, *identities])
+    return keras.Model(ends(model)[0], [*model.outputs, *identities])
 
 
-def _ends(model: keras.Model) -> tuple[Any, Any]:
+def ends(model: keras.Model) -> tuple[Any, Any]:
+    """Returns the inputs and the outputs of a functional or sequential model."""
     if isinstance(model, keras.Sequential):  # Its `input` is there only once it was called.
         return model.inputs[0], model.outputs[0]
     return model.input, model.output
@@ -155,7 +118,8 @@ def _values(structure: Any) -> list[Any]:
     return list(structure) if isinstance(structure, (list, tuple)) else [structure]
 
 
-def _check_functional(model: Any, function: str, cure: str) -> None:
+def check_functional(model: Any, function: str, cure: str) -> None:
+    """Raises unless a model is functional or sequential, naming the function that needs it."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"{function} takes a Keras model. Received: model={model!r} (of type {type(model)})"

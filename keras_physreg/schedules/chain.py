@@ -11,6 +11,7 @@ from keras.saving import (
     serialize_keras_object,
 )
 
+from keras_physreg._utils.errors import received, sequence
 from keras_physreg.schedules import checks
 from keras_physreg.schedules.schedule import Schedule, namespace, shift
 
@@ -45,28 +46,28 @@ class Chain(Schedule):
     boundaries: Sequence[float]
 
     def __post_init__(self) -> None:
-        schedules = checks.sequence("Chain", "schedules", self.schedules)
+        schedules = sequence("Chain", "schedules", self.schedules)
         for i, schedule in enumerate(schedules):
             if not isinstance(schedule, Schedule):
                 raise TypeError(
                     "Chain: every member must be a schedule of keras_physreg, for fixed weights a "
-                    f"Staircase. {checks.received(f'schedules[{i}]', schedule)}"
+                    f"Staircase. {received(f'schedules[{i}]', schedule)}"
                 )
         self._set(schedules=tuple(schedules), boundaries=self._checked_boundaries())
 
     def _checked_boundaries(self) -> tuple[int | float, ...]:
-        times = checks.sequence("Chain", "boundaries", self.boundaries, may_be_empty=True)
+        times = sequence("Chain", "boundaries", self.boundaries, may_be_empty=True)
         moments = [checks.moment("Chain", f"boundaries[{i}]", t) for i, t in enumerate(times)]
         needed = len(self.schedules) - 1
         if len(moments) != needed:
             raise ValueError(
                 f"Chain: {needed + 1} schedules need {needed} boundaries. "
-                + checks.received("boundaries", self.boundaries)
+                + received("boundaries", self.boundaries)
             )
         if any(later <= sooner for sooner, later in pairwise([0, *moments])):
             raise ValueError(
                 "Chain: the boundaries must be above 0 and rise. "
-                + checks.received("boundaries", self.boundaries)
+                + received("boundaries", self.boundaries)
             )
         return tuple(moments)
 

@@ -1,27 +1,9 @@
 """Checks of the numbers that schedules are built from."""
 
-import math
-import numbers
-from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
+from keras_physreg._utils.errors import number, received
 from keras_physreg.terms.term import LARGEST_WEIGHT, SMALLEST_WEIGHT
-
-
-def received(name: str, value: Any) -> str:
-    """The end of an error message, as Keras writes it."""
-    return f"Received: {name}={value!r} (of type {type(value)})"
-
-
-def number(owner: str, name: str, value: Any) -> float:
-    """A finite number as a Python float."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{owner}: `{name}` must be a number. {received(name, value)}")
-    if not math.isfinite(value):
-        raise ValueError(f"{owner}: `{name}` must be finite. {received(name, value)}")
-    return float(value)
 
 
 def weight(owner: str, name: str, value: Any) -> float:
@@ -52,13 +34,3 @@ def moment(owner: str, name: str, value: Any, minimum: int = 0) -> int | float:
     if result < minimum:
         raise ValueError(f"{owner}: `{name}` must be at least {minimum}. {received(name, value)}")
     return int(value) if result.is_integer() else result
-
-
-def sequence(owner: str, name: str, value: Any, may_be_empty: bool = False) -> list[Any]:
-    """A list of whatever can be iterated over."""
-    if isinstance(value, str | dict) or not isinstance(value, Iterable):
-        raise TypeError(f"{owner}: `{name}` must be a list. {received(name, value)}")
-    items = list(value)
-    if not items and not may_be_empty:
-        raise ValueError(f"{owner}: `{name}` must not be empty. {received(name, value)}")
-    return items

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras.saving import register_keras_serializable
 
+from keras_physreg._utils.errors import received, sequence
 from keras_physreg.schedules import checks
 from keras_physreg.schedules.schedule import Schedule, as_float, namespace, shift
 
@@ -39,7 +40,7 @@ class Staircase(Schedule):
     begin: float = 0
 
     def __post_init__(self) -> None:
-        values = checks.sequence("Staircase", "values", self.values)
+        values = sequence("Staircase", "values", self.values)
         self._set(
             values=tuple(
                 checks.weight("Staircase", f"values[{i}]", value) for i, value in enumerate(values)
@@ -97,7 +98,7 @@ class GeometricStaircase(Schedule):
         )
         if not isinstance(self.steps, int):
             raise ValueError(
-                f"{owner}: `steps` must be a whole number. {checks.received('steps', self.steps)}"
+                f"{owner}: `steps` must be a whole number. {received('steps', self.steps)}"
             )
 
     def at(self, time: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_physreg.schedules import checks
+from keras_physreg._utils.errors import received
 from keras_physreg.schedules.staircases import Staircase
 from keras_physreg.terms.term import LARGEST_WEIGHT, SMALLEST_WEIGHT
 
@@ -36,7 +36,7 @@ def as_schedule(name: str, value: Any) -> Callable[[Any], Any]:
     raise TypeError(
         f"Term '{name}' needs a schedule, a callable `time -> weight` or a list of weights; "
         "a weight that does not move is set once, in the PhysicsTerm or by set_term_weights. "
-        + checks.received("schedule", value)
+        + received("schedule", value)
     )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import keras_tuner
 
+from keras_physreg._utils.errors import received
 from keras_physreg.callbacks import WeightScheduler
 from keras_physreg.inspection import set_term_weights
 from keras_physreg.schedules import GeometricRamp
-from keras_physreg.schedules.checks import received
 from keras_physreg.sweep import SweepResult
 from keras_physreg.tuner import setup_checks
 from keras_physreg.tuner.space import term_spaces

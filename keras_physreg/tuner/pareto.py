@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras_tuner
 import numpy as np
 
-from keras_physreg.schedules.checks import received
+from keras_physreg._utils.errors import received
 from keras_physreg.tuner import pareto_text
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import keras
 import keras_tuner
 from keras_tuner.errors import FatalTypeError, FatalValueError
 
+from keras_physreg._utils.errors import received
 from keras_physreg.callbacks import WeightScheduler
 from keras_physreg.inspection import check_known, find_terms
-from keras_physreg.schedules.checks import received
 
 UNFIT_OBJECTIVES = {
     "loss": "contains the weighted terms: the smallest weights would win",

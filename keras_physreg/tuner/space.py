@@ -10,8 +10,8 @@ from typing import Any
 
 import keras_tuner
 
+from keras_physreg._utils.errors import received
 from keras_physreg.schedules import GeometricRamp
-from keras_physreg.schedules.checks import received
 from keras_physreg.sweep import SweepResult
 from keras_physreg.terms.term import check_weight
 

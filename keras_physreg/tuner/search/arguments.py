@@ -8,7 +8,7 @@ from typing import Any
 import keras_tuner
 import numpy as np
 
-from keras_physreg.schedules.checks import received
+from keras_physreg._utils.errors import received
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.setup_checks import has_own_fit
 from keras_physreg.unlabelled.checks import check_alone as check_alone_options

@@ -1,0 +1,51 @@
+"""Names of terms and constants: which are allowed, and which would collide in the logs."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from keras_physreg._utils.errors import received
+
+PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.\-]*"
+
+
+def check_name(what: str, name: Any, reserved: Sequence[str] = ()) -> None:
+    """Raises unless a name can stand in logs and among variables.
+
+    Args:
+        what: What the name is of, with its article: `"a physics term"`.
+        name: The name.
+        reserved: Names that are taken.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"The name of {what} must be a string. {received('name', name)}")
+    if not re.fullmatch(PATTERN, name):
+        raise ValueError(
+            f"The name of {what} appears in the logs and names variables: use letters, digits, "
+            f"'_', '-' and '.'. Received: name={name!r}"
+        )
+    if name in reserved or name.startswith("val_"):
+        raise ValueError(
+            f"{what[:1].upper()}{what[1:]} cannot be named '{name}': Keras or `PhysicsModel` logs "
+            f"another value under the name that follows from it. Choose another name."
+        )
+
+
+def duplicates(names: Sequence[str]) -> list[str]:
+    """Returns the names that occur more than once, sorted."""
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def check_unique(what: str, names: Sequence[str], place: str) -> None:
+    """Raises if two of the names are equal.
+
+    Args:
+        what: What the names are of: `"physics terms"`.
+        names: The names.
+        place: Where they meet: `"model 'm'"`.
+    """
+    if twice := duplicates(names):
+        raise ValueError(
+            f"The names of {what} must be unique, or their logs would overwrite each other. "
+            f"Received in {place}: {twice} more than once, among {list(names)}. Rename one."
+        )
