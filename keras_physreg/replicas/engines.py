@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from keras_physreg.models.physics_model import PhysicsModel
-from keras_physreg.replicas import mappers
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.memory import replicas_that_fit
 from keras_physreg.replicas.optimizers import why_not_stacked
@@ -43,9 +42,27 @@ class Engine:
         return f"{self.name}{'' if self.jit or not self.mapper else ' without XLA'}: {self.reason}"
 
 
+def stacked(function: Callable, values: Any) -> Any:
+    """Runs a function on all replicas of a program at once, each operation on all of them."""
+    return tf.vectorized_map(function, values, fallback_to_while_loop=True, warn=False)
+
+
+def in_turn(function: Callable, values: Any) -> Any:
+    """Runs a function on the replicas of a program one after the other, inside the program."""
+    return tf.map_fn(function, values, fn_output_signature=_signature(function, values))
+
+
+def _signature(function: Callable, values: Any) -> Any:
+    one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), values)
+    traced = tf.function(function, autograph=False).get_concrete_function(one)
+    return tf.nest.map_structure(
+        lambda t: tf.TensorSpec(t.shape, t.dtype), traced.structured_outputs
+    )
+
+
 def sequential(reason: str) -> Engine:
     """Returns the engine that calls `fit` for one replica after the other."""
-    return Engine("sequential", f"{reason}, so `fit` runs once a replica")
+    return Engine("sequential", f"{reason}, so `fit` runs once per replica")
 
 
 def why_sequential(model: keras.Model) -> str | None:
@@ -82,15 +99,13 @@ def candidates(
     loops, slow = _found(SLOW_STACKED, known), _found(SLOW_BY_XLA, known)
     why = f"its step has {(loops or slow)[0]}" if loops or slow else "its step stacks"
     # Per mapper, first what is faster.
-    stacked = [Engine("stacked", why, mappers.stacked, jit, fit) for jit in (not slow, False)]
-    in_turn = [
-        Engine("in-turn", why, mappers.in_turn, jit) for jit in (bool(loops) or not slow, False)
-    ]
-    by_name = {"stacked": stacked[:1] if slow else stacked, "in-turn": in_turn}
+    together = [Engine("stacked", why, stacked, jit, fit) for jit in (not slow, False)]
+    one_by_one = [Engine("in-turn", why, in_turn, jit) for jit in (bool(loops) or not slow, False)]
+    by_name = {"stacked": together[:1] if slow else together, "in-turn": one_by_one}
     if requested != "auto":
         return by_name[requested]
     last = sequential("no program could be compiled")
-    return [*in_turn, last] if loops else [*stacked[:1], *in_turn, last]
+    return [*one_by_one, last] if loops else [*together[:1], *one_by_one, last]
 
 
 def _found(kinds: tuple[str, ...], operations: set[str]) -> list[str]:

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy
 
+from keras_physreg._utils.errors import received, whole_number
+from keras_physreg._utils.variables import unchanged
 from keras_physreg.layers.step import open_step
 from keras_physreg.replicas.batches import Batches, as_tensors
 from keras_physreg.replicas.replica_step import labelled
@@ -14,9 +16,7 @@ from keras_physreg.replicas.replica_step import labelled
 def check_model(model: Any) -> None:
     """Raises unless the model is a compiled Keras model."""
     if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` must be a Keras model. Received: model={model!r} (of type {type(model)})"
-        )
+        raise TypeError(f"`model` must be a Keras model. {received('model', model)}")
     if not model.compiled or model.optimizer is None:
         raise ValueError(
             f"Model '{model.name}' is not compiled: call `model.compile(optimizer, loss)` first."
@@ -45,11 +45,7 @@ def as_batches(name: str, data: Any, batch_size: Any) -> Batches:
             f"All arrays of `{name}` need the same number of rows, at least 1. "
             f"Received rows: {lengths}"
         )
-    if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
-        raise ValueError(
-            f"`batch_size` must be a whole number >= 1. Received: batch_size={batch_size!r}"
-        )
-    return Batches(tensors, int(batch_size or 32))
+    return Batches(tensors, whole_number("batch_size", batch_size, optional=True) or 32)
 
 
 def _check_in_memory(name: str, data: Any) -> None:
@@ -75,14 +71,13 @@ def build(model: keras.Model, data: Batches) -> None:
             f"Model '{model.name}' was compiled with loss={model.loss!r}, which needs labels: give "
             "`y`, or compile it with `loss=None` to train on the physics alone. Received: y=None"
         )
-    kept = [(variable, convert_to_numpy(variable)) for variable in model.variables]
-    with labelled(model):
-        y_pred = model(x)
-        model.compute_loss(x, y, y_pred, sample_weight, training=False)
-        model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-    for variable, value in kept:
-        variable.assign(value)
-    model.reset_metrics()
+    try:
+        with unchanged(model.variables), labelled(model):
+            y_pred = model(x)
+            model.compute_loss(x, y, y_pred, sample_weight, training=False)
+            model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+    finally:
+        model.reset_metrics()
 
 
 def check_repeatable(model: keras.Model, data: Batches) -> None:
@@ -125,11 +120,8 @@ def log_names(model: keras.Model, validation: bool) -> list[str]:
 
 
 def _physics_outputs(model: keras.Model, x: Any) -> dict[str, np.ndarray]:
-    kept = [(variable, convert_to_numpy(variable)) for variable in model.variables]
-    with open_step(model, "labelled") as step:
+    with unchanged(model.variables), open_step(model, "labelled") as step:
         model(x)
-    for variable, value in kept:
-        variable.assign(value)
     return {
         name: convert_to_numpy(output)
         for evaluation in step.evaluations

@@ -57,7 +57,7 @@ class Program:
         step: The step of one replica.
         settings: What all programs have in common.
         size: Number of replicas.
-        mapper: Applies a function to every replica; see `mappers`.
+        mapper: Applies a function to every replica; see `engines`.
         jit: Whether to compile with XLA.
     """
 

@@ -74,7 +74,7 @@ def test_what_does_not_stack_runs_in_turn(one_program, monkeypatch):
     def refuse(function, values):
         raise ValueError("no converter")
 
-    monkeypatch.setattr("keras_physreg.replicas.mappers.stacked", refuse)
+    monkeypatch.setattr("keras_physreg.replicas.engines.stacked", refuse)
     _, history = fit(models.mlp())
     assert history.engine.startswith("in-turn")
     assert "no converter" in history.engine
