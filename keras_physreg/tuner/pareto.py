@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 import numpy as np
 
 from keras_physreg._utils.errors import received
-from keras_physreg.tuner import pareto_text
+from keras_physreg.tuner import pareto_picture, pareto_text
+from keras_physreg.tuner.pareto_rows import ParetoRow, ParetoRows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,28 +19,7 @@ NO_TERMS = ("val_loss", "val_data_loss", "val_physics_loss")
 
 
 @dataclass(frozen=True)
-class ParetoRow:
-    """A completed trial, measured on validation rows at its best epoch.
-
-    Args:
-        trial_id: The trial.
-        data_loss: Its data loss, unweighted.
-        term_loss: Its loss of the term, unweighted.
-        hyperparameters: The values of its hyperparameters.
-        on_front: Whether no other trial is as good in both losses and better in one.
-        chosen: Whether it is the trial that the tuner takes for the best.
-    """
-
-    trial_id: str
-    data_loss: float
-    term_loss: float
-    hyperparameters: dict[str, Any]
-    on_front: bool
-    chosen: bool
-
-
-@dataclass(frozen=True)
-class ParetoFront:
+class ParetoFront(ParetoRows):
     """The trials of a search between the data loss and a term's loss; `print(front)` shows them.
 
     Args:
@@ -48,35 +28,12 @@ class ParetoFront:
         rows: The completed trials, by data loss, the smallest first.
     """
 
-    term: str
-    data_loss: str
-    rows: tuple[ParetoRow, ...]
-
-    @property
-    def term_loss(self) -> str:
-        """Name of the log that is the term's loss."""
-        return f"val_{self.term}_loss"
-
-    @property
-    def front(self) -> list[ParetoRow]:
-        """The trials on the front, by data loss, the smallest first."""
-        return [row for row in self.rows if row.on_front]
-
-    @property
-    def chosen(self) -> ParetoRow:
-        """The trial that the tuner takes for the best."""
-        return next(row for row in self.rows if row.chosen)
-
     def summary(self) -> str:
         """Returns a table of the front and the chosen trial, and what it says."""
         return pareto_text.report(self)
 
     def __str__(self) -> str:
         return self.summary()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns everything as plain Python values."""
-        return asdict(self)
 
     def plot(self) -> Figure:
         """Draws all trials, the front and the chosen trial; see `plot_pareto`.
@@ -87,9 +44,7 @@ class ParetoFront:
         Raises:
             ImportError: If matplotlib is not installed.
         """
-        from keras_physreg.tuner.pareto_picture import plot_pareto
-
-        return plot_pareto(self)
+        return pareto_picture.plot_pareto(self)
 
 
 def pareto_front(

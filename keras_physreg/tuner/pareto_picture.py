@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_physreg.plotting import pyplot
-from keras_physreg.tuner.pareto import ParetoFront, ParetoRow
+from keras_physreg.tuner.pareto_rows import ParetoRow, ParetoRows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FRONT, CHOSEN = "#0072b2", "#d55e00"
-WIDE = 5.0  # From this ratio of the largest to the smallest loss on, an axis is logarithmic.
+MIN_RATIO_OF_LOG_AXIS = 5.0  # Of the largest loss to the smallest.
 
 
-def plot_pareto(front: ParetoFront) -> Figure:
+def plot_pareto(front: ParetoRows) -> Figure:
     """Draws all completed trials, the front as a staircase, and the chosen trial.
 
     What lies above and to the right of the staircase is worse than a trial that is there. Where
@@ -83,7 +83,7 @@ def _places(rows: list[ParetoRow]) -> tuple[list[float], list[float]]:
 
 def _scale(ax: Axes, rows: list[ParetoRow]) -> None:
     data, term = _places(rows)
-    if min(data) * WIDE < max(data) and min(data) > 0:
+    if min(data) * MIN_RATIO_OF_LOG_AXIS < max(data) and min(data) > 0:
         ax.set_xscale("log")
-    if min(term) * WIDE < max(term) and min(term) > 0:
+    if min(term) * MIN_RATIO_OF_LOG_AXIS < max(term) and min(term) > 0:
         ax.set_yscale("log")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from keras_physreg.tuner.pareto import ParetoFront, ParetoRow
+from keras_physreg._utils.text_table import text_table
+from keras_physreg.tuner.pareto_rows import ParetoRow, ParetoRows
 
 
-def report(front: ParetoFront) -> str:
+def report(front: ParetoRows) -> str:
     """Returns the table and the sentences."""
     count = len(front.rows)
     head = (
@@ -19,15 +18,10 @@ def report(front: ParetoFront) -> str:
     return "\n\n".join([head, _table(front), _choice(front)])
 
 
-def _table(front: ParetoFront) -> str:
-    lines = [["trial", front.data_loss, front.term_loss, "on front", "chosen", "hyperparameters"]]
-    lines += [_cells(row) for row in front.rows if row.on_front or row.chosen]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+def _table(front: ParetoRows) -> str:
+    header = ["trial", front.data_loss, front.term_loss, "on front", "chosen", "hyperparameters"]
+    rows = [_cells(row) for row in front.rows if row.on_front or row.chosen]
+    return "\n".join(text_table(header, rows, left=len(header)))
 
 
 def _cells(row: ParetoRow) -> list[str]:
@@ -40,7 +34,7 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _choice(front: ParetoFront) -> str:
+def _choice(front: ParetoRows) -> str:
     if not front.front:
         return f"No completed trial has a finite {front.data_loss} and {front.term_loss}."
     least, most = front.front[0], front.front[-1]
@@ -55,7 +49,7 @@ def _choice(front: ParetoFront) -> str:
     return text if front.chosen.on_front else f"{text} {_why_chosen(front)}"
 
 
-def _why_chosen(front: ParetoFront) -> str:
+def _why_chosen(front: ParetoRows) -> str:
     """Says why the tuner's choice is not on the front."""
     chosen, least = front.chosen, front.front[0]
     text = f"The chosen trial {chosen.trial_id} is not on the front: "

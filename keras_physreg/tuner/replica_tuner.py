@@ -10,12 +10,14 @@ import keras
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
+from keras_physreg._utils.errors import boolean, whole_number
 from keras_physreg.replicas.trainer import checked_programs
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.search import arguments, checkpoints, failures, progress_lines, trial_logs
-from keras_physreg.tuner.search.ask_and_tell import Rounds
+from keras_physreg.tuner.search.ask_and_tell import AskAndTell, Hooks
 from keras_physreg.tuner.search.group_trainer import GroupTrainer, Recipe
-from keras_physreg.tuner.search.project import Project, check_same
+from keras_physreg.tuner.search.project import Project
+from keras_physreg.tuner.search.search_state import SearchState
 from keras_physreg.tuner.setup_checks import check_whole_space
 
 
@@ -25,7 +27,7 @@ class ReplicaTuner(keras_tuner.Tuner):
     It asks the oracle for up to `replicas` trials at once. Those that differ only in the
     hyperparameters of `hypermodel`, the weights and ramps of terms, are trained together by
     `ReplicaTrainer`; a trial with another model (other units, another learning rate) is a group of
-    its own. Programs are compiled once a model and used again for later trials.
+    its own. Programs are compiled once per model, and used again for later trials.
 
     A trial's objective is, as with KerasTuner's own tuners, the mean over its executions of the
     objective at the execution's best epoch; `trial.metrics` has every other log at these epochs,
@@ -108,33 +110,29 @@ class ReplicaTuner(keras_tuner.Tuner):
         arguments.check_nothing_else("ReplicaTuner", others, arguments.OVERRIDES)
         arguments.check_alone()
         arguments.check_hypermodel(hypermodel)
-        arguments.check_oracle(oracle, hypermodel)
-        self.replicas = arguments.check_count("replicas", replicas)
+        objective = arguments.objective_of(oracle, hypermodel)
+        self.replicas = whole_number("replicas", replicas)
         self.seeds = arguments.execution_seeds(seed, executions_per_trial)
         self.engine, self.replicas_per_program = checked_programs(engine, replicas_per_program)
         self._failure_limit = failures.failure_limit(oracle, max_consecutive_failed_trials)
+        overwrite = boolean("overwrite", overwrite)
         self._project = Project(Path(directory or ".") / (project_name or "untitled_project"))
-        self._project.open(overwrite)
-        super().__init__(
-            oracle,
-            hypermodel,
-            directory=str(directory or "."),
-            project_name=project_name,
-            tuner_id=tuner_id,
-            overwrite=overwrite,
-            executions_per_trial=executions_per_trial,
-        )
-        check_whole_space(oracle.get_space(), hypermodel.hyperparameter_names)
-        self.oracle.verbose = 0  # It would print a table for every trial.
-        self.events: list[list[str]] = []  # In their order; see `project`.
-        self._described: dict[str, Any] = {
-            "search_space": _named(oracle.get_space()),
-            "terms": {space.term: repr(space) for space in hypermodel.spaces},
-            "objective": str(oracle.objective),
-            "oracle": type(oracle).__name__,
-        }
-        if self._project.exists():
-            self.reload()
+        with self._project.locked():
+            self._project.open(overwrite)
+            oracle.objective = objective
+            super().__init__(
+                oracle,
+                hypermodel,
+                directory=str(directory or "."),
+                project_name=project_name,
+                tuner_id=tuner_id,
+                executions_per_trial=executions_per_trial,
+            )
+            self.oracle.verbose = 0  # It would print a table for every trial.
+            check_whole_space(oracle.get_space(), hypermodel.hyperparameter_names)
+            self._state = SearchState(oracle, self._project, self._description())
+            if self._project.exists():
+                self.reload()
 
     def search(
         self,
@@ -166,7 +164,7 @@ class ReplicaTuner(keras_tuner.Tuner):
             shuffle: Whether to shuffle the rows before each epoch.
             callbacks: `TensorBoard` and `CSVLogger`, told once a trial is trained; each trial
                 writes to `<trial>/execution<n>` beside what they were given.
-            verbose: 0: silent; 2: a line for each round of trials; `"auto"` or 1: a progress bar,
+            verbose: 0: silent; 2: a line per round of trials; `"auto"` or 1: a progress bar,
                 too.
             unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`.
             unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
@@ -184,18 +182,17 @@ class ReplicaTuner(keras_tuner.Tuner):
         arguments.check_validation(validation_data)
         callbacks = trial_logs.checked(callbacks)
         training = {
-            "epochs": arguments.check_count("epochs", epochs),
-            "batch_size": arguments.check_batch("batch_size", batch_size),
-            "validation_batch_size": arguments.check_batch(
-                "validation_batch_size", validation_batch_size
+            "epochs": whole_number("epochs", epochs),
+            "batch_size": whole_number("batch_size", batch_size, optional=True),
+            "validation_batch_size": whole_number(
+                "validation_batch_size", validation_batch_size, optional=True
             ),
-            "shuffle": bool(shuffle),
+            "shuffle": boolean("shuffle", shuffle),
             **arguments.check_unlabelled(unlabelled, unlabelled_batch_size, unlabelled_share),
         }
         rows = {"rows": _rows(x), "validation_rows": _rows(validation_data)}
         if unlabelled is not None:
             rows["unlabelled_rows"] = _rows(unlabelled)
-        self._begin({**training, **rows, "seeds": self.seeds})
         data = {
             "x": x,
             "y": y,
@@ -205,28 +202,28 @@ class ReplicaTuner(keras_tuner.Tuner):
         }
         fit = {**data, **training, "verbose": 0 if verbose in (0, 2) else verbose}
         trainer = GroupTrainer(self.hypermodel, self._recipe(fit, callbacks), self._trial_folder)
-        try:
-            self._search(trainer, verbose)
-        except KeyboardInterrupt:
-            print(progress_lines.interrupted(self.oracle, self.project_dir))
-            raise
+        with self._project.locked():
+            self._state.describe_training({**training, **rows, "seeds": self.seeds})
+            self.save()
+            try:
+                self._search(trainer, verbose)
+            except KeyboardInterrupt:
+                print(progress_lines.interrupted(self.oracle, self.project_dir))
+                raise
         failures.check_completed(self.oracle)
 
     def on_trial_end(self, trial: Any) -> None:
         """Tells the oracle; the search is saved once the whole round is told."""
-        self.events.append([trial.status, trial.trial_id])
-        self.oracle.end_trial(trial)
+        self._state.end(trial)
 
     def save(self) -> None:
         """Saves the search to its project folder."""
-        self._project.save(self.oracle, self._described, self.events)
+        self._state.save()
         super().save()
 
     def reload(self) -> None:
         """Goes on with the search in the project folder."""
-        state = self._project.restore(self.oracle, self._described)
-        self._described, self.events = state["described"], state["events"]
-        self.oracle.verbose = 0
+        self._state.restore()
         self.save()
 
     def load_model(self, trial: Any) -> keras.Model:
@@ -236,17 +233,35 @@ class ReplicaTuner(keras_tuner.Tuner):
         return model
 
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
-        """Returns the models of the best completed trials, best first."""
-        return [self.load_model(trial) for trial in self._best(num_models)]
+        """Returns the models of the best completed trials, best first.
+
+        Args:
+            num_models: How many; there are fewer where fewer trials completed.
+        """
+        best = self._best("num_models", num_models)
+        return [self.load_model(trial) for trial in best]
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
-        """Returns the hyperparameters of the best completed trials, best first."""
-        return [trial.hyperparameters for trial in self._best(num_trials)]
+        """Returns the hyperparameters of the best completed trials, best first.
 
-    def _best(self, count: int) -> list[Any]:
+        Args:
+            num_trials: How many; there are fewer where fewer trials completed.
+        """
+        return [trial.hyperparameters for trial in self._best("num_trials", num_trials)]
+
+    def _best(self, name: str, count: Any) -> list[Any]:
         # KerasTuner fills up with trials that failed.
-        trials = self.oracle.get_best_trials(count)
+        trials = self.oracle.get_best_trials(whole_number(name, count))
         return [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
+
+    def _description(self) -> dict[str, Any]:
+        """Returns what the search is, apart from how its trials are trained."""
+        return {
+            "search_space": _named(self.oracle.get_space()),
+            "terms": {space.term: repr(space) for space in self.hypermodel.spaces},
+            "objective": str(self.oracle.objective),
+            "oracle": type(self.oracle).__name__,
+        }
 
     def _recipe(self, fit: dict[str, Any], callbacks: list[Any]) -> Recipe:
         return Recipe(
@@ -258,28 +273,27 @@ class ReplicaTuner(keras_tuner.Tuner):
             callbacks=callbacks,
         )
 
-    def _begin(self, training: dict[str, Any]) -> None:
-        """Refuses to mix trials that are trained in different ways."""
-        if self.oracle.end_order or self._project.has_results():
-            check_same(self._project.folder, self._described, {"training": training})
-        self._described = {**self._described, "training": training}
-        self.save()
-
     def _search(self, trainer: GroupTrainer, verbose: str | int) -> None:
         self.on_search_begin()
-        rounds = Rounds(self, trainer)
-        trials = rounds.ask()
+        loop = self._loop(trainer)
+        trials = loop.ask()
         if not trials and verbose != 0:
             print(progress_lines.nothing_left(self.oracle, self.project_dir))
         while trials:
             begin, ended = time.perf_counter(), len(self.oracle.end_order)
-            rounds.run(trials)
+            loop.run(trials)
             self.save()
             if verbose != 0:
                 print(progress_lines.round_done(self.oracle, trials, time.perf_counter() - begin))
             failures.check_run(self.oracle, self._failure_limit, ended)
-            trials = rounds.ask()
+            trials = loop.ask()
         self.on_search_end()
+
+    def _loop(self, trainer: GroupTrainer) -> AskAndTell:
+        names = [f"{self.tuner_id}-{k}" for k in range(self.replicas)]
+        hooks = Hooks(self.pre_create_trial, self.on_trial_begin, self.on_trial_end, self.save)
+        physics = self.hypermodel.hyperparameter_names
+        return AskAndTell(self._state, trainer, names, physics, hooks)
 
     def _trial_folder(self, trial_id: str) -> Path:
         return Path(self.get_trial_dir(trial_id))

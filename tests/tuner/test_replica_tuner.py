@@ -9,6 +9,8 @@ import pytest
 
 import keras_physreg as kp
 from keras_physreg.replicas import compiled
+from keras_physreg.tuner.search import group_trainer
+from keras_physreg.tuner.search.group_trainer import GroupTrainer
 from tests import problems
 from tests.tuner.replica_searches import (
     DATA,
@@ -169,9 +171,9 @@ def grid_build(hp):
 def test_trials_of_one_model_are_trained_together(tmp_path, monkeypatch):
     invent(monkeypatch)
     groups = []
-    train = kp.tuner.replicas.training.GroupTrainer.train
+    train = GroupTrainer.train
     monkeypatch.setattr(
-        kp.tuner.replicas.training.GroupTrainer,
+        GroupTrainer,
         "train",
         lambda self, structure, trials: (
             groups.append((structure, {t.hyperparameters.get("units") for t in trials})),
@@ -228,7 +230,7 @@ def test_subclassed_model_is_loaded(tmp_path):
 
 def test_interrupted_search_keeps_what_was_finished(tmp_path, monkeypatch, capsys):
     invent(monkeypatch)
-    trainer = kp.tuner.replicas.training.ReplicaTrainer
+    trainer = group_trainer.ReplicaTrainer
     finish = trainer._history
     calls = []
 

@@ -6,11 +6,10 @@ import os
 from typing import Any
 
 import keras_tuner
-import numpy as np
 
-from keras_physreg._utils.errors import received
+from keras_physreg._utils.errors import received, whole_number
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
-from keras_physreg.tuner.setup_checks import has_own_fit
+from keras_physreg.tuner.setup_checks import NO_OBJECTIVE, has_own_fit
 from keras_physreg.unlabelled.checks import check_alone as check_alone_options
 from keras_physreg.unlabelled.checks import check_batch_size, check_share
 
@@ -29,7 +28,7 @@ OVERRIDES = {
 
 FIT_ARGUMENTS = {
     "validation_split": "split the data yourself, and give `validation_data`",
-    "class_weight": "give `sample_weight`, one number a row",
+    "class_weight": "give `sample_weight`, one number per row",
     "validation_freq": "the objective is needed in every epoch",
     "validation_steps": "all validation rows are used",
     "steps_per_epoch": "all rows are used in every epoch",
@@ -66,8 +65,8 @@ def check_hypermodel(hypermodel: Any) -> None:
         )
 
 
-def check_oracle(oracle: Any, hypermodel: PhysicsHyperModel) -> None:
-    """Raises unless replicas can serve the oracle; fills in its objective."""
+def objective_of(oracle: Any, hypermodel: PhysicsHyperModel) -> Any:
+    """Returns what a search by the oracle minimises; raises unless replicas can serve it."""
     if not isinstance(oracle, keras_tuner.Oracle):
         raise TypeError(
             "`oracle` must be a KerasTuner oracle, such as "
@@ -79,14 +78,15 @@ def check_oracle(oracle: Any, hypermodel: PhysicsHyperModel) -> None:
             "of other trials, for other numbers of epochs. Use `keras_tuner.Hyperband(hypermodel, "
             "...)`, or the oracle of a random search, a grid search or Bayesian optimization."
         )
-    if oracle.objective.name == "default_objective":
-        oracle.objective = hypermodel.objective
+    if oracle.objective.name == NO_OBJECTIVE:
+        return hypermodel.objective
     if hasattr(oracle.objective, "objectives"):
         raise ValueError(
             "`ReplicaTuner` takes one objective; `keras_physreg.pareto_front` shows how it and the "
             f"terms trade off. Received: objective={oracle.objective}"
         )
     hypermodel.check_objective(oracle.objective)
+    return oracle.objective
 
 
 def check_nothing_else(name: str, given: dict[str, Any], known: dict[str, str]) -> None:
@@ -100,22 +100,6 @@ def check_nothing_else(name: str, given: dict[str, Any], known: dict[str, str]) 
         )
 
 
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """Returns a whole number, or raises."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise ValueError(
-            f"`{name}` must be a whole number >= {least}. Received: {name}={value!r} "
-            f"(of type {type(value)})"
-        )
-    return int(value)
-
-
-def check_batch(name: str, rows: Any) -> int | None:
-    """Returns the rows of a batch; `None` stands for the default."""
-    return None if rows is None else check_count(name, rows)
-
-
 def check_unlabelled(unlabelled: Any, batch_size: Any, share: Any) -> dict[str, Any]:
     """Returns the options of unlabelled rows that are given, or raises."""
     options = {"unlabelled_batch_size": batch_size, "unlabelled_share": share}
@@ -127,10 +111,10 @@ def check_unlabelled(unlabelled: Any, batch_size: Any, share: Any) -> dict[str, 
 
 
 def execution_seeds(seed: Any, executions: Any) -> list[int] | None:
-    """Returns one seed an execution, or `None`."""
-    executions = check_count("executions_per_trial", executions)
+    """Returns one seed per execution, or `None`."""
+    executions = whole_number("executions_per_trial", executions)
     if seed is not None:
-        return [check_count("seed", seed, least=0) + e for e in range(executions)]
+        return [whole_number("seed", seed, minimum=0) + e for e in range(executions)]
     if executions > 1:
         raise ValueError(
             "With `seed=None` all executions of a trial would be the same: they start from the "

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+UNFINISHED = "new."  # Before the name of a file that is being written.
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path to write to, and puts what was written in the place of `path`."""
-    new = path.with_name(f"new.{path.name}")
+    """Gives a path to write to, and replaces `path` by what was written."""
+    new = path.with_name(UNFINISHED + path.name)
     yield new
     with new.open("rb") as file:
         os.fsync(file.fileno())
@@ -31,7 +33,7 @@ def read_json(path: Path) -> Any:
     """Returns the value in a file; `None` where there is none, or it was cut off."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return None
 
 

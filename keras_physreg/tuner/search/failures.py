@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_physreg.tuner.search.arguments import check_count
+from keras_physreg._utils.errors import whole_number
 from keras_physreg.tuner.search.trial_result import TrialResult
 
-SHOWN = 5
+LIMIT = "max_consecutive_failed_trials"
+MAX_SHOWN_REASONS = 5
 
 
 def failure_limit(oracle: Any, given: int | None) -> int | None:
-    """Returns after how many failures in a row the search ends; takes the check from the oracle.
-
-    The oracle raises before it has written anything, and again at every later trial.
+    """Returns after how many failures in a row the search ends; `None` for no limit.
 
     Args:
         oracle: The oracle. Its own number counts if it is not KerasTuner's default.
         given: What the tuner was given.
     """
-    name = "max_consecutive_failed_trials"
-    default = inspect.signature(keras_tuner.Oracle.__init__).parameters[name].default
-    own = getattr(oracle, name)
-    setattr(oracle, name, None)
     if given is not None:
-        return check_count(name, given)
+        return whole_number(LIMIT, given)
+    default = inspect.signature(keras_tuner.Oracle.__init__).parameters[LIMIT].default
+    own = getattr(oracle, LIMIT)
     return None if own == default else own
+
+
+@contextlib.contextmanager
+def without_limit(oracle: Any) -> Iterator[None]:
+    """Lets an oracle accept any number of failures in a row during the block.
+
+    With its limit it raises before it has written anything, and again at every later trial.
+    """
+    limit = getattr(oracle, LIMIT)
+    setattr(oracle, LIMIT, None)
+    try:
+        yield
+    finally:
+        setattr(oracle, LIMIT, limit)
 
 
 def raised(error: Exception) -> TrialResult:
@@ -65,8 +78,8 @@ def check_completed(oracle: Any) -> None:
     statuses = [trial.status for trial in oracle.trials.values()]
     if TrialStatus.COMPLETED not in statuses:
         raise RuntimeError(
-            f"None of the {len(statuses)} trials completed. {reasons(oracle)} Mend the cause, and "
-            "begin anew with `overwrite=True`."
+            f"None of the {len(statuses)} trials completed. {reasons(oracle)} Fix the cause, "
+            "then begin anew with `overwrite=True`."
         )
 
 
@@ -78,6 +91,7 @@ def reasons(oracle: Any) -> str:
         if trial.status in (TrialStatus.FAILED, TrialStatus.INVALID)
     ]
     counted = Counter(messages).most_common()
-    lines = [f"{number} x {message}" for message, number in counted[:SHOWN]]
-    more = [f"and {len(counted) - SHOWN} other reasons."] if len(counted) > SHOWN else []
+    lines = [f"{number} x {message}" for message, number in counted[:MAX_SHOWN_REASONS]]
+    others = len(counted) - MAX_SHOWN_REASONS
+    more = [f"and {others} other reasons."] if others > 0 else []
     return " ".join(["Reasons:", *lines, *more])

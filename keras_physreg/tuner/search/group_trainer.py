@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import keras_tuner
-from keras.ops import convert_to_numpy
 
+from keras_physreg._utils.variables import unchanged
 from keras_physreg.sweep import ReplicaHistory, ReplicaTrainer
 from keras_physreg.tuner.search import checkpoints, trial_logs, trial_result
 from keras_physreg.tuner.search.trial_result import TrialResult
 
-KEPT = 4  # Compiled programs of so many structures: they hold memory.
+MAX_STRUCTURES = 4  # Compiled programs that are kept: they hold memory.
 
 
 class CannotTrainError(Exception):
@@ -31,7 +30,7 @@ class Recipe:
     Args:
         fit: Arguments of `ReplicaTrainer.fit`.
         objective: The objective.
-        seeds: One seed an execution, or `None`: one execution, from the weights that `build` gives.
+        seeds: One seed per execution, or `None`: one execution, from the weights of `build`.
         engine: See `ReplicaTrainer`.
         replicas_per_program: See `ReplicaTrainer`.
         callbacks: Callbacks that write logs.
@@ -63,6 +62,12 @@ class GroupTrainer:
         self.hypermodel, self.recipe, self.folder = hypermodel, recipe, folder
         self._known: OrderedDict[str, tuple[ReplicaTrainer, Any]] = OrderedDict()
 
+    def results(self, trials: list[Any]) -> dict[str, TrialResult]:
+        """Returns what is in the folders of those trials that were trained before, by id."""
+        name = self.recipe.objective.name
+        found = {t.trial_id: TrialResult.load(self.folder(t.trial_id), name) for t in trials}
+        return {trial_id: result for trial_id, result in found.items() if result is not None}
+
     def train(self, structure: str, trials: list[Any]) -> tuple[bool, dict[str, Any]]:
         """Trains the trials, and saves what came of each.
 
@@ -84,7 +89,7 @@ class GroupTrainer:
             raise CannotTrainError from error
         count = self.recipe.executions
         done: dict[str, TrialResult] = {}
-        with _unchanged(trainer.model):
+        with unchanged(trainer.model.variables):
             for position, trial in enumerate(trials):
                 replicas = list(range(position * count, (position + 1) * count))
                 if (history.epochs_done[replicas] == self.recipe.fit["epochs"]).all():
@@ -130,7 +135,7 @@ class GroupTrainer:
 
     def _keep(self, structure: str, trainer: ReplicaTrainer, hp: Any) -> None:
         self._known[structure] = trainer, hp
-        while len(self._known) > KEPT:
+        while len(self._known) > MAX_STRUCTURES:
             self._known.popitem(last=False)
 
     def _save(
@@ -145,13 +150,3 @@ class GroupTrainer:
             checkpoints.save(trainer.model, self.recipe.fit["x"], folder)
         result.save(folder)  # Last: it says that all the rest is there.
         return result
-
-
-@contextlib.contextmanager
-def _unchanged(model: keras.Model) -> Iterator[None]:
-    kept = [(variable, convert_to_numpy(variable)) for variable in model.variables]
-    try:
-        yield
-    finally:
-        for variable, value in kept:
-            variable.assign(value)

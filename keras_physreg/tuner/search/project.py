@@ -8,18 +8,27 @@ made anew (trials that were handed out) or stands in the trials' `result.json`.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
 
-import keras_tuner
-from keras_tuner.engine.trial import Trial, TrialStatus
+from keras_tuner.engine.trial import TrialStatus
 
-from keras_physreg.tuner.search.atomic_files import read_json, write_json
+from keras_physreg.tuner.search.atomic_files import UNFINISHED, read_json, write_json
+from keras_physreg.tuner.search.folder_lock import LOCK, locked
+from keras_physreg.tuner.search.state_file import NotAStateError, is_trial_id, read_state
 from keras_physreg.tuner.search.trial_result import RESULT
 
 STATE = "replica_tuner.json"
-CURE = "Give another `project_name` or `directory`, or `overwrite=True` to begin anew."
+OF_KERASTUNER = "oracle.json"
+ELSEWHERE = "Give another `project_name` or `directory`"
+CURE = f"{ELSEWHERE}, or `overwrite=True` to begin anew."
+OWN_DELETION = (
+    f"{ELSEWHERE}, or delete the folder yourself: `overwrite=True` deletes a folder only where its "
+    "state file says that it holds a search."
+)
 
 
 class Project:
@@ -31,6 +40,11 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._known = ""  # What the state file held when it was last read or written here.
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keeps other processes out during a block; raises RuntimeError where one is in."""
+        return locked(self.folder)
 
     def open(self, overwrite: bool) -> None:
         """Makes the folder ready for KerasTuner, which is not to read its own files there.
@@ -39,12 +53,13 @@ class Project:
             overwrite: Whether the search is begun anew.
 
         Raises:
-            ValueError: If another tuner left its search there.
+            ValueError: If another tuner left its search there, or, with `overwrite`, if the folder
+                holds something else than a search.
         """
         if overwrite:
-            (self.folder / STATE).unlink(missing_ok=True)
+            self._delete()
             return
-        others = [*self.folder.glob("oracle.json"), *self.folder.glob("trial_*/trial.json")]
+        others = [*self.folder.glob(OF_KERASTUNER), *self.folder.glob("trial_*/trial.json")]
         if others and not self.exists():
             raise ValueError(
                 f"The folder {self.folder} holds the search of another tuner, which "
@@ -53,60 +68,45 @@ class Project:
         (self.folder / "tuner0.json").unlink(missing_ok=True)
 
     def exists(self) -> bool:
-        """Tells whether there is a state to go on from."""
+        """Returns whether there is a state to go on from."""
         return (self.folder / STATE).exists()
 
     def has_results(self) -> bool:
-        """Tells whether a trial is trained, even if nobody was told."""
+        """Returns whether a trial is trained, even if nobody was told."""
         return any(self.folder.glob(f"trial_*/{RESULT}"))
 
-    def save(self, oracle: Any, described: dict[str, Any], events: list[list[str]]) -> None:
+    def save(self, state: dict[str, Any]) -> None:
         """Writes the whole state."""
-        state = {
-            "described": described,
-            "events": events,
-            "oracle": oracle.get_state(),
-            "trials": [trial.get_state() for trial in oracle.trials.values()],
-        }
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / STATE, state)
+        self._known = self._content()
 
-    def restore(self, oracle: Any, described: dict[str, Any]) -> dict[str, Any]:
-        """Puts the state into an oracle that was not asked yet.
-
-        Args:
-            oracle: The oracle.
-            described: What the search is, as it was given to `save`.
-
-        Returns:
-            The whole state.
+    def load(self) -> dict[str, Any]:
+        """Returns the whole state, checked.
 
         Raises:
-            ValueError: If the folder was left by another search.
+            ValueError: If the file is damaged, or the state of something else.
         """
-        state = read_json(self.folder / STATE)
-        if state is None:
-            raise ValueError(f"{self.folder / STATE} is no state of a `ReplicaTuner`. {CURE}")
-        check_same(self.folder, state["described"], described)
-        self._remove_orphans({trial["trial_id"] for trial in state["trials"]})
-        if isinstance(oracle, keras_tuner.oracles.GridSearchOracle):
-            _replay(oracle, state)
-            restored = oracle.get_state()
-        else:
-            trials = [Trial.from_state(trial) for trial in state["trials"]]
-            oracle.trials = {trial.trial_id: trial for trial in trials}
-            restored = state["oracle"]
-        oracle.set_state(_all_to_do_again(oracle, restored))
-        for trial in oracle.trials.values():
-            (self.folder / f"trial_{trial.trial_id}").mkdir(exist_ok=True)
-            trial.save(str(self.folder / f"trial_{trial.trial_id}" / "trial.json"))
+        try:
+            state = read_state(self.folder / STATE)
+        except NotAStateError as error:
+            raise ValueError(f"{error} {OWN_DELETION}") from error
+        self._known = self._content()
         return state
 
-    def _remove_orphans(self, known: set[str]) -> None:
+    def check_current(self) -> None:
+        """Raises where another tuner has gone on with the search since this one read it."""
+        if self.exists() and self._content() != self._known:
+            raise ValueError(
+                f"Another tuner has gone on with the search in {self.folder} since this one was "
+                "made. Make this one anew, with the same arguments, to go on from there."
+            )
+
+    def remove_orphans(self, known: set[str]) -> None:
         """Removes trials handed out after the last state; they are handed out again."""
         for folder in self.folder.glob("trial_*"):
             trial_id = folder.name.removeprefix("trial_")
-            if trial_id in known or not trial_id.isdigit():
+            if trial_id in known or not is_trial_id(trial_id):
                 continue
             trial = read_json(folder / "trial.json") or {"status": TrialStatus.RUNNING}
             others = {path.name for path in folder.iterdir()} - {"trial.json"}
@@ -117,30 +117,40 @@ class Project:
                 )
             shutil.rmtree(folder)
 
+    def trial_folder(self, trial_id: str) -> Path:
+        """Returns the folder of a trial; makes it where there is none."""
+        folder = self.folder / f"trial_{trial_id}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
-def _all_to_do_again(oracle: Any, state: dict[str, Any]) -> dict[str, Any]:
-    """Returns the state with all trials that did not end in the queue, the first one first."""
-    queue = [t.trial_id for t in oracle.trials.values() if t.trial_id not in state["end_order"]]
-    return {**state, "ongoing_trials": {}, "retry_queue": sorted(queue, reverse=True)}
+    def _content(self) -> str:
+        return hashlib.sha256((self.folder / STATE).read_bytes()).hexdigest()
 
+    def _delete(self) -> None:
+        """Deletes all that is in the folder, its state last: then it can be deleted again."""
+        ours = {LOCK, UNFINISHED + STATE}
+        paths = [path for path in self.folder.glob("*") if path.name not in ours]
+        if paths and not self._is_search():
+            raise ValueError(
+                f"The folder {self.folder} has no readable state of a search, but holds "
+                f"{sorted(path.name for path in paths)[:5]}: `overwrite=True` does not delete it. "
+                f"{OWN_DELETION}"
+            )
+        for path in sorted(paths, key=lambda path: path.name in (STATE, OF_KERASTUNER)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
-def _replay(oracle: Any, state: dict[str, Any]) -> None:
-    """Asks and tells a grid search again what it was asked and told: it has no state to load.
-
-    The events are `["asked", trial id]`, and at a trial's end `[status, trial id]`.
-    """
-    trials = {trial["trial_id"]: trial for trial in state["trials"]}
-    most = oracle.max_trials
-    for event, trial_id in state["events"]:
-        if event == "asked":  # As a tuner of its own; if it is under way already, nothing is new.
-            oracle.max_trials = int("9" * len(trial_id))  # It makes ids as wide as itself.
-            oracle.create_trial(f"replayed-{trial_id}")
-            continue
-        trial = oracle.trials[trial_id]
-        trial.set_state(trials[trial_id])
-        trial.status = event
-        oracle.end_trial(trial)
-    oracle.max_trials = most
+    def _is_search(self) -> bool:
+        if self.exists():
+            try:
+                read_state(self.folder / STATE)
+            except NotAStateError:
+                return False
+            return True
+        state = read_json(self.folder / OF_KERASTUNER)
+        return isinstance(state, dict) and {"hyperparameters", "start_order"} <= set(state)
 
 
 def check_same(folder: Path, known: dict[str, Any], given: dict[str, Any]) -> None:

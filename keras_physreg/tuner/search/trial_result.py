@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,10 +13,13 @@ import numpy as np
 from keras_tuner.engine.trial import TrialStatus
 
 from keras_physreg.sweep import ReplicaHistory
-from keras_physreg.tuner.search.atomic_files import read_json, replacing, write_json
+from keras_physreg.tuner.search.atomic_files import replacing, write_json
+from keras_physreg.tuner.search.state_file import NotAStateError, read_object
 
 HISTORY = "history.csv"
 RESULT = "result.json"
+STATUSES = (TrialStatus.COMPLETED, TrialStatus.FAILED, TrialStatus.INVALID)
+TYPES = {"message": str | None, "metrics": dict, "step": int, "best_execution": int}
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,43 @@ class TrialResult:
         write_json(folder / RESULT, asdict(self))
 
     @classmethod
-    def load(cls, folder: Path) -> TrialResult | None:
-        """Returns the result in a trial's folder, if there is one."""
-        state = read_json(folder / RESULT)
-        return None if state is None else cls(**state)
+    def load(cls, folder: Path, objective: str) -> TrialResult | None:
+        """Returns the result in a trial's folder, if there is one.
+
+        Args:
+            folder: The folder.
+            objective: The log that a completed trial must have.
+
+        Raises:
+            ValueError: If the file holds no result.
+        """
+        path = folder / RESULT
+        if not path.exists():
+            return None
+        try:
+            return cls(**_checked(path, objective))
+        except NotAStateError as error:
+            raise ValueError(f"{error} Delete the file: the trial is trained again.") from error
+
+
+def _checked(path: Path, objective: str) -> dict[str, Any]:
+    """Returns the arguments of a result, or raises."""
+    what = "result of a trial"
+    state = read_object(path, what, {"status": str}, TYPES)
+    wrong = None
+    if state["status"] not in STATUSES:
+        wrong = f"its status is {state['status']!r}, where one of {STATUSES} should be"
+    elif not all(_is_finite(value) for value in state.get("metrics", {}).values()):
+        wrong = f"`metrics` are finite numbers, but there are {state['metrics']}"
+    elif state["status"] == TrialStatus.COMPLETED and objective not in state.get("metrics", {}):
+        wrong = f"the trial is completed, but has no `{objective}`"
+    if wrong:
+        raise NotAStateError(f"{path} is no {what}: {wrong}.")
+    return state
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def result_of(history: ReplicaHistory, replicas: Sequence[int], objective: Any) -> TrialResult:
@@ -77,7 +114,7 @@ def result_of(history: ReplicaHistory, replicas: Sequence[int], objective: Any) 
 
 
 def scalars(history: ReplicaHistory) -> list[str]:
-    """Returns the keys of the logs that are one number an epoch."""
+    """Returns the keys of the logs that are one number per epoch."""
     return [key for key, values in history.history.items() if values.ndim == 2]
 
 

@@ -1,0 +1,92 @@
+"""Reads the state of a search, and says what is wrong with a file that holds none."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from keras_tuner.engine.trial import TrialStatus
+
+NEEDED = {"described": dict, "events": list, "oracle": dict, "trials": list}
+OPTIONAL = {"random": dict}
+STATUSES = (
+    TrialStatus.RUNNING,
+    TrialStatus.COMPLETED,
+    TrialStatus.FAILED,
+    TrialStatus.INVALID,
+)
+TRIAL_ID = "[0-9]+|[0-9a-f]{32}"  # KerasTuner counts trials, or names them by a hash.
+
+
+class NotAStateError(ValueError):
+    """A file is not what it should be; the message says why."""
+
+
+def read_object(path: Path, what: str, needed: dict[str, Any], optional: dict[str, Any]) -> Any:
+    """Returns the JSON object in a file, or raises.
+
+    Args:
+        path: The file.
+        what: What it should be, for the message.
+        needed: The type of each key that must be there.
+        optional: The type of each key that may be there.
+    """
+    try:
+        value = json.loads(path.read_bytes().decode("utf-8"))
+    except ValueError as error:  # No text, or no JSON.
+        raise NotAStateError(
+            f"{path} is no {what}: it is cut off, or no JSON file ({error})."
+        ) from None
+    if not isinstance(value, dict):
+        raise NotAStateError(f"{path} is no {what}: it holds a {type(value).__name__}.")
+    if lacking := sorted(set(needed) - set(value)):
+        raise NotAStateError(f"{path} is no {what}: it lacks {lacking}.")
+    if unknown := sorted(set(value) - set(needed) - set(optional)):
+        raise NotAStateError(
+            f"{path} is no {what} of this version of the package, which does not know {unknown}."
+        )
+    for key, kind in {**needed, **optional}.items():
+        if key in value and not isinstance(value[key], kind):
+            raise NotAStateError(
+                f"{path} is no {what}: `{key}` holds {value[key]!r} (of type {type(value[key])})."
+            )
+    return value
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Returns the state of a search; its trials and their ids are checked.
+
+    Raises:
+        NotAStateError: If the file holds none.
+    """
+    what = "state of a `ReplicaTuner`"
+    state = read_object(path, what, NEEDED, OPTIONAL)
+    try:
+        wrong = _wrong(state)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        wrong = f"an entry is not what it should be ({type(error).__name__}: {error})"
+    if wrong:
+        raise NotAStateError(f"{path} is no {what}: {wrong}.")
+    return {"random": {}, **state}
+
+
+def is_trial_id(value: Any) -> bool:
+    """Returns whether a value can name a trial, and its folder."""
+    return isinstance(value, str) and re.fullmatch(TRIAL_ID, value) is not None
+
+
+def _wrong(state: dict[str, Any]) -> str | None:
+    """Returns what is wrong with the trials."""
+    ids = [trial["trial_id"] for trial in state["trials"]]
+    if not all(is_trial_id(trial_id) for trial_id in ids):
+        return f"a trial id is of digits, such as '07', but there are {ids}"
+    if unknown := {trial["status"] for trial in state["trials"]} - set(STATUSES):
+        return f"the status of a trial is one of {STATUSES}, but there are {sorted(unknown)}"
+    named = [trial_id for _, trial_id in state["events"]]
+    for key in ("start_order", "end_order", "retry_queue"):
+        named += state["oracle"][key]
+    if strangers := sorted({str(name) for name in named} - set(ids)):
+        return f"it names the trials {strangers}, but holds none of these"
+    return None
