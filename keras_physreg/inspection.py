@@ -1,14 +1,14 @@
 """Finds the physics terms of any Keras model; reads and sets their weights by name."""
 
-import difflib
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from keras_physreg._utils.errors import did_you_mean, received
+from keras_physreg._utils.names import check_unique
 from keras_physreg.constants.constant import Constant, find_constants
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
-from keras_physreg.terms.term import check_unique, check_weight
+from keras_physreg.terms.weights import check_weight
 
 __all__ = [
     "find_terms",
@@ -33,14 +33,11 @@ def find_terms(model: keras.Model) -> dict[str, PhysicsRegularization]:
         ValueError: If two layers of the model have a term of the same name, or two of its
             constants share one.
     """
-    if not isinstance(model, keras.Layer):
-        raise TypeError(
-            f"Expected a Keras model. Received: model={model!r} (of type {type(model)})"
-        )
+    _check_model(model)
     layers = physics_layers(model)
     names = [name for layer in layers for name in layer.term_names]
-    check_unique(names, f"model '{model.name}'")
-    _check_constant_names(model, find_constants(model))
+    check_unique("physics terms", names, f"model '{model.name}'")
+    _constants_by_name(model)
     return {name: layer for layer in layers for name in layer.term_names}
 
 
@@ -110,8 +107,7 @@ def set_term_weights(model: keras.Model, weights: dict[str, float]) -> None:
     """
     if not isinstance(weights, dict):
         raise TypeError(
-            "`weights` must be a dict from term names to weights. "
-            f"Received: weights={weights!r} (of type {type(weights)})"
+            f"`weights` must be a dict from term names to weights. {received('weights', weights)}"
         )
     terms = find_terms(model)
     checked: dict[str, Any] = {}
@@ -148,13 +144,9 @@ def get_constants(model: keras.Model, units: bool = False) -> dict[str, Any]:
     >>> kp.get_constants(Shift(), units=True)
     {'shift': (0.5, 'mm')}
     """
-    if not isinstance(model, keras.Layer):
-        raise TypeError(
-            f"Expected a Keras model. Received: model={model!r} (of type {type(model)})"
-        )
-    constants = find_constants(model)
-    _check_constant_names(model, constants)
-    return {c.name: (c.value, c.unit) if units else c.value for c in constants}
+    _check_model(model)
+    constants = _constants_by_name(model)
+    return {name: (c.value, c.unit) if units else c.value for name, c in constants.items()}
 
 
 def check_known(model: keras.Model, name: Any, known: list[str]) -> None:
@@ -166,17 +158,19 @@ def check_known(model: keras.Model, name: Any, known: list[str]) -> None:
             f"Model '{model.name}' has no physics terms, so none is named {name!r}. Call a "
             "`keras_physreg.PhysicsRegularization` layer in it, or use `keras_physreg.regularize`."
         )
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f" Is '{near[0]}' meant?" if near else ""
     raise ValueError(
-        f"Model '{model.name}' has no physics term named {name!r}. Its terms: {known}.{hint}"
+        f"Model '{model.name}' has no physics term named {name!r}. Its terms: {known}."
+        + did_you_mean(name, known)
     )
 
 
-def _check_constant_names(model: keras.Layer, constants: Sequence[Constant]) -> None:
-    names = [constant.name for constant in constants]
-    if duplicates := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"Several constants of model '{model.name}' share a name: {duplicates}, among {names}: "
-            "their logs would overwrite each other. Give each a `name` of its own."
-        )
+def _check_model(model: Any) -> None:
+    if not isinstance(model, keras.Layer):
+        raise TypeError(f"Expected a Keras model. {received('model', model)}")
+
+
+def _constants_by_name(model: keras.Layer) -> dict[str, Constant]:
+    """Returns the constants of a model; raises where two share a name."""
+    constants = find_constants(model)
+    check_unique("constants", [constant.name for constant in constants], f"model '{model.name}'")
+    return {constant.name: constant for constant in constants}

@@ -23,6 +23,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_physreg._utils.errors import boolean, is_whole, received
+
 __all__ = ["bounded", "conserved", "monotone", "positive"]
 
 
@@ -65,14 +67,14 @@ def bounded(values: Any, low: Any = None, high: Any = None) -> Any:
     Args:
         values: Tensor of shape `(batch, ...)`, in any unit.
         low: Lower bound in the same unit: a number, or a tensor that broadcasts to the values'
-            shape, such as one bound a row of shape `(batch, 1)`; `None` for none.
+            shape, such as one bound per row of shape `(batch, 1)`; `None` for none.
         high: Upper bound, likewise.
 
     Returns:
         A tensor of the same shape and unit.
 
     Raises:
-        TypeError: If the values are not floating.
+        TypeError: If the values are not floating, or a bound is no number.
         ValueError: If both bounds are missing, one is NaN, `low` is not less than `high`, or a
             bound has a shape that would change that of the values.
 
@@ -105,7 +107,7 @@ def monotone(values: Any, axis: int = -1, increasing: bool = True) -> Any:
         A tensor in the same unit, one shorter on the axis.
 
     Raises:
-        TypeError: If the values are not floating, or `axis` is no integer.
+        TypeError: If the values are not floating, `axis` is no integer or `increasing` no bool.
         ValueError: If the axis is the batch, is not there or has less than two places.
 
     Example:
@@ -116,7 +118,7 @@ def monotone(values: Any, axis: int = -1, increasing: bool = True) -> Any:
     """
     values = _floating("values", values)
     steps = ops.diff(values, axis=_checked_axis(values, axis))
-    return ops.relu(-steps if increasing else steps)
+    return ops.relu(-steps if boolean("increasing", increasing) else steps)
 
 
 def conserved(values: Any, axis: int = -1) -> Any:
@@ -167,6 +169,10 @@ def _check_bounds(low: Any, high: Any) -> None:
         if bound is not None and not ops.is_tensor(bound)
     }
     for what, bound in numbers.items():
+        if bound.dtype.kind not in "iuf":
+            raise TypeError(
+                f"`{what}` must be a number, or an array of numbers. {received(what, bound)}"
+            )
         if np.isnan(bound).any():
             raise ValueError(f"`{what}` must not be NaN. Received: {what}={bound}")
     if len(numbers) == 2 and (numbers["low"] >= numbers["high"]).any():
@@ -188,10 +194,8 @@ def _bound(what: str, bound: Any, values: Any) -> Any:
 
 def _checked_axis(values: Any, axis: Any) -> int:
     shape = tuple(values.shape)
-    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
-        raise TypeError(
-            f"`axis` must be an integer. Received: axis={axis!r} (of type {type(axis)})"
-        )
+    if not is_whole(axis):
+        raise TypeError(f"`axis` must be an integer. {received('axis', axis)}")
     if not -len(shape) <= axis < len(shape):
         raise ValueError(f"`axis` is not there. Received: axis={axis} for shape {shape}")
     if axis % len(shape) == 0:

@@ -327,7 +327,7 @@ def test_row_weights_for_a_loss_without_rows():
 
 SET_WEIGHTS = {
     "unknown": ({"y": 1.0}, ValueError, r"no physics term named 'y'. Its terms: \['x', 'z'\]"),
-    "near miss": ({"xx": 1.0}, ValueError, "Is 'x' meant"),
+    "near miss": ({"xx": 1.0}, ValueError, "Did you mean 'x'"),
     "negative": ({"x": -1.0}, ValueError, "weight=-1.0"),
     "NaN": ({"z": 1.0, "x": float("nan")}, ValueError, "weight=nan"),
     "type": ({"z": 1.0, "x": None}, TypeError, "must be a number"),

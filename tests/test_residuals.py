@@ -23,7 +23,7 @@ TABLE = {
     ),
     "from below": (residuals.bounded, [[-1.0, 5.0]], {"low": 0.5}, [[1.5, 0.0]]),
     "from above": (residuals.bounded, [[-1.0, 5.0]], {"high": -3.0}, [[2.0, 8.0]]),
-    "a bound a row": (
+    "a bound per row": (
         residuals.bounded,
         [[1.0, 2.0], [1.0, 2.0]],
         {"high": np.array([[0.0], [1.5]], "float32")},
@@ -99,6 +99,8 @@ BAD = {
     "no bound": (residuals.bounded, (VALUES,), {}, ValueError, ["low=None, high=None"]),
     "low above high": (residuals.bounded, (VALUES, 2, 1), {}, ValueError, ["low=2, high=1"]),
     "low equal to high": (residuals.bounded, (VALUES, 1.0, 1.0), {}, ValueError, ["less than"]),
+    "a string": (residuals.bounded, (VALUES, "0"), {}, TypeError, ["`low`", "a number", "'0'"]),
+    "a boolean": (residuals.bounded, (VALUES, 0, True), {}, TypeError, ["`high`", "True"]),
     "NaN": (residuals.bounded, (VALUES, float("nan")), {}, ValueError, ["NaN"]),
     "arrays out of order": (
         residuals.bounded,
@@ -126,6 +128,13 @@ BAD = {
     "the only axis": (residuals.monotone, (VALUES[0, 0],), {}, ValueError, ["the batch", "(5,)"]),
     "no such axis": (residuals.monotone, (VALUES, 3), {}, ValueError, ["not there", "axis=3"]),
     "one place": (residuals.monotone, (VALUES[..., :1],), {}, ValueError, ["two places"]),
+    "a direction that is no bool": (
+        residuals.monotone,
+        (VALUES, -1, "no"),
+        {},
+        TypeError,
+        ["`increasing`", "'no'"],
+    ),
     "an axis that is no integer": (residuals.conserved, (VALUES, 1.0), {}, TypeError, ["1.0"]),
 }
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+MAX_SHOWN = 300  # Characters of a value that a message shows.
+
 
 def received(name: str, value: Any) -> str:
     """Returns the end of an error message, as Keras writes it.
@@ -16,7 +18,16 @@ def received(name: str, value: Any) -> str:
     >>> received("epochs", "3")
     "Received: epochs='3' (of type <class 'str'>)"
     """
-    return f"Received: {name}={value!r} (of type {type(value)})"
+    return f"Received: {name}={_shown(value)} (of type {type(value)})"
+
+
+def _shown(value: Any) -> str:
+    """Returns the representation of a value, cut where nobody would read it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits.
+        return "..."
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def did_you_mean(name: Any, known: Sequence[str]) -> str:
@@ -26,8 +37,12 @@ def did_you_mean(name: Any, known: Sequence[str]) -> str:
 
 
 def is_whole(value: Any) -> bool:
-    """Returns whether a value is an integer, of Python or NumPy, and no boolean."""
-    return hasattr(value, "__index__") and not isinstance(value, bool | np.bool_)
+    """Returns whether a value is an integer, of Python or NumPy, and neither boolean nor array."""
+    return (
+        hasattr(value, "__index__")
+        and not isinstance(value, bool | np.bool_)
+        and not getattr(value, "ndim", 0)
+    )
 
 
 def whole_number(name: str, value: Any, minimum: int = 1, optional: bool = False) -> Any:
@@ -46,7 +61,7 @@ def whole_number(name: str, value: Any, minimum: int = 1, optional: bool = False
     if value is None and optional:
         return None
     wanted = f"`{name}` must be an integer >= {minimum}{', or None' if optional else ''}. "
-    if not is_whole(value) or np.ndim(value):
+    if not is_whole(value):
         raise TypeError(wanted + received(name, value))
     if value < minimum:
         raise ValueError(f"{wanted}Received: {name}={value!r}")

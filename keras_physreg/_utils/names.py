@@ -9,13 +9,14 @@ from keras_physreg._utils.errors import received
 PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.\-]*"
 
 
-def check_name(what: str, name: Any, reserved: Sequence[str] = ()) -> None:
+def check_name(what: str, name: Any, reserved: Sequence[str] = (), log: str = "{}") -> None:
     """Raises unless a name can stand in logs and among variables.
 
     Args:
         what: What the name is of, with its article: `"a physics term"`.
         name: The name.
         reserved: Names that are taken.
+        log: The key that follows from a name in the logs: `"{}_loss"`.
     """
     if not isinstance(name, str):
         raise TypeError(f"The name of {what} must be a string. {received('name', name)}")
@@ -26,8 +27,9 @@ def check_name(what: str, name: Any, reserved: Sequence[str] = ()) -> None:
         )
     if name in reserved or name.startswith("val_"):
         raise ValueError(
-            f"{what[:1].upper()}{what[1:]} cannot be named '{name}': Keras or `PhysicsModel` logs "
-            f"another value under the name that follows from it. Choose another name."
+            f"{what[:1].upper()}{what[1:]} cannot be named '{name}': it would log "
+            f"'{log.format(name)}', a key of Keras, of `PhysicsModel` or of the validation logs. "
+            "Choose another name."
         )
 
 

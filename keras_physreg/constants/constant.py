@@ -1,21 +1,28 @@
 """Constant: an unknown number of the physics, bounded, learned in a scale that suits it."""
 
-import re
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_physreg.constants.transforms import Transform, standardize_floats
+from keras_physreg._utils.errors import boolean, received
+from keras_physreg._utils.names import check_name
+from keras_physreg._utils.owners import owners, register_owner
+from keras_physreg.constants.checks import (
+    check_scale,
+    check_values,
+    standardize_floats,
+    standardize_like,
+)
+from keras_physreg.constants.transforms import Transform
 
-# As with physics layers: the variables, which Keras lists at any depth, lead back to constants.
-_constant_of_variable: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
-RESERVED_NAMES = ("loss", "data_loss", "physics_loss", "learning_rate", "lr")
-COUNTED_NAMES = ("batch", "size", "epoch")
-SMALLEST, LARGEST = 1e-37, 1e37
-MOST_LOGGED = 8
+# What Keras and `PhysicsModel` log, or callbacks count, themselves.
+RESERVED_NAMES = (
+    *("loss", "data_loss", "physics_loss", "learning_rate", "lr"),
+    *("batch", "size", "epoch"),
+)
+MAX_LOGGED_ELEMENTS = 8
 
 
 @keras.saving.register_keras_serializable(package="keras_physreg")
@@ -110,29 +117,25 @@ class Constant(keras.layers.Layer):
         super().__init__(name=name, autocast=False, **kwargs)
         if self.compute_dtype in ("float16", "bfloat16"):
             self.dtype_policy = "float32"
-        _check_name(self.name)
-        if not isinstance(log, (bool, np.bool_)):
-            raise TypeError(
-                f"`log` of constant '{self.name}' must be a bool. Received: log={log!r} (of type "
-                f"{type(log)})"
-            )
+        check_name("a constant", self.name, RESERVED_NAMES)
         if unit is not None and not isinstance(unit, str):
             raise TypeError(
-                f"`unit` of constant '{self.name}' must be a string. Received: unit={unit!r} (of "
-                f"type {type(unit)})"
+                f"`unit` of constant '{self.name}' must be a string. {received('unit', unit)}"
             )
-        self.log, self.unit = bool(log), unit
+        self.log, self.unit = boolean("log", log), unit
         self._initial = standardize_floats(self.name, initial, "initial")
-        self._low, self._high = self._bound("low", low), self._bound("high", high)
-        self._given_scale = self._bound("scale", scale)
-        self._check_values()
+        self._low = standardize_like(self.name, low, "low", self._initial)
+        self._high = standardize_like(self.name, high, "high", self._initial)
+        self._given_scale = standardize_like(self.name, scale, "scale", self._initial)
+        check_values(self.name, self._initial, self._low, self._high, self.log, self.variable_dtype)
+        check_scale(self.name, self._given_scale)
         self._transform = Transform(
             self._initial, self._low, self._high, self.log, self._given_scale, self.variable_dtype
         )
         self._raw = self.add_weight(
             name="raw", shape=self._initial.shape, initializer="zeros", autocast=False
         )
-        _constant_of_variable[id(self._raw)] = self
+        register_owner(self._raw, self)
         self.built = True
 
     @property
@@ -173,7 +176,7 @@ class Constant(keras.layers.Layer):
         if not self._initial.ndim:
             return [self.name]
         count = len(self._initial)
-        return [f"{self.name}_{k}" for k in range(count)] if count <= MOST_LOGGED else []
+        return [f"{self.name}_{k}" for k in range(count)] if count <= MAX_LOGGED_ELEMENTS else []
 
     def bound_shares(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Returns the distance to each bound, of its own at the start; `None` without a bound."""
@@ -218,76 +221,7 @@ class Constant(keras.layers.Layer):
             "the constant as it was, or train it anew."
         )
 
-    def _bound(self, what: str, value: Any) -> np.ndarray | None:
-        if value is None:
-            return None
-        array = standardize_floats(self.name, value, what)
-        if array.shape not in ((), self._initial.shape):
-            raise ValueError(
-                f"`{what}` of constant '{self.name}' must be a number, or have the shape "
-                f"{self._initial.shape} of `initial`. Received: {what}={value!r}"
-            )
-        return np.broadcast_to(array, self._initial.shape).copy()
-
-    def _check_values(self) -> None:
-        received = (
-            f"Received: initial={self.initial}, low={self.low}, high={self.high}, log={self.log}"
-        )
-        of = f"of constant '{self.name}'"
-        given = {"initial": self._initial, "low": self._low, "high": self._high}
-        known = {what: array for what, array in given.items() if array is not None}
-        if any(_beyond_float32(array).any() for array in known.values()):
-            raise ValueError(
-                f"`initial`, `low` and `high` {of} must be 0 or within float32: {SMALLEST:g} to "
-                f"{LARGEST:g}. {received}"
-            )
-        scale = self._given_scale
-        if scale is not None and ((scale <= 0) | _beyond_float32(scale)).any():
-            raise ValueError(
-                f"`scale` {of} must be above 0, and within float32: {SMALLEST:g} to {LARGEST:g}. "
-                f"Received: scale={scale.tolist()}"
-            )
-        for what, array in known.items() if self.log else ():
-            if (array <= 0).any():
-                raise ValueError(
-                    f"With `log=True`, `{what}` {of} must be above 0, as it has a logarithm only "
-                    f"there; leave out a bound of 0, which holds by itself. {received}"
-                )
-        if self._low is not None and self._high is not None and (self._low >= self._high).any():
-            raise ValueError(f"`low` {of} must be less than `high`. {received}")
-        initial, low, high = (
-            None if array is None else array.astype(self.variable_dtype) for array in given.values()
-        )
-        outside = (low is not None and (low >= initial).any()) or (
-            high is not None and (initial >= high).any()
-        )
-        if outside:
-            raise ValueError(
-                f"`initial` {of} must lie between its bounds, not on or outside of one, as far as "
-                f"{self.variable_dtype} can tell them apart. {received}"
-            )
-
-
-def _beyond_float32(array: np.ndarray) -> np.ndarray:
-    sizes = np.abs(array)
-    return (sizes != 0) & ((sizes < SMALLEST) | (sizes > LARGEST))
-
 
 def find_constants(layer: keras.layers.Layer) -> list[Constant]:
     """Returns the constants of a layer or model, however deep they are nested, each once."""
-    found = (_constant_of_variable.get(id(variable)) for variable in layer.variables)
-    unique = {id(constant): constant for constant in found if constant is not None}
-    return list(unique.values())
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", name):
-        raise ValueError(
-            "A constant's name names variables and logs: use letters, digits, '_', '-' and '.'. "
-            f"Received: name={name!r}"
-        )
-    if name in (*RESERVED_NAMES, *COUNTED_NAMES) or name.startswith("val_"):
-        raise ValueError(
-            f"A constant named '{name}' would be logged as something that Keras or `PhysicsModel` "
-            "logs itself. Choose another name."
-        )
+    return owners(layer, Constant)

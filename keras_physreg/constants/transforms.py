@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -130,34 +129,3 @@ class Transform:
 
     def _tensor(self, array: Any) -> Any:
         return ops.convert_to_tensor(np.asarray(array, self._dtype))
-
-
-def standardize_floats(name: str, value: Any, what: str) -> np.ndarray:
-    """Returns a number or vector as float64; raises where it is neither, or not finite.
-
-    Args:
-        name: Name of the constant, for messages.
-        value: Number, or sequence of numbers.
-        what: What the value is called.
-    """
-    received = f"Received: {what}={value!r} (of type {type(value)})"
-    try:
-        array = np.asarray(keras.tree.map_structure(_as_number, value))
-        if array.dtype.kind not in "iuf":
-            raise TypeError
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"`{what}` of constant '{name}' must be a number or a vector of numbers. {received}"
-        ) from error
-    if array.ndim > 1 or not array.size:
-        raise ValueError(
-            f"`{what}` of constant '{name}' must be a number or a vector, not of shape "
-            f"{array.shape}. {received}"
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(f"`{what}` of constant '{name}' must be finite. {received}")
-    return array.astype("float64")
-
-
-def _as_number(value: Any) -> Any:
-    return ops.convert_to_numpy(value) if ops.is_tensor(value) else value

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_physreg.constants.constant import MOST_LOGGED, Constant
+from keras_physreg.constants.constant import MAX_LOGGED_ELEMENTS, Constant
 from keras_physreg.diagnosis.constant_trials import compiled, look_elsewhere, scope_of
 from keras_physreg.diagnosis.observation import call_unnoticed
 from keras_physreg.diagnosis.probe_rows import Rows
@@ -35,7 +35,7 @@ class Sensitivities:
     Args:
         gramians: Of each term, of shape `(elements, elements)`; NaN in the rows and columns of
             elements that TensorFlow cannot tell of, or of a vector longer than
-            `MOST_LOGGED`.
+            `MAX_LOGGED_ELEMENTS`.
         connected: Of each term, which elements its output is computed from.
         tried: Of each term, its loss at the present and at other values of the constants.
         escapes: Of each term, its loss with the predictions of other rows: under `"present"` as the
@@ -116,7 +116,7 @@ class _Meter:
         for raw, elements in zip(self._raws, parts, strict=True):
             size = int(np.prod(raw.shape))
             connected += [elements is not None] * size
-            if elements is not None and size > MOST_LOGGED:  # Each costs a gradient.
+            if elements is not None and size > MAX_LOGGED_ELEMENTS:  # Each costs a gradient.
                 columns += [_unknown(start)] * size
             else:
                 columns += [_column(tape, element, start) for element in elements or [None] * size]

@@ -6,7 +6,7 @@ import html
 import math
 from typing import TYPE_CHECKING
 
-from keras_physreg.constants.constant import MOST_LOGGED
+from keras_physreg.constants.constant import MAX_LOGGED_ELEMENTS
 
 if TYPE_CHECKING:
     from keras_physreg.diagnosis.constant_diagnosis import ConstantDiagnosis
@@ -31,7 +31,7 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 def _tables(diagnosis: Diagnosis) -> list[tuple[list[str], list[list[str]]]]:
     tables = [(_columns(diagnosis), _cells(diagnosis))]
-    shown = [row for row in diagnosis.constants if row.size <= MOST_LOGGED]
+    shown = [row for row in diagnosis.constants if row.size <= MAX_LOGGED_ELEMENTS]
     if shown:
         tables.append((CONSTANT_COLUMNS, [_constant_cells(row) for row in shown]))
     return tables
@@ -148,12 +148,14 @@ def _notes_on_constants(diagnosis: Diagnosis) -> list[str]:
         f"{name}: {size} elements are too many for the table, and their sensitivities were not "
         "looked at; the values and gradients are in `constants`."
         for name, size in sizes.items()
-        if size > MOST_LOGGED
+        if size > MAX_LOGGED_ELEMENTS
     ]
     unknown = [
         row.constant
         for row in diagnosis.constants
-        if row.size <= MOST_LOGGED and row.sensitivity is not None and math.isnan(row.sensitivity)
+        if row.size <= MAX_LOGGED_ELEMENTS
+        and row.sensitivity is not None
+        and math.isnan(row.sensitivity)
     ]
     if unknown:
         notes.append(

@@ -3,18 +3,9 @@
 from typing import Any
 
 from keras_physreg._utils.errors import number, received
-from keras_physreg.terms.term import LARGEST_WEIGHT, SMALLEST_WEIGHT
+from keras_physreg.terms.weights import checked_weight
 
-
-def weight(owner: str, name: str, value: Any) -> float:
-    """A number that a term's weight can take."""
-    result = number(owner, name, value)
-    if result != 0 and not SMALLEST_WEIGHT <= result <= LARGEST_WEIGHT:
-        raise ValueError(
-            f"{owner}: `{name}` must be 0 (off), or above 0 and within float32: "
-            f"{SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g}. {received(name, value)}"
-        )
-    return result
+MAX_MOMENT = 2**53  # Beyond it float64 does not hold every whole number.
 
 
 def positive_weight(owner: str, name: str, value: Any) -> float:
@@ -25,7 +16,7 @@ def positive_weight(owner: str, name: str, value: Any) -> float:
             "The weight is 0 before `begin` in any case; use LinearRamp or CosineRamp to move "
             f"from or to 0. {received(name, value)}"
         )
-    return weight(owner, name, value)
+    return checked_weight(owner, name, value)
 
 
 def moment(owner: str, name: str, value: Any, minimum: int = 0) -> int | float:
@@ -33,4 +24,6 @@ def moment(owner: str, name: str, value: Any, minimum: int = 0) -> int | float:
     result = number(owner, name, value)
     if result < minimum:
         raise ValueError(f"{owner}: `{name}` must be at least {minimum}. {received(name, value)}")
+    if result > MAX_MOMENT:
+        raise ValueError(f"{owner}: `{name}` must be at most 2**53. {received(name, value)}")
     return int(value) if result.is_integer() else result

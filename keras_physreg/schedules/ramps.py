@@ -8,6 +8,7 @@ from keras.saving import register_keras_serializable
 
 from keras_physreg.schedules import checks
 from keras_physreg.schedules.schedule import Schedule, as_float, namespace, shift
+from keras_physreg.terms.weights import checked_weight
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Ramp(Schedule):
     duration: float
     begin: float = 0
 
-    _endpoint = staticmethod(checks.weight)
+    _endpoint = staticmethod(checked_weight)
 
     def __post_init__(self) -> None:
         owner = type(self).__name__

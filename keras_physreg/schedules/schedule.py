@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from keras import backend, ops
 
+from keras_physreg._utils.errors import received
+
 ARRAYS = (np.ndarray, np.generic)
 
 
@@ -34,9 +36,9 @@ class Schedule:
     def __call__(self, time: Any) -> Any:
         """Returns the weight at `time`."""
         if isinstance(time, numbers.Real) and not isinstance(time, bool):
-            return float(self.at(np.asarray(time, "float64")))
+            return float(self.at(_as_array(time)))
         if isinstance(time, (*ARRAYS, list, tuple)):
-            return self.at(np.asarray(time, "float64"))
+            return self.at(_as_array(time))
         return self.at(_as_tensor(time))
 
     def at(self, time: Any) -> Any:
@@ -78,6 +80,20 @@ def as_float(time: Any) -> Any:
     return time if isinstance(time, ARRAYS) else ops.cast(time, "float32")
 
 
+def _as_array(time: Any) -> np.ndarray:
+    """A float64 array of a number, or of an array, list or tuple of them."""
+    try:
+        array = np.asarray(time)
+        # Python numbers that NumPy does not know, such as fractions, are objects.
+        if array.dtype.kind not in "iuf" and not isinstance(time, numbers.Real):
+            raise TypeError
+        return array.astype("float64")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(
+            f"Time must be a number, array or tensor. {received('time', time)}"
+        ) from error
+
+
 def _is_integer(tensor: Any) -> bool:
     return "int" in backend.standardize_dtype(tensor.dtype)
 
@@ -88,9 +104,11 @@ def _as_tensor(time: Any) -> Any:
         tensor = ops.convert_to_tensor(time)
         dtype = backend.standardize_dtype(tensor.dtype)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"Time must be a number, array or tensor. Received: {time!r}") from error
+        raise TypeError(
+            f"Time must be a number, array or tensor. {received('time', time)}"
+        ) from error
     if "int" in dtype:
         return ops.cast(tensor, backend.standardize_dtype("int"))
     if "float" not in dtype:
-        raise TypeError(f"Time must be a number. Received: time={time!r} (of dtype {dtype})")
+        raise TypeError(f"Time must be a number, not of dtype {dtype}. {received('time', time)}")
     return tensor if dtype == "float64" else ops.cast(tensor, "float32")

@@ -10,6 +10,7 @@ from keras.saving import register_keras_serializable
 from keras_physreg._utils.errors import received, sequence
 from keras_physreg.schedules import checks
 from keras_physreg.schedules.schedule import Schedule, as_float, namespace, shift
+from keras_physreg.terms.weights import checked_weight
 
 
 @register_keras_serializable(package="keras_physreg")
@@ -43,7 +44,7 @@ class Staircase(Schedule):
         values = sequence("Staircase", "values", self.values)
         self._set(
             values=tuple(
-                checks.weight("Staircase", f"values[{i}]", value) for i, value in enumerate(values)
+                checked_weight("Staircase", f"values[{i}]", value) for i, value in enumerate(values)
             ),
             every=checks.moment("Staircase", "every", self.every, minimum=1),
             begin=checks.moment("Staircase", "begin", self.begin),

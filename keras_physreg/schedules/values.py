@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_physreg._utils.errors import received
 from keras_physreg.schedules.staircases import Staircase
-from keras_physreg.terms.term import LARGEST_WEIGHT, SMALLEST_WEIGHT
+from keras_physreg.terms.weights import MAX_WEIGHT, MIN_WEIGHT
 
 
 def as_schedule(name: str, value: Any) -> Callable[[Any], Any]:
@@ -66,6 +66,6 @@ def weight_at(name: str, schedule: Callable[[Any], Any], time: int) -> float:
         raise TypeError(f"{source} {told}")
     if value.shape:
         raise ValueError(f"{source} {told}, of shape {value.shape}")
-    if not 0 <= float(value) <= LARGEST_WEIGHT:
+    if not 0 <= float(value) <= MAX_WEIGHT:
         raise ValueError(f"{source} {told}")
-    return float(value) if value >= SMALLEST_WEIGHT else 0.0
+    return float(value) if value >= MIN_WEIGHT else 0.0

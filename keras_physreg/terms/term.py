@@ -1,18 +1,18 @@
 """PhysicsTerm: what is compared with what, by which loss, at which weight."""
 
-import re
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import keras
 
-from keras_physreg._utils import serialization
+from keras_physreg._utils import names, serialization
+from keras_physreg._utils.errors import is_whole, received
 from keras_physreg.terms import references
+from keras_physreg.terms.weights import check_weight
 
 RESERVED_NAMES = ("data", "physics")
-SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-37, 1e37
 
 
 @keras.saving.register_keras_serializable(package="keras_physreg")
@@ -53,7 +53,7 @@ class PhysicsTerm:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        names.check_name("a physics term", self.name, RESERVED_NAMES, log="{}_loss")
         references.check_path(self.name, self.reference)
         object.__setattr__(self, "components", _standardize_components(self))
         object.__setattr__(self, "weight", check_weight(self.name, self.weight))
@@ -87,7 +87,7 @@ def standardize_terms(terms: Any) -> tuple[PhysicsTerm, ...]:
     if not isinstance(terms, Sequence) or not all(isinstance(t, PhysicsTerm) for t in terms):
         raise TypeError(
             "`terms` must be a list of `PhysicsTerm`, or a dict `{name: weight}` of residuals. "
-            f"Received: terms={terms!r} (of type {type(terms)})"
+            + received("terms", terms)
         )
     if not terms:
         raise ValueError("`terms` is empty: give at least one `PhysicsTerm`.")
@@ -95,47 +95,9 @@ def standardize_terms(terms: Any) -> tuple[PhysicsTerm, ...]:
     return tuple(terms)
 
 
-def check_unique(names: Sequence[str], place: str) -> None:
+def check_unique(term_names: Sequence[str], place: str) -> None:
     """Raises if two terms of one place carry the same name."""
-    duplicates = sorted({name for name in names if names.count(name) > 1})
-    if duplicates:
-        raise ValueError(
-            f"Physics term names must be unique, or their logs would overwrite each other. "
-            f"Received in {place}: {duplicates} more than once, among {list(names)}."
-        )
-
-
-def check_weight(name: str, weight: Any) -> float:
-    """Returns the weight as a float, or raises if it is no finite number >= 0."""
-    if isinstance(weight, bool) or not isinstance(weight, Real):
-        raise TypeError(
-            f"The weight of physics term '{name}' must be a number >= 0. "
-            f"Received: weight={weight!r} (of type {type(weight)})"
-        )
-    if weight != 0 and not SMALLEST_WEIGHT <= float(weight) <= LARGEST_WEIGHT:
-        raise ValueError(
-            f"The weight of physics term '{name}' must be 0 (off), or finite, above 0 and within "
-            f"float32: {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g}. Received: weight={weight!r}"
-        )
-    return float(weight)
-
-
-def _check_name(name: Any) -> None:
-    if not isinstance(name, str):
-        raise TypeError(
-            "A physics term's name must be a string. "
-            f"Received: name={name!r} (of type {type(name)})"
-        )
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", name):
-        raise ValueError(
-            "A physics term's name names variables and logs: use letters, digits, '_', '-' and "
-            f"'.'. Received: name={name!r}"
-        )
-    if name in RESERVED_NAMES or name.startswith("val_"):
-        raise ValueError(
-            f"The physics term name '{name}' would log '{name}_loss', which is taken by "
-            "`PhysicsModel` or by the validation logs. Choose another name."
-        )
+    names.check_unique("physics terms", term_names, place)
 
 
 def _standardize_components(term: PhysicsTerm) -> tuple[int, ...] | None:
@@ -147,39 +109,41 @@ def _standardize_components(term: PhysicsTerm) -> tuple[int, ...] | None:
             f"Physics term '{term.name}' is a residual (`reference=None`): there is no reference "
             f"to take components of. Received: components={components!r}"
         )
-    iterable = components if hasattr(components, "__iter__") else [components]
-    indices: tuple[Any, ...] = tuple(iterable)
-    if not indices or not all(_is_index(index) for index in indices):
+    iterable: Any = components if hasattr(components, "__iter__") else [components]
+    indices = tuple(iterable)
+    if not indices or not all(map(is_whole, indices)):
         raise TypeError(
             f"`components` of physics term '{term.name}' must be a list of integers. "
-            f"Received: components={components!r}"
+            + received("components", components)
         )
     return tuple(int(index) for index in indices)
 
 
-def _is_index(value: Any) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool)
-
-
 def _check_loss(term: PhysicsTerm) -> None:
-    if isinstance(term.loss, str):
-        try:
-            keras.losses.get(term.loss)
-        except ValueError as error:
-            raise ValueError(
-                f"Keras knows no loss of the name given to physics term '{term.name}'. "
-                f"Received: loss={term.loss!r}"
-            ) from error
-    elif isinstance(term.loss, keras.losses.Loss):
-        if term.loss.reduction == "sum":
-            raise ValueError(
-                f"Term losses are means over the batch; the loss of physics term '{term.name}' "
-                "sums over it. Use `reduction='sum_over_batch_size'` and a larger weight. "
-                f"Received: loss={term.loss!r}"
-            )
-    elif not callable(term.loss):
+    loss, of = term.loss, f"of physics term '{term.name}'"
+    if isinstance(loss, str):
+        _check_loss_name(loss, of)
+    elif inspect.isclass(loss):
         raise TypeError(
-            f"`loss` of physics term '{term.name}' must be a Keras loss name, a "
-            "`keras.losses.Loss` or a function `(y_true, y_pred)`. "
-            f"Received: loss={term.loss!r} (of type {type(term.loss)})"
+            f"`loss` {of} is a class: call it, as in `{loss.__name__}()`. {received('loss', loss)}"
         )
+    elif isinstance(loss, keras.losses.Loss):
+        if loss.reduction == "sum":
+            raise ValueError(
+                f"Term losses are means over the batch; the loss {of} sums over it. Use "
+                "`reduction='sum_over_batch_size'` and a larger weight. " + received("loss", loss)
+            )
+    elif not callable(loss):
+        raise TypeError(
+            f"`loss` {of} must be a Keras loss name, a `keras.losses.Loss` or a function "
+            f"`(y_true, y_pred)`. {received('loss', loss)}"
+        )
+
+
+def _check_loss_name(name: str, of: str) -> None:
+    try:
+        keras.losses.get(name)
+    except ValueError as error:
+        raise ValueError(
+            f"Keras knows no loss of the name given as `loss` {of}. Received: loss={name!r}"
+        ) from error

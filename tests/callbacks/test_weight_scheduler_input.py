@@ -35,7 +35,7 @@ def test_bad_arguments(arguments, error, message):
     ("make", "schedules", "message"),
     [
         (physics_model, {"y": RAMP}, r"no physics term named 'y'.*\['x', 'z'\]"),
-        (physics_model, {"zz": RAMP}, "Is 'z' meant"),
+        (physics_model, {"zz": RAMP}, "Did you mean 'z'"),
         (plain_model, {"x": RAMP}, r"no physics term named 'x'.*\['z'\]"),
         (physics_model, {"x": lambda t: float("nan")}, "term 'x'.*At time 0 it returned nan"),
         (physics_model, {"x": lambda t: 2 - t}, "term 'x'.*At time 3 it returned -1"),

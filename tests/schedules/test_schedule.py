@@ -207,7 +207,23 @@ def test_schedules_cannot_be_changed():
         RAMPS[0].end = 2.0
 
 
-@pytest.mark.parametrize("time", ["3", None, True, tf.constant("3"), tf.constant(True), object()])
+NO_TIMES = {
+    "a string": "3",
+    "None": None,
+    "a boolean": True,
+    "a boolean of NumPy": np.True_,
+    "booleans": np.array([True, False]),
+    "strings": ["3", "4"],
+    "complex": np.array([1j]),
+    "a ragged list": [[1, 2], [3]],
+    "beyond float64": 10**400,
+    "a tensor of strings": tf.constant("3"),
+    "a tensor of booleans": tf.constant(True),
+    "an object": object(),
+}
+
+
+@pytest.mark.parametrize("time", NO_TIMES.values(), ids=NO_TIMES)
 def test_what_is_no_time(time):
-    with pytest.raises(TypeError, match=r"[Tt]ime must be a number"):
+    with pytest.raises(TypeError, match=r"Time must be a number.*Received: time="):
         s.LinearRamp(0, 1, 2)(time)

@@ -93,7 +93,7 @@ def takes_the_name(hp):
         (lambda hp: keras.layers.Dense(1), Z, FatalTypeError, "compiled Keras model"),
         (uncompiled, Z, FatalValueError, "model.compile"),
         (without_physics, Z, FatalValueError, "no physics terms"),
-        (build, {"zz": (0.1, 1.0)}, FatalValueError, r"named 'zz'.*Is 'z' meant"),
+        (build, {"zz": (0.1, 1.0)}, FatalValueError, r"named 'zz'.*Did you mean 'z'"),
         (takes_the_name, Z, FatalValueError, r"declares \['z_weight'\]"),
     ],
 )

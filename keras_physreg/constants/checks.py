@@ -1,0 +1,131 @@
+"""Checks of the numbers that a constant is made of."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_physreg._utils.errors import received
+
+MIN_SIZE, MAX_SIZE = 1e-37, 1e37  # Within float32.
+
+
+def standardize_floats(name: str, value: Any, what: str) -> np.ndarray:
+    """Returns a number or vector as float64; raises where it is neither, or not finite.
+
+    Args:
+        name: Name of the constant, for messages.
+        value: Number, or sequence of numbers.
+        what: What the value is called.
+    """
+    given = received(what, value)
+    try:
+        array = np.asarray(keras.tree.map_structure(_as_number, value))
+        if array.dtype.kind not in "iuf":
+            raise TypeError
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`{what}` of constant '{name}' must be a number or a vector of numbers. {given}"
+        ) from error
+    if array.ndim > 1 or not array.size:
+        raise ValueError(
+            f"`{what}` of constant '{name}' must be a number or a vector, not of shape "
+            f"{array.shape}. {given}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"`{what}` of constant '{name}' must be finite. {given}")
+    return array.astype("float64")
+
+
+def standardize_like(name: str, value: Any, what: str, initial: np.ndarray) -> np.ndarray | None:
+    """Returns a bound or scale as float64 of the shape of `initial`; `None` as it is.
+
+    Args:
+        name: Name of the constant, for messages.
+        value: Number, sequence of numbers or `None`.
+        what: What the value is called.
+        initial: Array of the initial values.
+    """
+    if value is None:
+        return None
+    array = standardize_floats(name, value, what)
+    if array.shape not in ((), initial.shape):
+        raise ValueError(
+            f"`{what}` of constant '{name}' must be a number, or have the shape {initial.shape} "
+            f"of `initial`. Received: {what}={value!r}"
+        )
+    return np.broadcast_to(array, initial.shape).copy()
+
+
+def check_values(
+    name: str,
+    initial: np.ndarray,
+    low: np.ndarray | None,
+    high: np.ndarray | None,
+    log: bool,
+    dtype: str,
+) -> None:
+    """Raises unless the bounds are in order and `initial` lies between them.
+
+    Args:
+        name: Name of the constant, for messages.
+        initial: Array of the initial values.
+        low: Array of the same shape, or `None`.
+        high: Array of the same shape, or `None`.
+        log: Whether the logarithm is learned: all are then above 0.
+        dtype: Dtype of the constant's variable, which must tell them apart.
+    """
+    of = f"of constant '{name}'"
+    given = {"initial": initial, "low": low, "high": high}
+    shown = ", ".join(f"{k}={None if v is None else v.tolist()}" for k, v in given.items())
+    shown = f"Received: {shown}, log={log}"
+    known = {what: array for what, array in given.items() if array is not None}
+    if any(_beyond_float32(array).any() for array in known.values()):
+        raise ValueError(
+            f"`initial`, `low` and `high` {of} must be 0 or within float32: {MIN_SIZE:g} to "
+            f"{MAX_SIZE:g}. {shown}"
+        )
+    for what, array in known.items() if log else ():
+        if (array <= 0).any():
+            raise ValueError(
+                f"With `log=True`, `{what}` {of} must be above 0, as it has a logarithm only "
+                f"there; leave out a bound of 0, which holds by itself. {shown}"
+            )
+    if low is not None and high is not None and (low >= high).any():
+        raise ValueError(f"`low` {of} must be less than `high`. {shown}")
+    in_dtype = {what: array.astype(dtype) for what, array in known.items()}
+    outside = ("low" in known and (in_dtype["low"] >= in_dtype["initial"]).any()) or (
+        "high" in known and (in_dtype["initial"] >= in_dtype["high"]).any()
+    )
+    if outside:
+        raise ValueError(
+            f"`initial` {of} must lie between its bounds, not on or outside of one, as far as "
+            f"{dtype} can tell them apart. {shown}"
+        )
+
+
+def check_scale(name: str, scale: np.ndarray | None) -> None:
+    """Raises unless a scale, where one is given, is above 0 and within float32."""
+    if scale is not None and ((scale <= 0) | _beyond_float32(scale)).any():
+        raise ValueError(
+            f"`scale` of constant '{name}' must be above 0, and within float32: {MIN_SIZE:g} to "
+            f"{MAX_SIZE:g}. Received: scale={scale.tolist()}"
+        )
+
+
+def _beyond_float32(array: np.ndarray) -> np.ndarray:
+    sizes = np.abs(array)
+    return (sizes != 0) & ((sizes < MIN_SIZE) | (sizes > MAX_SIZE))
+
+
+def _as_number(value: Any) -> Any:
+    """Returns a leaf of what was given as NumPy takes it: neither a boolean nor a huge integer."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError
+    if isinstance(value, int):
+        try:
+            return float(value)
+        except OverflowError:
+            return np.inf
+    return ops.convert_to_numpy(value) if ops.is_tensor(value) else value
