@@ -218,7 +218,7 @@ class Constant(keras.layers.Layer):
         raise ValueError(
             f"The file holds constant '{self.name}' under another initial value, bounds, log or "
             f"scale: there it is {value}, here its variable {raw} would mean something else. Build "
-            "the constant as it was, or train it anew."
+            "the constant as it was, or train it again."
         )
 
 

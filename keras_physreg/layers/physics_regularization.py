@@ -14,6 +14,7 @@ from keras_physreg.layers.constant_logs import check_no_constants, logged_values
 from keras_physreg.layers.metrics import LastValues, NamedMeans
 from keras_physreg.layers.shield import shield
 from keras_physreg.layers.step import Evaluation, RowKinds, TermValue, current_step
+from keras_physreg.layers.stored_weights import checked_weights, let_tensorflow_track, weight_keys
 from keras_physreg.terms import references
 from keras_physreg.terms.loss import term_loss, term_reference
 from keras_physreg.terms.references import root
@@ -94,6 +95,7 @@ class PhysicsRegularization(keras.layers.Layer):
         # inputs are no longer those that the prediction was computed from, so not in any case.
         self.shields_inputs = False
         self._term_losses = NamedMeans([f"{term.name}_loss" for term in self.terms], "term_losses")
+        let_tensorflow_track(self, "term losses", self._term_losses.variables)
         if isinstance(physics, keras.layers.Layer):
             self._constant_values = LastValues("constants")
             self._follow_constants()
@@ -223,19 +225,13 @@ class PhysicsRegularization(keras.layers.Layer):
 
     def save_own_variables(self, store: Any) -> None:
         """Stores the weights by term name, so that the order of the terms may change."""
-        for name, variable in self._weights_by_term.items():
-            store[f"{name}_weight"] = variable.numpy()
+        for name, key in weight_keys(self.term_names).items():
+            store[key] = ops.convert_to_numpy(self._weights_by_term[name])
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads the weights by term name."""
-        wanted = {f"{name}_weight" for name in self._weights_by_term}
-        if wanted != set(store.keys()):
-            raise ValueError(
-                f"The file holds other terms than physics layer '{self.name}'. "
-                f"Expected: {sorted(wanted)}. Found: {sorted(store.keys())}."
-            )
-        for name, variable in self._weights_by_term.items():
-            variable.assign(store[f"{name}_weight"])
+        """Loads the weights by term name; raises where one of them can be no weight."""
+        for name, weight in checked_weights(self.name, self.term_names, store).items():
+            self._weights_by_term[name].assign(weight)
 
     def _add_term_weight(self, term: PhysicsTerm) -> keras.Variable:
         variable = self.add_weight(
@@ -247,6 +243,8 @@ class PhysicsRegularization(keras.layers.Layer):
             autocast=False,
         )
         _layer_of_weight[id(variable)] = self
+        # By attributes alone `tf.train.Checkpoint` finds it. No term can have the name of a method.
+        setattr(self, f"weight of {term.name}", variable)
         return variable
 
     def _add_losses(self, evaluation: Evaluation, skip_unlabelled: bool) -> None:
@@ -298,6 +296,8 @@ class PhysicsRegularization(keras.layers.Layer):
                 owners[name] = constant
         logged = {name: owner for name, owner in owners.items() if name in owner.log_names}
         self._constant_values.follow(logged)
+        let_tensorflow_track(self, "logged constants", self._constant_values.variables)
+        let_tensorflow_track(self, "constants", [constant.raw for constant in self.constants])
 
     def _message_no_label(self, term: PhysicsTerm) -> str:
         return (

@@ -21,6 +21,7 @@ from keras_physreg.models.functional import (
 )
 from keras_physreg.models.log_names import check_log_names
 from keras_physreg.models.run_step import compare_terms, in_step, run_in_step
+from keras_physreg.models.saving import check_savable, check_weights_file
 from keras_physreg.terms.term import check_unique
 from keras_physreg.unlabelled.checks import check_alone, check_share
 from keras_physreg.unlabelled.fit_arguments import pair
@@ -209,14 +210,24 @@ class PhysicsModel(keras.Model):
         with open_step(self, "skip"):
             super().build_from_config(config)
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
+    def save(
+        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
         """Saves the model; see `keras.Model`.
 
-        Physics that would not load again is refused before a file of that name is touched.
+        What would not load again is refused before a file of that name is touched.
         """
-        for layer in physics_layers(self):
-            layer.get_config()
-        super().save(*args, **kwargs)
+        check_savable(self, filepath, zipped)
+        super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Loads weights from a file; see `keras.Model`.
+
+        A file with a term weight that is NaN, negative or infinite is refused before any layer is
+        loaded; one without weights of these terms, such as the encoder's, unless `skip_mismatch`.
+        """
+        check_weights_file(self, filepath, skip_mismatch, kwargs.get("objects_to_skip"))
+        super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     @property
     def losses(self) -> list[Any]:

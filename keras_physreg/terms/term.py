@@ -32,7 +32,7 @@ class PhysicsTerm:
         components: Indices on the last axis of the reference, where the physics gives only some
             of them. `None` takes all.
         loss: A Keras loss: its name, a `keras.losses.Loss`, or a function `(y_true, y_pred)` that
-            returns one value a row. `y_true` is the reference (zeros for a residual) and `y_pred`
+            returns one value per row. `y_true` is the reference (zeros for a residual) and `y_pred`
             is the physics output; a tensor of shape `(batch,)` is handed over as `(batch, 1)`.
         weight: Initial weight, a float >= 0, in units of 1 / loss.
 
