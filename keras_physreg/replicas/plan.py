@@ -78,7 +78,7 @@ class Plan:
         pairs = tuple((np.asarray(train), np.asarray(test)) for train, test in splits)
         if seeds is None:
             return cls(tuple(settings), None, pairs)
-        shared = not any(isinstance(row, Sequence) for row in seeds)
+        shared = not any(np.ndim(row) for row in seeds)
         rows: Any = [seeds] * max(len(pairs), 1) if shared else seeds
         return cls(tuple(settings), tuple(tuple(map(int, row)) for row in rows), pairs)
 
