@@ -254,13 +254,6 @@ def test_arguments_of_a_search_that_trained_nothing_bind_nobody(tmp_path):
         search(make_tuner(tmp_path), batch_size=5, shuffle=False)
 
 
-def test_overwrite_begins_anew(tmp_path, monkeypatch):
-    search(make_tuner(tmp_path, oracle=random_oracle(2)))
-    trained = record_training(monkeypatch)
-    search(make_tuner(tmp_path, oracle=random_oracle(2), overwrite=True))
-    assert trained == ["0", "1"]
-
-
 def named(hp):
     hp.Choice("units", [1, 2])
     return build(hp)
