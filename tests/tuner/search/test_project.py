@@ -1,6 +1,8 @@
 """Nothing is lost, whenever the process is killed, and other searches are not mixed in."""
 
+import functools
 import json
+import random
 
 import keras
 import keras_tuner
@@ -21,6 +23,8 @@ from tests.tuner.replica_searches import (
     search,
 )
 
+# Of the Gaussian process of Bayesian optimization.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 COUNT = 6
 
 
@@ -48,7 +52,39 @@ def grid_oracle():
     return keras_tuner.oracles.GridSearchOracle(max_trials=COUNT)
 
 
-ORACLES = {"random": random_oracle, "grid": grid_oracle}
+def bayesian_oracle(max_trials=COUNT, **settings):
+    """Three trials at random, then three by what came of them."""
+    return keras_tuner.oracles.BayesianOptimizationOracle(
+        max_trials=max_trials, num_initial_points=3, seed=1, **settings
+    )
+
+
+class Drawing(keras_tuner.Oracle):
+    """Draws from a generator of its own, as Bayesian optimization does, but in no time.
+
+    A proposal depends on all that it was told before, and on what is under way.
+    """
+
+    def __init__(self, make, **settings):
+        super().__init__(max_trials=COUNT, seed=1, **settings)
+        self.generator = make()
+
+    def populate_space(self, trial_id):
+        told = sum(trial.score for trial in self.trials.values() if trial.score is not None)
+        shift = (told + len(self.ongoing_trials)) % 1
+        values = {name: 0.02 + self.generator.random() + shift for name in ("x_weight", "z_weight")}
+        return {"status": "RUNNING", "values": values}
+
+
+ORACLES = {
+    "random": random_oracle,
+    "grid": grid_oracle,
+    "bayesian": bayesian_oracle,
+    "Random": lambda: Drawing(lambda: random.Random(1)),
+    "RandomState": lambda: Drawing(lambda: np.random.RandomState(1)),
+    "Generator": lambda: Drawing(lambda: np.random.default_rng(1)),
+    "MT19937": lambda: Drawing(lambda: np.random.Generator(np.random.MT19937(1))),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,13 +96,22 @@ def _invented():
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    return {
-        name: outcomes(search(make_tuner(tmp_path_factory.mktemp(name), oracle=oracle())))
-        for name, oracle in ORACLES.items()
-    }
+    @functools.cache
+    def outcomes_of(name):
+        folder = tmp_path_factory.mktemp(name)
+        return outcomes(search(make_tuner(folder, oracle=ORACLES[name]())))
+
+    return outcomes_of
 
 
 Oracle = keras_tuner.Oracle
+ROUNDS = [  # In the first round and the second, while asking, training and telling.
+    (GroupTrainer, "train", 1, True),
+    (Oracle, "create_trial", 5, True),
+    (GroupTrainer, "train", 2, False),
+    (TrialResult, "save", 5, True),
+    (Oracle, "end_trial", 5, True),
+]
 POINTS = [
     ("random", atomic_files.os, "replace", 1, False),  # the first state of all
     ("random", Oracle, "create_trial", 1, True),  # a trial that no state knows
@@ -84,6 +129,11 @@ POINTS = [
     ("grid", Oracle, "create_trial", 3, True),
     ("grid", TrialResult, "save", 3, True),
     ("grid", Oracle, "end_trial", 4, True),
+    *[("RandomState", *point) for point in ROUNDS],
+    ("Random", *ROUNDS[1]),
+    ("Generator", *ROUNDS[1]),
+    ("MT19937", *ROUNDS[1]),
+    *[pytest.param("bayesian", *point, marks=pytest.mark.slow) for point in ROUNDS],
 ]
 
 
@@ -97,14 +147,14 @@ def test_killed_search_goes_on(tmp_path, undisturbed, oracle, owner, name, call,
     with pytest.MonkeyPatch.context() as monkeypatch:
         trained = record_training(monkeypatch)
         tuner = search(make_tuner(tmp_path, oracle=ORACLES[oracle]()))
-    assert outcomes(tuner) == undisturbed[oracle]
-    assert set(trained) == set(undisturbed[oracle]) - done
+    assert outcomes(tuner) == undisturbed(oracle)
+    assert set(trained) == set(undisturbed(oracle)) - done
     assert len(trained) == len(set(trained))
-    assert sorted(tuner.oracle.end_order) == sorted(undisturbed[oracle])
+    assert sorted(tuner.oracle.end_order) == sorted(undisturbed(oracle))
     assert tuner.get_best_models()[0].built
 
 
-@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize("oracle", ["random", "grid"])
 def test_killed_again_and_again(tmp_path, undisturbed, oracle):
     for replicas in (2, 1, 2):
         with pytest.MonkeyPatch.context() as monkeypatch:
@@ -112,7 +162,7 @@ def test_killed_again_and_again(tmp_path, undisturbed, oracle):
             with pytest.raises(KilledError):
                 search(make_tuner(tmp_path, oracle=ORACLES[oracle](), replicas=replicas))
     tuner = search(make_tuner(tmp_path, oracle=ORACLES[oracle](), replicas=2))
-    assert outcomes(tuner) == undisturbed[oracle]
+    assert outcomes(tuner) == undisturbed(oracle)
 
 
 def test_full_disk_costs_no_trial(tmp_path, undisturbed, monkeypatch):
@@ -124,7 +174,7 @@ def test_full_disk_costs_no_trial(tmp_path, undisturbed, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         search(make_tuner(tmp_path))
     monkeypatch.setattr(TrialResult, "save", save)
-    assert outcomes(search(make_tuner(tmp_path))) == undisturbed["random"]
+    assert outcomes(search(make_tuner(tmp_path))) == undisturbed("random")
 
 
 def cut_off(path):
@@ -174,7 +224,7 @@ def finished(tmp_path_factory, undisturbed):
 def test_more_trials_than_before(tmp_path, undisturbed):
     search(make_tuner(tmp_path, oracle=random_oracle(4)))
     tuner = search(make_tuner(tmp_path, oracle=random_oracle(6), replicas=5))
-    assert outcomes(tuner) == undisturbed["random"]
+    assert outcomes(tuner) == undisturbed("random")
 
 
 @pytest.mark.parametrize("more", [12, None])
@@ -202,13 +252,6 @@ def test_arguments_of_a_search_that_trained_nothing_bind_nobody(tmp_path):
     search(make_tuner(tmp_path), batch_size=np.int64(4), shuffle=np.bool_(False))
     with pytest.raises(ValueError, match="batch_size is 4 there, 5 now"):
         search(make_tuner(tmp_path), batch_size=5, shuffle=False)
-
-
-def test_overwrite_begins_anew(tmp_path, monkeypatch):
-    search(make_tuner(tmp_path, oracle=random_oracle(2)))
-    trained = record_training(monkeypatch)
-    search(make_tuner(tmp_path, oracle=random_oracle(2), overwrite=True))
-    assert trained == ["0", "1"]
 
 
 def named(hp):
