@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_physreg._utils.errors import did_you_mean, received
+from keras_physreg._utils.errors import boolean, did_you_mean, received
 from keras_physreg._utils.names import check_unique
 from keras_physreg.constants.constant import Constant, find_constants
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
@@ -130,7 +130,7 @@ def get_constants(model: keras.Model, units: bool = False) -> dict[str, Any]:
         array; with `units` to `(value, unit)`. Empty where the model has no constants.
 
     Raises:
-        TypeError: If `model` is no Keras model or layer.
+        TypeError: If `model` is no Keras model or layer, or `units` no bool.
         ValueError: If two constants of the model share a name.
 
     Example:
@@ -145,6 +145,7 @@ def get_constants(model: keras.Model, units: bool = False) -> dict[str, Any]:
     {'shift': (0.5, 'mm')}
     """
     _check_model(model)
+    units = boolean("units", units)
     constants = _constants_by_name(model)
     return {name: (c.value, c.unit) if units else c.value for name, c in constants.items()}
 

@@ -150,7 +150,12 @@ def conserved(values: Any, axis: int = -1) -> Any:
 
 
 def _floating(what: str, values: Any) -> Any:
-    tensor = ops.convert_to_tensor(values)
+    try:
+        tensor = ops.convert_to_tensor(values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`{what}` must be a tensor or an array. {received(what, values)}"
+        ) from error
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     if not keras.backend.is_float_dtype(dtype):
         raise TypeError(

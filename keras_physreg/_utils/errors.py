@@ -89,8 +89,8 @@ def number(owner: str, name: str, value: Any) -> float:
 
 
 def sequence(owner: str, name: str, value: Any, may_be_empty: bool = False) -> list[Any]:
-    """Returns whatever can be iterated over as a list, or raises."""
-    if isinstance(value, str | dict) or not isinstance(value, Iterable):
+    """Returns whatever can be iterated over in an order of its own as a list, or raises."""
+    if isinstance(value, str | bytes | dict | set | frozenset) or not isinstance(value, Iterable):
         raise TypeError(f"{owner}: `{name}` must be a list. {received(name, value)}")
     items = list(value)
     if not items and not may_be_empty:

@@ -1,5 +1,6 @@
 """Checks of the numbers that a constant is made of."""
 
+import numbers
 from typing import Any
 
 import keras
@@ -120,12 +121,14 @@ def _beyond_float32(array: np.ndarray) -> np.ndarray:
 
 
 def _as_number(value: Any) -> Any:
-    """Returns a leaf of what was given as NumPy takes it: neither a boolean nor a huge integer."""
+    """Returns a leaf of what was given as NumPy takes it: no boolean, no integer beyond float64."""
     if isinstance(value, bool | np.bool_):
         raise TypeError
-    if isinstance(value, int):
+    if isinstance(value, numbers.Real):
         try:
             return float(value)
         except OverflowError:
             return np.inf
-    return ops.convert_to_numpy(value) if ops.is_tensor(value) else value
+    if isinstance(value, keras.Variable) or ops.is_tensor(value):
+        return ops.convert_to_numpy(ops.convert_to_tensor(value))
+    return value

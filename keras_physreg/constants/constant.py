@@ -72,7 +72,7 @@ class Constant(keras.layers.Layer):
     Raises:
         TypeError: If an argument is no number, or `log` no bool.
         ValueError: If a number is not finite, the bounds are not in order or exclude `initial`,
-            or `log` meets a number that has no logarithm.
+            `log` meets a number that has no logarithm, or `dtype` is not floating.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -118,6 +118,11 @@ class Constant(keras.layers.Layer):
         if self.compute_dtype in ("float16", "bfloat16"):
             self.dtype_policy = "float32"
         check_name("a constant", self.name, RESERVED_NAMES)
+        if not keras.backend.is_float_dtype(self.variable_dtype):
+            raise ValueError(
+                f"`dtype` of constant '{self.name}' must be floating: integers do not train. "
+                f"Received: dtype='{self.variable_dtype}'"
+            )
         if unit is not None and not isinstance(unit, str):
             raise TypeError(
                 f"`unit` of constant '{self.name}' must be a string. {received('unit', unit)}"

@@ -61,7 +61,8 @@ def check_weights_file(
     """
     skipped = {id(layer) for layer in objects_to_skip or ()}
     layers = [layer for layer in physics_layers(model) if id(layer) not in skipped]
-    groups = _scalars(filepath) if layers else None
+    is_path = isinstance(filepath, str | os.PathLike)
+    groups = _scalars(Path(filepath)) if layers and is_path else None
     if groups is None:
         return
     for layer in layers:
@@ -88,19 +89,19 @@ def _check_terms(layer: PhysicsRegularization, groups: Groups) -> None:
         checked_weights(layer.name, layer.term_names, weights[0])
 
 
-def _scalars(filepath: Any) -> Groups | None:
+def _scalars(path: Path) -> Groups | None:
     """Returns the scalars of a file of weights by group, or `None` where it cannot be read."""
     import h5py  # It takes long to load, as Keras knows.
 
     groups: Groups = {}
 
-    def note(path: str, item: Any) -> None:
+    def note(place: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.shape == () and item.dtype.kind == "f":
-            group, _, key = path.rpartition("/")
+            group, _, key = place.rpartition("/")
             groups.setdefault(group, {})[key] = item[()]
 
     try:
-        for source in _sources(filepath):
+        for source in _sources(path):
             with h5py.File(source, "r") as file:
                 file.visititems(note)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
@@ -108,9 +109,8 @@ def _scalars(filepath: Any) -> Groups | None:
     return groups
 
 
-def _sources(filepath: Any) -> list[Any]:
+def _sources(path: Path) -> list[Any]:
     """Returns what `h5py` opens: a file, those of the shards, or the one in a `.keras` archive."""
-    path = Path(os.fspath(filepath))
     if path.suffix == ".json":
         places = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
         names = {

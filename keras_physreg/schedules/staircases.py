@@ -12,6 +12,8 @@ from keras_physreg.schedules import checks
 from keras_physreg.schedules.schedule import Schedule, as_float, namespace, shift
 from keras_physreg.terms.weights import checked_weight
 
+MAX_STEPS = 10_000  # Each is compared with each time.
+
 
 @register_keras_serializable(package="keras_physreg")
 @dataclass(frozen=True)
@@ -97,9 +99,10 @@ class GeometricStaircase(Schedule):
             every=checks.moment(owner, "every", self.every, minimum=1),
             begin=checks.moment(owner, "begin", self.begin),
         )
-        if not isinstance(self.steps, int):
+        if not isinstance(self.steps, int) or self.steps > MAX_STEPS:
             raise ValueError(
-                f"{owner}: `steps` must be a whole number. {received('steps', self.steps)}"
+                f"{owner}: `steps` must be a whole number, at most {MAX_STEPS}. "
+                + received("steps", self.steps)
             )
 
     def at(self, time: Any) -> Any:

@@ -111,7 +111,8 @@ def _standardize_components(term: PhysicsTerm) -> tuple[int, ...] | None:
         )
     iterable: Any = components if hasattr(components, "__iter__") else [components]
     indices = tuple(iterable)
-    if not indices or not all(map(is_whole, indices)):
+    ordered = not isinstance(components, dict | set | frozenset)
+    if not ordered or not indices or not all(map(is_whole, indices)):
         raise TypeError(
             f"`components` of physics term '{term.name}' must be a list of integers. "
             + received("components", components)
@@ -126,6 +127,12 @@ def _check_loss(term: PhysicsTerm) -> None:
     elif inspect.isclass(loss):
         raise TypeError(
             f"`loss` {of} is a class: call it, as in `{loss.__name__}()`. {received('loss', loss)}"
+        )
+    elif isinstance(loss, keras.metrics.Metric | keras.Layer):
+        what = "metric, a mean over all batches" if hasattr(loss, "update_state") else "layer"
+        raise TypeError(
+            f"`loss` {of} is a {what}, whose state would be no part of the model. Give a Keras "
+            f"loss, or a function `(y_true, y_pred)`. {received('loss', loss)}"
         )
     elif isinstance(loss, keras.losses.Loss):
         if loss.reduction == "sum":
