@@ -9,10 +9,10 @@ A word of a weight agrees if it names the true side ("helps" and "probably helps
 and "probably hurts": worse, "same": the same), is contrary if it names the other side, and is near
 where one of the two is "same". "cannot tell" and "diverges" are neither.
 
-The verdict of a sweep of a term is what it says first: that the term helps at the recommended
-weight; if there is none, that it is worse from some weight on; if there is none, that all weights
-are the same. It agrees, is near or contrary as the truth at the weight that it names (of "same": at
-the largest one). Else the sweep cannot tell.
+The verdict of a sweep of a term is its word, which stands for the recommended weight if there is
+one; else for the first weight of which the same word is said. "same" stands for the largest weight.
+It agrees, is near or contrary as the truth at that weight. Beside it stands what is said of harm:
+"worse from ... on", by the truth at the weight that it names.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class TermRecord:
         case: Name of the case.
         size: Number of labelled rows.
         null: Whether the physics knows nothing.
+        word: What is said of the term.
         words: What is said of each weight.
         recommended: Position of the recommended weight, or `None`.
         hurts_from: Position of the weight from which on it is worse, or `None`.
@@ -49,6 +50,7 @@ class TermRecord:
     case: str
     size: int
     null: bool
+    word: str
     words: list[str]
     recommended: int | None
     hurts_from: int | None
@@ -67,11 +69,18 @@ class TermRecord:
         """`"agree"`, `"near"`, `"contrary"` or `"cannot tell"`."""
         if self.recommended is not None:
             return judged("helps", self.truth[self.recommended])
-        if self.hurts_from is not None and self.words[self.hurts_from] != "diverges":
-            return judged("hurts", self.truth[self.hurts_from])
-        if set(self.words) == {"same"}:
+        if self.word == "same":
             return judged("same", self.truth[-1])
+        if self.word in DOWN:
+            return judged(self.word, self.truth[self.words.index(self.word)])
         return "cannot tell"
+
+    @property
+    def harm(self) -> str | None:
+        """How the weight stands to the truth from which on it is said to be worse."""
+        if self.hurts_from is None or self.words[self.hurts_from] == "diverges":
+            return None
+        return judged("hurts", self.truth[self.hurts_from])
 
     @property
     def missed(self) -> bool:
@@ -112,6 +121,7 @@ def _record(line: dict[str, Any], name: str) -> TermRecord:
         line["case"],
         line["size"],
         line["null"],
+        term["verdict"],
         term["words"],
         weights.index(recommended) if recommended else None,
         None if hurts_from is None else weights.index(hurts_from),
@@ -177,6 +187,7 @@ def _aims(
     of_weights = Counter(
         judged(w, c) for t in physics for w, c in zip(t.words, t.truth, strict=True)
     )
+    harms = Counter(t.harm for t in terms if t.harm is not None)
     null_words = Counter(word for t in null for word in t.words)
     ups = [t.truth[i] for t in null for i, word in enumerate(t.words) if word in UP]
     idle = f"{sum(c > -SMALLEST for c in ups)} of {len(ups)} (of {null_words.total()} weights)"
@@ -192,6 +203,11 @@ def _aims(
     rows = [
         (f"sweeps: {KINDS}, %", " / ".join(shares(verdicts, VERDICTS)), ">= 75, -, <= 5, -"),
         (f"weights: {KINDS}, %", " / ".join(shares(of_weights, VERDICTS)), ""),
+        (
+            '"worse from ... on": agree / near / contrary, %',
+            " / ".join(shares(harms, VERDICTS[:3])) + f" (of {harms.total()})",
+            "",
+        ),
         (
             'null weights: "helps" / "probably helps", %',
             " / ".join(shares(null_words, UP)),
