@@ -9,21 +9,16 @@ import tensorflow as tf
 
 
 @dataclass(frozen=True)
-class Batches:
-    """Rows of `x`, `y` and `sample_weight`, and how they are cut into batches.
+class Cut:
+    """How a number of rows is cut into batches; the last one has what is left over.
 
     Args:
-        data: `(x, y, sample_weight)`, each a tensor, a structure of tensors or `None`.
-        batch_size: Rows in a batch; the last one has what is left over.
+        size: The number of rows.
+        batch_size: Rows in a batch.
     """
 
-    data: Any
+    size: int
     batch_size: int
-
-    @property
-    def size(self) -> int:
-        """The number of rows."""
-        return int(keras.tree.flatten(self.data[0])[0].shape[0])
 
     @property
     def full(self) -> int:
@@ -42,17 +37,49 @@ class Batches:
 
     def rows(self, order: Any, step: Any) -> Any:
         """Returns the row numbers of a full batch, from an order of shape `([replicas,] rows)`."""
-        rank = len(order.shape)
-        begin = [0] * (rank - 1) + [step * self.batch_size]
-        return tf.slice(order, begin, [*order.shape[:-1], self.batch_size])
+        return rows_of_step(order, step, self.batch_size)
 
     def rest_rows(self, order: Any) -> Any:
         """Returns the row numbers of the last batch."""
-        return order[..., self.full * self.batch_size :]
+        return order[..., self.full * self.batch_size : self.size]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Rows of `x`, `y` and `sample_weight`, and how many of them make a batch.
+
+    Args:
+        data: `(x, y, sample_weight)`, each a tensor, a structure of tensors or `None`.
+        batch_size: Rows in a batch; the last one has what is left over.
+    """
+
+    data: Any
+    batch_size: int
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return int(keras.tree.flatten(self.data[0])[0].shape[0])
+
+    @property
+    def cut(self) -> Cut:
+        """How all rows are cut into batches."""
+        return Cut(self.size, self.batch_size)
 
     def take(self, rows: Any) -> Any:
         """Returns the batch `(x, y, sample_weight)` of these rows."""
-        return tf.nest.map_structure(lambda t: None if t is None else tf.gather(t, rows), self.data)
+        return gather(self.data, rows)
+
+
+def rows_of_step(order: Any, step: Any, count: int) -> Any:
+    """Returns the row numbers of a step, from an order of shape `([replicas,] rows)`."""
+    begin = [0] * (len(order.shape) - 1) + [step * count]
+    return tf.slice(order, begin, [*order.shape[:-1], count])
+
+
+def gather(data: Any, rows: Any) -> Any:
+    """Returns rows of a structure of tensors of shape `(rows, ...)`; `None` stays."""
+    return tf.nest.map_structure(lambda t: None if t is None else tf.gather(t, rows), data)
 
 
 def as_tensors(data: Any) -> Any:

@@ -21,6 +21,8 @@ class ReplicaHistory:
         epochs_done: The number of epochs that each replica finished.
         interrupted: Whether the training was interrupted by Ctrl-C.
         seconds: Seconds for compiling and for training.
+        left_out: With `rows`: the row that each replica was given and did not train on, so that
+            it had as many as others; -1 where there was none. Else `None`.
     """
 
     history: dict[str, np.ndarray]
@@ -32,6 +34,7 @@ class ReplicaHistory:
     epochs_done: np.ndarray
     interrupted: bool = False
     seconds: tuple[float, float] = (0.0, 0.0)
+    left_out: np.ndarray | None = None
 
     @property
     def replicas(self) -> int:

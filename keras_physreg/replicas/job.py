@@ -1,25 +1,43 @@
-"""What is to be trained, and what came of it."""
+"""What is to be trained."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from keras_physreg.inspection import weight_variable
-from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.batches import Batches, Cut
 from keras_physreg.replicas.replica_step import ReplicaStep
+from keras_physreg.replicas.row_sets import RowSets
 from keras_physreg.replicas.start_weights import starting_weights
 from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
-from keras_physreg.replicas.weight_table import WeightTable, row_orders
+from keras_physreg.replicas.weight_table import WeightTable
+from keras_physreg.unlabelled.row_order import row_order
 
 
 @dataclass(frozen=True)
 class Job:
     """One training of all replicas; see `ReplicaTrainer.fit`.
 
-    `begin` is the number of steps that the optimizer takes over; it counts on while replicas train
-    in turn.
+    Args:
+        step: The step of one replica.
+        table: The term weights of all replicas.
+        seeds: One seed per replica, or `None`.
+        train: The data; without `rows` every replica trains on all of it.
+        validation: Held-out data that all replicas are scored on, or `None`.
+        epochs: Epochs to train.
+        shuffle: Whether to shuffle the rows before each epoch.
+        log_names: The keys that `fit` logs.
+        monitor: Log by which each replica's best epoch is found.
+        sign: 1 where a smaller monitor is better, -1 where a larger one is.
+        progress: Called with the number of epochs times replicas done.
+        begin: Number of steps that the optimizer takes over; it counts on while replicas train in
+            turn.
+        unlabelled: Unlabelled rows that join the training steps, or `None`.
+        rows: What each replica trains on and is scored on, or `None`.
+        validation_batch_size: Rows in a batch of held-out rows.
     """
 
     step: ReplicaStep
@@ -35,11 +53,19 @@ class Job:
     progress: Callable[[int], None]
     begin: int = 0
     unlabelled: UnlabelledRows | None = None
+    rows: RowSets | None = None
+    validation_batch_size: int = 32
 
     @property
     def replicas(self) -> int:
         """The number of replicas."""
         return self.table.replicas
+
+    @property
+    def own_orders(self) -> tuple[bool, bool]:
+        """Whether each replica has an order of its own: of labelled and of unlabelled rows."""
+        by_seed = self.shuffle and self.seeds is not None
+        return by_seed or self.rows is not None, by_seed
 
     @property
     def term_positions(self) -> list[int]:
@@ -48,112 +74,66 @@ class Job:
         positions = {id(variable): i for i, variable in enumerate(self.step.variables.state)}
         return [positions[id(variable)] for variable in variables]
 
+    def cut(self, replica: int) -> Cut:
+        """Returns how the training rows of a replica are cut into batches."""
+        size = self.train.size if self.rows is None else len(self.rows.train[replica])
+        return Cut(size, self.train.batch_size)
+
+    def held_out(self, replica: int) -> Batches | None:
+        """Returns the data that a replica is scored on, or `None`."""
+        if self.rows is None or self.rows.held_out is None:
+            return self.validation
+        rows = self.rows.held_out[replica]
+        return Batches(self.train.take(rows), self.validation_batch_size)
+
     def starting_weights(self) -> list[np.ndarray]:
         """Returns the weights and state that the replicas start from, replicas first."""
         variables = self.step.variables
         values = starting_weights(self.step.model, variables, self.replicas, self.seeds)
-        first = self.weights_of_steps(0, 1)[0, 0]
+        first = self.table.steps(0, 1, 1, self.begin)[0, 0]
         for column, position in enumerate(self.term_positions):
             values[len(variables.trainable) + position] = first[:, column]
         return values
 
-    def weights_of_steps(self, first: int, epochs: int) -> np.ndarray:
-        """Returns the term weights, of shape `(epochs, steps, replicas, terms)`."""
-        return self.table.steps(first, epochs, self.train.steps, self.begin)
+    def inputs(
+        self, replicas: np.ndarray, first: int, epochs: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns what some replicas, which train on equally many rows, need for some epochs.
 
-    def inputs(self, replicas: np.ndarray, first: int, epochs: int) -> tuple[Any, Any, Any]:
-        """Returns what some replicas need for some epochs.
+        Args:
+            replicas: Their positions.
+            first: The first of these epochs, counted from 0.
+            epochs: Number of epochs.
 
         Returns:
-            The orders of the labelled rows, those of the unlabelled ones, and the term weights.
+            The orders of the labelled rows and those of the unlabelled ones, of shape
+            `(epochs, rows)` or, where each replica has its own, `(epochs, replicas, rows)`; and
+            the term weights of shape `(epochs, steps, replicas, terms)`.
         """
+        cut = self.cut(replicas[0])
         seeds = [0 if self.seeds is None else self.seeds[k] for k in replicas]
-        orders = row_orders(seeds, first, epochs, self.train.size, self.shuffle)
-        more = np.zeros((epochs, 0), "int32")
+        own, own_unlabelled = self.own_orders
+        orders = _orders(seeds if own else seeds[:1], first, epochs, cut.size, self.shuffle)
+        if self.rows is not None:
+            rows = np.stack([self.rows.train[k] for k in replicas])
+            orders = np.take_along_axis(rows[np.newaxis], orders, axis=2)
+        more = np.zeros((epochs, 1, 0), "int32")
         if self.unlabelled is not None:
-            steps = self.train.steps
-            before = self.begin + first * steps
-            more = self.unlabelled.orders(seeds, before, epochs, steps, self.shuffle)
-        weights = self.weights_of_steps(first, epochs)[:, :, replicas]
-        return self._of_one_shape(orders, replicas), self._of_one_shape(more, replicas), weights
-
-    def _of_one_shape(self, orders: np.ndarray, replicas: np.ndarray) -> np.ndarray:
-        """Returns an order a replica where the seeds of all differ: a program takes one shape."""
-        differ = self.shuffle and len(set(self.seeds or ())) > 1
-        if not differ or orders.ndim == 3:
-            return orders
-        return np.repeat(orders[:, np.newaxis], len(replicas), axis=1)
+            before = self.begin + first * cut.steps
+            some = seeds if own_unlabelled else seeds[:1]
+            more = self.unlabelled.orders(some, before, epochs, cut.steps, self.shuffle)
+        weights = self.table.steps(first, epochs, cut.steps, self.begin)[:, :, replicas]
+        return (
+            orders if own else orders[:, 0],
+            more if own_unlabelled and self.unlabelled is not None else more[:, 0],
+            weights,
+        )
 
 
-@dataclass
-class Trained:
-    """What came of some replicas.
-
-    Args:
-        replicas: Their positions.
-        logs: Arrays of shape `(epochs done, replicas, ...)`.
-        last: Their weights at the end, replicas first.
-        best: Their weights at their best epochs, replicas first.
-        best_epoch: Their best epochs; -1 where there is none.
-    """
-
-    replicas: np.ndarray
-    logs: dict[str, np.ndarray] = field(default_factory=dict)
-    last: list[np.ndarray] = field(default_factory=list)
-    best: list[np.ndarray] = field(default_factory=list)
-    best_epoch: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-
-    @property
-    def epochs(self) -> int:
-        """The number of epochs done."""
-        return len(next(iter(self.logs.values()), ()))
-
-    def append(self, logs: dict[str, np.ndarray]) -> None:
-        """Adds the logs of further epochs."""
-        for key, value in logs.items():
-            known = [self.logs[key]] if key in self.logs else []
-            self.logs[key] = np.concatenate([*known, value])
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """All replicas after the training; weights have the replicas first, logs the epochs."""
-
-    variables: list[Any]
-    initial: list[np.ndarray]
-    last: list[np.ndarray]
-    best: list[np.ndarray]
-    logs: dict[str, np.ndarray]
-    best_epoch: np.ndarray
-    epochs_done: np.ndarray
-    interrupted: bool
-    engine: str
-    compile_seconds: float
-
-    @classmethod
-    def of(
-        cls, job: Job, initial: list[np.ndarray], groups: list[Trained], **described: Any
-    ) -> "Outcome":
-        """Puts groups of replicas together; what was not reached is NaN."""
-        last, best = [value.copy() for value in initial], [value.copy() for value in initial]
-        best_epoch = np.full(job.replicas, -1)
-        epochs_done = np.zeros(job.replicas, int)
-        epochs = max(group.epochs for group in groups)
-        nothing = np.full((epochs, job.replicas), np.nan, "float32")
-        logs = {} if epochs else dict.fromkeys(job.log_names, nothing)
-        for group in groups:
-            epochs_done[group.replicas] = group.epochs
-            if not group.epochs:
-                continue
-            best_epoch[group.replicas] = group.best_epoch
-            for many, some in [
-                *zip(last, group.last, strict=True),
-                *zip(best, group.best, strict=True),
-            ]:
-                many[group.replicas] = some
-            for key, value in group.logs.items():
-                shape = (epochs, job.replicas, *value.shape[2:])
-                array = logs.setdefault(key, np.full(shape, np.nan, "float32"))
-                array[: group.epochs, group.replicas] = value
-        variables = job.step.variables.weights
-        return cls(variables, initial, last, best, logs, best_epoch, epochs_done, **described)
+def _orders(seeds: Sequence[int], first: int, epochs: int, rows: int, shuffle: bool) -> np.ndarray:
+    """Returns the positions of the rows in some epochs, of shape `(epochs, seeds, rows)`."""
+    if not shuffle:
+        return np.broadcast_to(np.arange(rows, dtype="int32"), (epochs, len(seeds), rows))
+    unique, inverse = np.unique(np.asarray(seeds), return_inverse=True)
+    orders = [[row_order(seed, first + e, rows) for seed in unique] for e in range(epochs)]
+    return np.array(orders, "int32")[:, inverse]

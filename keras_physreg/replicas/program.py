@@ -1,7 +1,6 @@
 """Trains some replicas in one compiled program: all their state is stacked, replicas first."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -9,62 +8,30 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy, convert_to_tensor
 
-from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.batches import gather, rows_of_step
 from keras_physreg.replicas.best import Best
+from keras_physreg.replicas.feed import Data
+from keras_physreg.replicas.form import Form
 from keras_physreg.replicas.optimizers import constrain, stacked_optimizer
 from keras_physreg.replicas.replica_step import ReplicaStep, Updates
-from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all programs of a training have in common.
-
-    Args:
-        train: Training data, cut into batches.
-        validation: Validation data, or `None`.
-        epochs: Epochs that one call of a program trains at most.
-        terms: Positions of the term weights that are swept, among the state variables.
-        monitor: Log by which each replica's best epoch is kept.
-        sign: 1 where a smaller monitor is better, -1 where a larger one is.
-        unlabelled: Unlabelled rows that join the training steps, or `None`.
-    """
-
-    train: Batches
-    validation: Batches | None
-    epochs: int
-    terms: list[int]
-    monitor: str
-    sign: int
-    unlabelled: UnlabelledRows | None = None
-
-    def train_batch(self, rows: Any, more: Any = None) -> Any:
-        """Returns the batch of a training step, from row numbers."""
-        batch = self.train.take(rows)
-        return batch if self.unlabelled is None else self.unlabelled.beside(batch, more)
-
-    def train_rows(self, order: Any, more: Any, step: Any) -> tuple:
-        """Returns the row numbers of a training step, from the orders of its epoch."""
-        last = isinstance(step, int) and step == self.train.full
-        rows = self.train.rest_rows(order) if last else self.train.rows(order, step)
-        return (rows,) if self.unlabelled is None else (rows, self.unlabelled.rows(more, step))
+from keras_physreg.unlabelled.input_rows import Rows
 
 
 class Program:
-    """A compiled program that holds `size` replicas and trains them for some epochs a call.
+    """A compiled program that holds `size` replicas and trains them for some epochs per call.
 
     Args:
         step: The step of one replica.
-        settings: What all programs have in common.
+        form: What the program is fixed to.
         size: Number of replicas.
         mapper: Applies a function to every replica; see `engines`.
         jit: Whether to compile with XLA.
     """
 
     def __init__(
-        self, step: ReplicaStep, settings: Settings, size: int, mapper: Callable, jit: bool
+        self, step: ReplicaStep, form: Form, size: int, mapper: Callable, jit: bool
     ) -> None:
-        self.step, self.settings, self.size, self._map = step, settings, size, mapper
+        self.step, self.form, self.size, self._map = step, form, size, mapper
         self.trainable = [self._stacked(v) for v in step.variables.trainable]
         self.state = [self._stacked(v) for v in step.variables.state]
         self.metrics = [self._stacked(v) for v in step.variables.metrics]
@@ -73,6 +40,11 @@ class Program:
         self.fresh_optimizer = [convert_to_numpy(v) for v in self.optimizer.variables]
         self.best = Best([*self.trainable, *self.state], size)
         self.run = tf.function(self._run, autograph=False, jit_compile=jit)
+
+    @property
+    def compiles(self) -> int:
+        """How often the program was compiled: once, unless its inputs change their shape."""
+        return self.run.experimental_get_tracing_count()
 
     def load(self, weights: list[np.ndarray], optimizer: list[np.ndarray]) -> None:
         """Puts replicas into the program: arrays of shape `(size, ...)`, replicas first."""
@@ -90,73 +62,117 @@ class Program:
         """Does what `fit` does after its last epoch: averaged weights replace the others."""
         self.optimizer.finalize_variable_values(self.trainable)
 
-    def _run(self, orders: Any, more: Any, table: Any, first: Any, count: Any) -> dict[str, Any]:
-        """Trains `count` epochs; returns the logs, of shape `(settings.epochs, size, ...)`."""
+    def _run(
+        self, data: Data, orders: Any, more: Any, table: Any, first: Any, count: Any
+    ) -> dict[str, Any]:
+        """Trains `count` epochs; returns the logs, of shape `(form.epochs, size, ...)`."""
 
         def epoch(e: Any, logs: dict[str, Any]) -> Any:
-            self._train(orders[e], more[e], table[e])
+            self._train(data, orders[e], more[e], table[e])
             values = self._logs()
-            if self.settings.validation is not None:
-                self._validate()
+            if self.form.validation:
+                self._validate(data)
                 values |= {f"val_{key}": value for key, value in self._logs().items()}
-            score = self.settings.sign * tf.cast(values[self.settings.monitor], tf.float32)
+            score = self.form.sign * tf.cast(values[self.form.monitor], tf.float32)
             self.best.update(score, first + e)
             return e + 1, {key: log.write(e, values[key]) for key, log in logs.items()}
 
         _, logs = tf.while_loop(lambda e, _: e < count, epoch, [tf.constant(0), self._empty_logs()])
         return {key: log.stack() for key, log in logs.items()}
 
-    def _train(self, order: Any, more: Any, table: Any) -> None:
-        data, rows = self.settings.train, self.settings.train_rows
-        self._reset_metrics()
-        self._loop(data.full, lambda s: self._train_batch(rows(order, more, s), table[s]))
-        if data.rest:
-            self._train_batch(rows(order, more, data.full), table[data.full])
+    def _train(self, data: Data, order: Any, more: Any, table: Any) -> None:
+        cut, unlabelled = self.form.train, self.form.unlabelled
 
-    def _validate(self) -> None:
-        data = self.settings.validation
-        assert data is not None
-        order = tf.range(data.size)
-        self._reset_metrics()
-        self._loop(data.full, lambda s: self._test_batch(data.rows(order, s)))
-        if data.rest:
-            self._test_batch(data.rest_rows(order))
+        def take(rows: Any, more_rows: Any = None) -> Any:
+            batch = gather(data.train, rows)
+            if more_rows is None:
+                return batch
+            return (Rows(batch[0], gather(data.unlabelled, more_rows)), *batch[1:])
 
-    def _train_batch(self, rows: tuple, weights: Any) -> None:
-        for column, position in enumerate(self.settings.terms):
+        def step(s: Any, rows: Any) -> None:
+            beside = [rows_of_step(more, s, unlabelled)] if unlabelled else []
+            self._train_batch(take, [rows, *beside], table[s])
+
+        self._reset_metrics()
+        self._loop(cut.full, lambda s: step(s, cut.rows(order, s)))
+        if cut.rest:
+            step(cut.full, cut.rest_rows(order))
+
+    def _train_batch(self, take: Callable, rows: list[Any], weights: Any) -> None:
+        for column, position in enumerate(self.form.terms):
             self.state[position].assign(weights[:, column])
-        updates = self._on_batch(self.step.train, self.settings.train_batch, rows)
+        updates = self._on_batch(self.step.train, take, rows)
         gradients = [updates.gradients.get(i) for i in range(len(self.trainable))]
         self.optimizer.apply(gradients, self.trainable)
         constrain(self.step.variables.trainable, self.trainable, self._map)
         self._assign(updates)
 
-    def _test_batch(self, rows: Any) -> None:
-        assert self.settings.validation is not None
-        self._assign(self._on_batch(self.step.test, self.settings.validation.take, (rows,)))
+    def _validate(self, data: Data) -> None:
+        self._reset_metrics()
+        if self.form.own_held_out:
+            self._validate_own(data)
+            return
+        (cut,) = self.form.validation
+        order = tf.range(cut.size)
+        self._loop(cut.full, lambda s: self._test_batch(data.validation, cut.rows(order, s)))
+        if cut.rest:
+            self._test_batch(data.validation, cut.rest_rows(order))
 
-    def _on_batch(self, function: Callable, take: Callable, rows: tuple) -> Updates:
-        shared = None if len(rows[0].shape) > 1 else take(*rows)
+    def _validate_own(self, data: Data) -> None:
+        """Scores each replica on rows of its own, in the batches in which `fit` would.
+
+        Where replicas have unequally many, a batch counts only for those that have it.
+        """
+        cuts, rows, sizes = self.form.validation, data.held_out, data.held_out_sizes
+        batch = cuts[0].batch_size
+
+        def where(counts: Any) -> Any:
+            return None if len(cuts) == 1 else counts
+
+        def full(s: Any) -> None:
+            begin = tf.minimum(s * batch, rows.shape[1] - batch)
+            some = tf.slice(rows, [0, begin], [self.size, batch])
+            self._test_batch(data.train, some, where(sizes >= (s + 1) * batch))
+
+        self._loop(max(cut.full for cut in cuts), full)
+        for rest in sorted({cut.rest for cut in cuts} - {0}):
+            begin = tf.minimum(sizes // batch * batch, rows.shape[1] - rest)
+            some = tf.gather(rows, begin[:, None] + tf.range(rest), batch_dims=1)
+            self._test_batch(data.train, some, where(sizes % batch == rest))
+
+    def _test_batch(self, data: Any, rows: Any, where: Any = None) -> None:
+        take = lambda numbers: gather(data, numbers)  # noqa: E731
+        self._assign(self._on_batch(self.step.test, take, [rows]), where)
+
+    def _on_batch(self, function: Callable, take: Callable, rows: list[Any]) -> Updates:
+        """Runs a step of all replicas; row numbers of shape `(replicas, rows)` are their own."""
+        own = [len(numbers.shape) > 1 for numbers in rows]
+        shared = None if any(own) else take(*rows)
 
         def replica(values: Any) -> Any:
-            batch = take(*values["rows"]) if shared is None else shared
+            mine = iter(values["rows"])
+            numbers = [next(mine) if o else r for o, r in zip(own, rows, strict=True)]
+            batch = take(*numbers) if shared is None else shared
             updates = function(values["trainable"], values["state"], values["metrics"], batch)
             return updates.gradients, updates.state, updates.metrics
 
-        values: dict[str, Any] = {
+        values = {
             "trainable": _tensors(self.trainable),
             "state": _tensors(self.state),
             "metrics": _tensors(self.metrics),
+            "rows": [numbers for o, numbers in zip(own, rows, strict=True) if o],
         }
-        if shared is None:
-            values["rows"] = rows
         return Updates(*self._map(replica, values))
 
-    def _assign(self, updates: Updates) -> None:
-        for position, value in updates.state.items():
-            self.state[position].assign(value)
-        for position, value in updates.metrics.items():
-            self.metrics[position].assign(value)
+    def _assign(self, updates: Updates, where: Any = None) -> None:
+        """Takes new values over, those of the replicas `where` it is true; `None`: of all."""
+        for variables, values in ((self.state, updates.state), (self.metrics, updates.metrics)):
+            for position, value in values.items():
+                variable = variables[position]
+                if where is not None:
+                    mask = tf.reshape(where, [-1] + [1] * (len(variable.shape) - 1))
+                    value = tf.where(mask, value, variable.value)
+                variable.assign(value)
 
     def _reset_metrics(self) -> None:
         for variable, value in zip(self.metrics, self._fresh_metrics, strict=True):
@@ -167,11 +183,11 @@ class Program:
 
     def _empty_logs(self) -> dict[str, tf.TensorArray]:
         logs = self.step.logs([tf.constant(value) for value in self._fresh_metrics])
-        if self.settings.validation is not None:
+        if self.form.validation:
             logs |= {f"val_{key}": value for key, value in logs.items()}
         return {
             key: tf.TensorArray(
-                value.dtype, self.settings.epochs, element_shape=(self.size, *value.shape)
+                value.dtype, self.form.epochs, element_shape=(self.size, *value.shape)
             )
             for key, value in logs.items()
         }

@@ -1,4 +1,4 @@
-"""Runs programs from threads, one a core, until every replica has had its epochs."""
+"""Runs programs from threads, one per core, until every replica has had its epochs."""
 
 import contextlib
 import queue
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_physreg.replicas.job import Trained
+from keras_physreg.replicas.feed import Feed
+from keras_physreg.replicas.outcome import Trained
 from keras_physreg.replicas.program import Program
 
 
@@ -18,43 +19,48 @@ class Runner:
     """Hands groups of replicas to programs.
 
     Args:
-        programs: Programs of one size; each gets a thread.
+        programs: Programs of one form and size; each gets a thread.
+        feed: Makes their inputs.
         epochs: Epochs to train.
-        inputs: Function `(replicas, first epoch, epochs)` that returns the orders of labelled and
-            unlabelled rows, and the weight table.
-        progress: Called with the number of epochs times replicas done.
     """
 
-    def __init__(
-        self,
-        programs: Sequence[Program],
-        epochs: int,
-        inputs: Callable[[np.ndarray, int, int], tuple],
-        progress: Callable[[int], None],
-    ) -> None:
-        self.programs, self.epochs, self.inputs, self.progress = programs, epochs, inputs, progress
+    def __init__(self, programs: Sequence[Program], feed: Feed, epochs: int) -> None:
+        self.programs, self.feed, self.epochs = programs, feed, epochs
+        self.size = programs[0].size
+        self.results: list[Trained] = []
         self.interrupted = False
         self._stop = threading.Event()
         self._events: queue.Queue[int] = queue.Queue()
 
     def compile(self, replicas: np.ndarray) -> None:
         """Traces the programs one after the other, and compiles them at once."""
-        chunk = self.programs[0].settings.epochs
-        arguments = (*self._chunk(replicas[: self.programs[0].size], 0, chunk), *_numbers(0, 0))
+        some = np.resize(replicas, self.size)
+        *arguments, count = self.feed.data(some), *self.feed.epochs(some, 0, 1)
+        arguments.append(tf.zeros_like(count))  # No epochs: that compiles and changes nothing.
         for program in self.programs:  # A model is traced by one thread at a time.
             program.run.get_concrete_function(*arguments)
         with ThreadPoolExecutor(len(self.programs)) as pool:
-            # To train no epochs compiles the program and changes nothing.
             list(pool.map(lambda program: program.run(*arguments), self.programs))
 
-    def train(self, weights: list[np.ndarray], optimizer: Any) -> list[Trained]:
-        """Trains all replicas; Ctrl-C ends the training after the epochs in progress."""
-        size = self.programs[0].size
+    def train(
+        self,
+        replicas: np.ndarray,
+        weights: list[np.ndarray],
+        optimizer: list[np.ndarray],
+        progress: Callable[[int], None],
+    ) -> None:
+        """Trains replicas into `results`; Ctrl-C ends the training after the epochs in progress.
+
+        Args:
+            replicas: Their positions.
+            weights: What all replicas of the job start from.
+            optimizer: The optimizer's state to start from.
+            progress: Called with the number of epochs times replicas done.
+        """
+        starts = range(0, len(replicas), self.size)
+        self.results = [Trained(replicas[i : i + self.size]) for i in starts]
         groups: queue.Queue[Trained] = queue.Queue()
-        results = [
-            Trained(np.arange(len(weights[0]))[i : i + size]) for i in _starts(weights, size)
-        ]
-        for result in results:
+        for result in self.results:
             groups.put(result)
         with ThreadPoolExecutor(len(self.programs)) as pool:
             work = [
@@ -62,19 +68,18 @@ class Runner:
                 for program in self.programs
             ]
             try:
-                self._watch(work)
+                self._watch(work, progress)
             except KeyboardInterrupt:
                 self.interrupted = True
             finally:
                 self._stop.set()
         for future in work:
             future.result()
-        return results
 
-    def _watch(self, work: list[Any]) -> None:
+    def _watch(self, work: list[Any], progress: Callable[[int], None]) -> None:
         while not all(future.done() for future in work) or not self._events.empty():
             with contextlib.suppress(queue.Empty):
-                self.progress(self._events.get(timeout=0.05))
+                progress(self._events.get(timeout=0.05))
             if any(future.done() and future.exception() for future in work):
                 return
 
@@ -86,40 +91,20 @@ class Runner:
                 return
 
     def _train_group(self, program: Program, group: Trained, weights: Any, optimizer: Any) -> None:
-        # A last group that is smaller is filled up with copies of its last replica.
-        filled = np.minimum(group.replicas[0] + np.arange(program.size), group.replicas[-1])
+        # The slots of a last group that is smaller are filled up with copies of its last replica.
+        count = len(group.replicas)
+        filled = group.replicas[np.minimum(np.arange(self.size), count - 1)]
         program.load([value[filled] for value in weights], optimizer)
-        chunk = program.settings.epochs
+        data, chunk = self.feed.data(filled), self.feed.form.epochs
         for first in range(0, self.epochs, chunk):
             if self._stop.is_set():
                 break
-            count = min(chunk, self.epochs - first)
-            inputs = self._chunk(filled, first, count)
-            logs = program.run(*inputs, *_numbers(first, count))
-            kept = (slice(count), slice(len(group.replicas)))
-            group.append({key: value.numpy()[kept] for key, value in logs.items()})
-            self._events.put(count * len(group.replicas))
+            epochs = min(chunk, self.epochs - first)
+            logs = program.run(data, *self.feed.epochs(filled, first, epochs))
+            group.append({key: value.numpy()[:epochs, :count] for key, value in logs.items()})
+            self._events.put(epochs * count)
         if group.epochs == self.epochs:
             program.finish()
-        real = slice(0, len(group.replicas))
-        group.last = [value[real] for value in program.weights()]
-        group.best = [value[real] for value in program.best.weights()]
-        group.best_epoch = program.best.epochs()[real]
-
-    def _chunk(self, replicas: np.ndarray, first: int, count: int) -> list[Any]:
-        """Returns the inputs of some epochs, filled up to what the program takes."""
-        filled = np.resize(replicas, self.programs[0].size)
-        missing = self.programs[0].settings.epochs - count
-
-        def padded(array: np.ndarray) -> Any:
-            return tf.constant(np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)))
-
-        return [padded(array) for array in self.inputs(filled, first, count)]
-
-
-def _starts(weights: list[np.ndarray], size: int) -> range:
-    return range(0, len(weights[0]), size)
-
-
-def _numbers(*numbers: int) -> list[Any]:
-    return [tf.constant(number, tf.int32) for number in numbers]
+        group.last = [value[:count] for value in program.weights()]
+        group.best = [value[:count] for value in program.best.weights()]
+        group.best_epoch = program.best.epochs()[:count]

@@ -8,7 +8,8 @@ from keras.ops import convert_to_numpy
 
 from keras_physreg.inspection import weight_variable
 from keras_physreg.replicas.engines import Engine
-from keras_physreg.replicas.job import Job, Outcome, Trained
+from keras_physreg.replicas.job import Job
+from keras_physreg.replicas.outcome import Outcome, Trained
 
 
 class OrderedRows(keras.utils.PyDataset):
@@ -26,14 +27,14 @@ class OrderedRows(keras.utils.PyDataset):
         self._job, self._replicas, self.epoch = job, replicas, 0
 
     def __len__(self) -> int:
-        return self._job.train.steps
+        return self._job.cut(self._replicas[0]).steps
 
     def __getitem__(self, index: int) -> Any:
         order, more, _ = self._job.inputs(self._replicas, self.epoch, 1)
         begin, size = index * self._job.train.batch_size, self._job.train.batch_size
         batch = self._job.train.take(order.reshape(-1)[begin : begin + size])
         if self._job.unlabelled is not None:
-            rows = more.reshape(self._job.train.steps, -1)[index]
+            rows = more.reshape(len(self), -1)[index]
             batch = self._job.unlabelled.beside(batch, rows)
         return without_nones(batch)
 
@@ -104,19 +105,25 @@ def train(job: Job, engine: Engine, weights: list[np.ndarray]) -> Outcome:
             variable.assign(value)
         model.reset_metrics()
     return Outcome.of(
-        job, weights, groups, interrupted=interrupted, engine=str(engine), compile_seconds=0.0
+        job.step.variables.weights,
+        job.log_names,
+        weights,
+        groups,
+        interrupted=interrupted,
+        engine=str(engine),
+        compile_seconds=0.0,
     )
 
 
 def _train_replica(job: Job, group: Trained) -> None:
     rows = OrderedRows(job, group.replicas)
     recorder = ReplicaCallback(job, group, rows)
-    validation = None if job.validation is None else without_nones(job.validation.data)
+    held_out = job.held_out(group.replicas[0])
     try:
         job.step.model.fit(
             rows,
-            validation_data=validation,
-            validation_batch_size=None if job.validation is None else job.validation.batch_size,
+            validation_data=None if held_out is None else without_nones(held_out.data),
+            validation_batch_size=None if held_out is None else held_out.batch_size,
             epochs=job.epochs,
             shuffle=False,
             verbose=0,

@@ -9,10 +9,13 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy
 
+from keras_physreg._utils.errors import whole_number
 from keras_physreg.replicas import compiled, engines, preparation, sequential
 from keras_physreg.replicas.history import ReplicaHistory
-from keras_physreg.replicas.job import Job, Outcome
+from keras_physreg.replicas.job import Job
+from keras_physreg.replicas.outcome import Outcome
 from keras_physreg.replicas.replica_step import ReplicaStep
+from keras_physreg.replicas.row_sets import row_sets
 from keras_physreg.replicas.unlabelled_rows import unlabelled_rows
 from keras_physreg.replicas.weight_table import WeightTable
 
@@ -34,10 +37,10 @@ class ReplicaTrainer:
             for all layers that train, the seeds of dropout and its own order of the rows.
         unit: What schedules count: `"epoch"`, or `"step"` of the optimizer.
         engine: `"stacked"` runs each operation on all replicas of a program at once, `"in-turn"`
-            runs the replicas of a program one after the other, `"sequential"` calls `fit` once a
+            runs the replicas of a program one after the other, `"sequential"` calls `fit` once per
             replica. `"auto"` takes the fastest that serves; `history.engine` says which and why.
-        replicas_per_program: Replicas that are in memory in one program at most; `None` spreads
-            them evenly over one program a core.
+        replicas_per_program: Replicas that one program holds at most; `None` for 64. There is one
+            program per core; more replicas run in several calls of them.
 
     Raises:
         TypeError: If an argument has a type that cannot serve.
@@ -84,6 +87,11 @@ class ReplicaTrainer:
         """The number of replicas."""
         return self.table.replicas
 
+    @property
+    def compiles(self) -> int:
+        """The number of programs compiled since `fit`: one per core and number of rows."""
+        return 0 if self._compiled is None else self._compiled.compiles
+
     def fit(
         self,
         x: Any,
@@ -100,6 +108,8 @@ class ReplicaTrainer:
         unlabelled: Any = None,
         unlabelled_batch_size: int | None = None,
         unlabelled_share: float | None = None,
+        rows: Sequence[Any] | None = None,
+        validation_rows: Sequence[Any] | None = None,
     ) -> ReplicaHistory:
         """Trains all replicas.
 
@@ -123,6 +133,13 @@ class ReplicaTrainer:
             unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
             unlabelled_share: As in `PhysicsModel.fit`: what unlabelled rows count in label-free
                 terms; `None`: as much as labelled ones.
+            rows: One array per replica: the numbers of the rows that it trains on; `None`: all
+                replicas train on all rows. Replicas with equally many rows share their compiled
+                programs. Those with one row more than others leave one out, drawn by their seed:
+                see `ReplicaHistory.left_out`.
+            validation_rows: One array per replica: the numbers of the rows, other ones, that it is
+                scored on after each epoch, with their `sample_weight`; in place of
+                `validation_data`.
 
         Returns:
             A `ReplicaHistory`, whose `history` has an array of shape `(epochs, replicas)` for
@@ -134,19 +151,30 @@ class ReplicaTrainer:
         """
         if mode not in ("min", "max"):
             raise ValueError(f"`mode` must be 'min' or 'max'. Received: mode={mode!r}")
-        epochs = _checked_count("epochs", epochs)
+        epochs = whole_number("epochs", epochs)
         train = preparation.as_batches("x, y, sample_weight", (x, y, sample_weight), batch_size)
+        sets = row_sets(rows, validation_rows, self.replicas, train.size, self.seeds)
+        if rows is not None and validation_data is not None:
+            raise ValueError(
+                "With `rows` held-out rows are rows of the same data: give `validation_rows` in "
+                f"place of `validation_data`. Received: validation_data={type(validation_data)}"
+            )
+        validation_batch_size = (
+            whole_number("validation_batch_size", validation_batch_size, optional=True)
+            or train.batch_size
+        )
         validation = None
         if validation_data is not None:
             validation = preparation.as_batches(
-                "validation_data", validation_data, validation_batch_size or batch_size
+                "validation_data", validation_data, validation_batch_size
             )
         preparation.build(self.model, train)
         preparation.check_repeatable(self.model, train)
         more = unlabelled_rows(
             self.model, unlabelled, unlabelled_batch_size, unlabelled_share, train
         )
-        logs = preparation.log_names(self.model, validation is not None)
+        held_out = validation is not None or validation_rows is not None
+        logs = preparation.log_names(self.model, held_out)
         job = Job(
             step=ReplicaStep(self.model, unlabelled_share),
             table=self.table,
@@ -161,6 +189,8 @@ class ReplicaTrainer:
             progress=_progress(verbose, epochs * self.replicas),
             begin=0 if self.seeds else int(convert_to_numpy(self.model.optimizer.iterations)),
             unlabelled=more,
+            rows=sets,
+            validation_batch_size=validation_batch_size,
         )
         self._compiled = None
         return self._run(job)
@@ -170,20 +200,30 @@ class ReplicaTrainer:
         weights: dict[str, Any],
         seeds: Sequence[int] | None = None,
         verbose: str | int = "auto",
+        rows: Sequence[Any] | None = None,
+        validation_rows: Sequence[Any] | None = None,
+        epochs: int | None = None,
     ) -> ReplicaHistory:
         """Trains as the last `fit` did, with other weights, in the programs compiled for it.
 
+        More replicas than before run in several calls of the same programs; other programs are
+        compiled where `rows` have other sizes, or replicas are more than 16 times as many.
+
         Args:
             weights: Dict of the same terms as before; the number of replicas may differ.
-            seeds: As before: one a replica, or `None` where there were none.
+            seeds: As before: one per replica, or `None` where there were none.
             verbose: See `fit`.
+            rows: See `fit`; `None`: those of the last training.
+            validation_rows: See `fit`; needed with `rows` where there were held-out rows before.
+            epochs: Number of epochs; `None`: as many as in the last training.
 
         Returns:
             A `ReplicaHistory`.
 
         Raises:
             RuntimeError: If `fit` was not called.
-            ValueError: If the terms are others, or only one of the trainings has seeds.
+            ValueError: If the terms are others, only one of the trainings has seeds or held-out
+                rows, or the rows cannot serve.
         """
         if self._job is None:
             raise RuntimeError("There is no training to repeat yet: call `fit` first.")
@@ -195,9 +235,17 @@ class ReplicaTrainer:
                 f"{'no seeds' if self.seeds is None else 'seeds'}, as in `fit`. "
                 f"Received: weights of {table.terms}, seeds={seeds}"
             )
+        epochs = whole_number("epochs", epochs, optional=True) or self._job.epochs
+        job = replace(
+            self._job,
+            table=table,
+            seeds=seeds,
+            epochs=epochs,
+            progress=_progress(verbose, epochs * table.replicas),
+        )
+        job = _with_rows(job, rows, validation_rows)
         self.table, self.seeds = table, seeds
-        progress = _progress(verbose, self._job.epochs * table.replicas)
-        return self._run(replace(self._job, table=table, seeds=seeds, progress=progress))
+        return self._run(job)
 
     def load_replica(self, replica: int, which: str = "best") -> None:
         """Puts a trained replica's weights and term weights into the model.
@@ -262,6 +310,7 @@ class ReplicaTrainer:
             epochs_done=outcome.epochs_done,
             interrupted=outcome.interrupted,
             seconds=(outcome.compile_seconds, seconds - outcome.compile_seconds),
+            left_out=None if job.rows is None else job.rows.left_out,
         )
 
 
@@ -272,12 +321,32 @@ def _progress(verbose: str | int, target: int) -> Any:
     return bar.add
 
 
+def _with_rows(job: Job, rows: Any, validation_rows: Any) -> Job:
+    """Returns a job with other rows, or raises where the last training had others."""
+    if rows is None and validation_rows is None:
+        if job.rows is not None and len(job.rows.train) != job.replicas:
+            raise ValueError(
+                f"The last training had {len(job.rows.train)} replicas with rows of their own: "
+                f"give `rows` for {job.replicas} ones. Received: rows=None"
+            )
+        return job
+    before = job.validation is not None or (job.rows is not None and job.rows.held_out is not None)
+    if (validation_rows is not None) != before:
+        raise ValueError(
+            f"`refit` needs {'' if before else 'no '}`validation_rows`, as `fit` had "
+            f"{'' if before else 'no '}held-out rows: the logs would differ. "
+            f"Received: validation_rows={validation_rows!r}"
+        )
+    sets = row_sets(rows, validation_rows, job.replicas, job.train.size, job.seeds)
+    return replace(job, rows=sets, validation=None)
+
+
 def _checked_seeds(seeds: Any) -> list[int] | None:
     if seeds is None:
         return None
     if np.ndim(seeds) != 1 or not all(isinstance(s, (int, np.integer)) and s >= 0 for s in seeds):
         raise ValueError(
-            f"`seeds` must be None or a list of whole numbers >= 0, one a replica. "
+            "`seeds` must be None or a list of whole numbers >= 0, one per replica. "
             f"Received: seeds={seeds!r}"
         )
     return [int(seed) for seed in seeds]
@@ -288,12 +357,4 @@ def checked_programs(engine: str, replicas_per_program: Any) -> tuple[str, int |
     known = ("auto", "stacked", "in-turn", "sequential")
     if engine not in known:
         raise ValueError(f"`engine` must be one of {known}. Received: engine={engine!r}")
-    return engine, _checked_count("replicas_per_program", replicas_per_program)
-
-
-def _checked_count(name: str, value: Any) -> Any:
-    if value is None and name == "replicas_per_program":
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
-    return int(value)
+    return engine, whole_number("replicas_per_program", replicas_per_program, optional=True)

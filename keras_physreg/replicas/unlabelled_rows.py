@@ -26,7 +26,7 @@ class UnlabelledRows:
 
     Args:
         tensors: Tensor, or structure of tensors, of shape `(rows, ...)`.
-        batch_size: Rows a step.
+        batch_size: Rows per step.
     """
 
     tensors: Any
@@ -38,15 +38,14 @@ class UnlabelledRows:
         """Returns the row numbers of some epochs.
 
         Args:
-            seeds: The seed of each replica's order.
+            seeds: The seed of each order.
             first: Number of steps taken before.
             epochs: Number of epochs.
             steps: Steps in an epoch.
             shuffle: Whether to shuffle the rows; each pass anew.
 
         Returns:
-            Integers of shape `(epochs, rows)` where all replicas have the same order, else
-            `(epochs, replicas, rows)`; as for labelled rows.
+            Integers of shape `(epochs, seeds, rows)`.
         """
         unique, inverse = np.unique(np.asarray(seeds), return_inverse=True)
         if not shuffle:
@@ -56,13 +55,8 @@ class UnlabelledRows:
             self._stream(seed, shuffle).take(first * self.batch_size, epochs * each)
             for seed in unique
         ]
-        rows = np.array(taken, "int32").reshape(len(unique), epochs, each).swapaxes(0, 1)
-        return rows[:, 0] if len(unique) == 1 else rows[:, inverse]
-
-    def rows(self, order: Any, step: Any) -> Any:
-        """Returns the row numbers of a step, from an order of shape `([replicas,] rows)`."""
-        begin = [0] * (len(order.shape) - 1) + [step * self.batch_size]
-        return tf.slice(order, begin, [*order.shape[:-1], self.batch_size])
+        rows = np.array(taken, "int32").reshape(len(unique), epochs, each)
+        return rows[inverse].swapaxes(0, 1)
 
     def beside(self, batch: Any, rows: Any) -> Any:
         """Returns a batch `(x, y, sample_weight)` with these unlabelled rows beside `x`."""
@@ -76,7 +70,7 @@ class UnlabelledRows:
 def unlabelled_rows(
     model: Any, unlabelled: Any, batch_size: int | None, share: float | None, train: Batches
 ) -> UnlabelledRows | None:
-    """Returns checked unlabelled rows, by default as many a step as labelled ones."""
+    """Returns checked unlabelled rows, by default as many per step as labelled ones."""
     if unlabelled is None:
         check_alone(unlabelled_batch_size=batch_size, unlabelled_share=share)
         return None

@@ -1,6 +1,6 @@
 """Which weight each replica has at each step, and in which order it sees the rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,8 +16,8 @@ class WeightTable:
 
     Args:
         model: The model whose terms they weigh.
-        weights: `{term: sequence of one weight or schedule a replica}`.
-        seeds: One seed a replica, or `None`.
+        weights: `{term: sequence of one weight or schedule per replica}`.
+        seeds: One seed per replica, or `None`.
         unit: What schedules count: `"epoch"` or `"step"`.
     """
 
@@ -28,7 +28,7 @@ class WeightTable:
             raise ValueError(f"`unit` must be 'epoch' or 'step'. Received: unit={unit!r}")
         if not isinstance(weights, dict):
             raise TypeError(
-                "`weights` must be a dict `{term: one weight a replica}`. "
+                "`weights` must be a dict `{term: one weight per replica}`. "
                 f"Received: weights={weights!r} (of type {type(weights)})"
             )
         self.unit = unit
@@ -41,7 +41,7 @@ class WeightTable:
         return list(self.entries)
 
     def constants(self) -> dict[str, np.ndarray]:
-        """Returns one weight a replica for each term; NaN where a schedule moves it."""
+        """Returns one weight per replica for each term; NaN where a schedule moves it."""
         return {
             name: np.array([np.nan if callable(v) else v for v in values], "float64")
             for name, values in self.entries.items()
@@ -69,34 +69,6 @@ class WeightTable:
         return table.reshape((epochs, steps, self.replicas, len(self.entries)))
 
 
-def row_orders(seeds: Sequence[int], first: int, epochs: int, rows: int, shuffle: bool) -> Any:
-    """Returns the order of the rows in some epochs.
-
-    Args:
-        seeds: The seed of each replica's order.
-        first: The first of these epochs, counted from 0.
-        epochs: Number of epochs.
-        rows: Number of rows.
-        shuffle: Whether to shuffle them; each epoch anew.
-
-    Returns:
-        Integers of shape `(epochs, rows)` where all replicas have the same order, else
-        `(epochs, replicas, rows)`.
-    """
-    if not shuffle:
-        return np.broadcast_to(np.arange(rows, dtype="int32"), (epochs, rows))
-    unique, inverse = np.unique(np.asarray(seeds), return_inverse=True)
-    orders = np.array(
-        [[row_order(seed, first + e, rows) for seed in unique] for e in range(epochs)], "int32"
-    )
-    return orders[:, 0] if len(unique) == 1 else orders[:, inverse]
-
-
-def row_order(seed: int, epoch: int, rows: int) -> np.ndarray:
-    """Returns the shuffled order of the rows that a seed gives in an epoch."""
-    return np.random.default_rng([int(seed), epoch]).permutation(rows)
-
-
 def _course(name: str, value: Any, times: np.ndarray) -> np.ndarray:
     if not callable(value):
         return np.full(len(times), value)
@@ -109,7 +81,7 @@ def _entries(model: keras.Model, name: str, values: Any) -> list[float | Callabl
     if isinstance(values, str) or not hasattr(values, "__len__") or np.ndim(values) != 1:
         raise ValueError(
             f"`weights` of term '{name}' must be a list or 1-D array with one weight or schedule "
-            f"a replica. Received: {values!r} (of type {type(values)})"
+            f"per replica. Received: {values!r} (of type {type(values)})"
         )
     return [v if callable(v) else check_weight(name, _number(v)) for v in values]
 
@@ -127,7 +99,7 @@ def _count(entries: dict[str, list], seeds: Any) -> int:
         raise ValueError("Give `weights`, `seeds` or both: without them there are no replicas.")
     if len(set(lengths.values())) > 1:
         raise ValueError(
-            f"`weights` and `seeds` need one entry a replica, all as many. Received: {lengths}"
+            f"`weights` and `seeds` need one entry per replica, all as many. Received: {lengths}"
         )
     count = next(iter(lengths.values()))
     if not count:

@@ -6,7 +6,7 @@ import pytest
 from keras.ops import convert_to_numpy
 
 import keras_physreg as kp
-from keras_physreg.replicas.weight_table import row_order
+from keras_physreg.unlabelled.row_order import row_order
 from tests.sweep import models
 
 EPOCHS = 10

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
-from keras_physreg.replicas import compiled, optimizers
+from keras_physreg.replicas import compiled, form, optimizers
 from keras_physreg.replicas.program import Program
 from tests import problems
 from tests.sweep import models
@@ -122,7 +122,7 @@ def test_groups_and_programs_give_the_same(monkeypatch):
 def test_many_epochs_in_calls_of_some(one_program, monkeypatch):
     model = models.mlp()
     _, whole = fit(model, epochs=7)
-    monkeypatch.setattr(compiled, "STEPS_A_CALL", 3)
+    monkeypatch.setattr(form, "STEPS_PER_CALL", 3)
     _, parts = fit(model, epochs=7)
     for key, values in whole.history.items():
         assert values.shape == (7, 2)
@@ -164,7 +164,7 @@ def test_not_even_one_replica_fits(one_program, monkeypatch):
 
 @pytest.mark.parametrize("engine", ["stacked", "sequential"])
 def test_ctrl_c_returns_what_was_finished(engine, one_program, monkeypatch):
-    monkeypatch.setattr(compiled, "STEPS_A_CALL", 1)
+    monkeypatch.setattr(form, "STEPS_PER_CALL", 1)
     replicas = kp.ReplicaTrainer(models.mlp(), {"x": [0.0, 1.0]}, engine=engine)
 
     def interrupt(done):

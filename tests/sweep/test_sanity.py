@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.replicas import compiled
+from keras_physreg.replicas import form
 from keras_physreg.replicas.runner import Runner
 from keras_physreg.sweep.checks import checked_seeds
 from keras_physreg.sweep.judgement import judge
@@ -188,7 +188,7 @@ def press_ctrl_c(monkeypatch):
 
         monkeypatch.setattr("keras_physreg.replicas.trainer._progress", progress)
 
-    monkeypatch.setattr(compiled, "STEPS_A_CALL", 1)
+    monkeypatch.setattr(form, "STEPS_PER_CALL", 1)
     return press
 
 

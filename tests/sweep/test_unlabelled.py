@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 
 import keras_physreg as kp
-from keras_physreg.replicas.weight_table import row_order
-from keras_physreg.unlabelled.row_order import RowStream, unlabelled_order
+from keras_physreg.unlabelled.row_order import RowStream, row_order, unlabelled_order
 from tests.sweep import models
 from tests.sweep.test_equality import assert_equal
 
