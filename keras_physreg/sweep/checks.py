@@ -9,9 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_physreg._utils.errors import is_whole, received
 from keras_physreg.inspection import check_known, find_terms
 from keras_physreg.replicas import preparation
+from keras_physreg.sweep.splits import Splits, checked_splits
 from keras_physreg.terms.term import check_weight
+
+DEFAULT_FOLDS = 5
+OTHERS = ("zero", "best")
 
 # The names of Keras metrics of which more is better end so, and with a number if there are several.
 LARGER_IS_BETTER = re.compile(
@@ -35,7 +40,7 @@ def checked_terms(model: keras.Model, terms: Any) -> list[str]:
     if not names or len(set(names)) < len(names):
         raise ValueError(
             f"`terms` must be None or a list of different term names, at least one; there are "
-            f"{known}. Received: terms={terms!r}"
+            f"{known}. {received('terms', terms)}"
         )
     for name in names:
         check_known(model, name, known)
@@ -46,7 +51,7 @@ def checked_weights(weights: Any) -> list[float]:
     """Returns the weights as floats, or raises unless they are ascending numbers above 0."""
     error = ValueError(
         "`weights` must be ascending numbers above 0, for all terms the same; the baseline 0 is "
-        f"always tried. Received: weights={weights!r}"
+        f"always tried. {received('weights', weights)}"
     )
     if isinstance(weights, (str, Mapping)) or np.ndim(weights) != 1:
         raise error
@@ -61,63 +66,73 @@ def checked_weights(weights: Any) -> list[float]:
 
 def checked_seeds(seeds: Any) -> list[int]:
     """Returns the seeds as a list, or raises unless they differ."""
-    values = list(range(seeds)) if _is_whole(seeds) else seeds
+    values = list(range(seeds)) if not np.ndim(seeds) and is_whole(seeds) else seeds
     if (
         np.ndim(values) != 1
         or not len(values)
-        or not all(_is_whole(seed) and seed >= 0 for seed in values)
+        or not all(is_whole(seed) and seed >= 0 for seed in values)
         or len(set(values)) < len(values)
     ):
         raise ValueError(
             "`seeds` must be a number of seeds, at least 1, or a list of different whole numbers "
-            f">= 0. Received: seeds={seeds!r}"
+            f">= 0. {received('seeds', seeds)}"
         )
     return [int(seed) for seed in values]
 
 
-def checked_count(name: str, value: Any) -> int:
-    """Returns a whole number >= 1, or raises."""
-    if not _is_whole(value) or value < 1:
-        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
-    return int(value)
+def checked_cv(
+    validation_data: Any, cv: Any, repeats: Any, groups: Any, x: Any, y: Any, seed: int
+) -> Splits | None:
+    """Returns the splits of the labelled rows, or `None` where there is validation data."""
+    if validation_data is None:
+        return checked_splits(DEFAULT_FOLDS if cv is None else cv, repeats, groups, x, y, seed)
+    for name, value in {"cv": cv, "repeats": repeats, "groups": groups}.items():
+        if value is not None:
+            raise ValueError(
+                f"`{name}` splits the rows of `x` and `y` in place of `validation_data`: give one "
+                f"or the other. {received(name, value)}"
+            )
+    return None
 
 
-def prepare(model: keras.Model, training_data: Any, validation_data: Any) -> None:
-    """Builds the model, or raises unless it is compiled and the data are in memory."""
+def prepare(model: keras.Model, training_data: Any, validation_data: Any) -> tuple[int, int | None]:
+    """Builds the model, or raises unless it is compiled and the data are in memory.
+
+    Returns:
+        The numbers of labelled rows, and of rows of validation data.
+    """
     preparation.check_model(model)
     training = preparation.as_batches("x, y, sample_weight", training_data, None)
-    preparation.as_batches("validation_data", validation_data, None)
+    held_out = None
+    if validation_data is not None:
+        held_out = preparation.as_batches("validation_data", validation_data, None).size
     preparation.build(model, training)
+    return training.size, held_out
 
 
-def check_choices(validation_data: Any, others: str, score: str) -> None:
+def check_choices(others: Any, score: Any) -> None:
     """Raises if an argument of `sanity_sweep` has no meaning."""
-    if validation_data is None:
-        raise ValueError(
-            "`sanity_sweep` needs `validation_data=(x, y)`: on training rows a term that merely "
-            "keeps the model from memorising them would seem to hurt."
-        )
-    if others not in ("zero", "best"):
-        raise ValueError(f"`others` must be 'zero' or 'best'. Received: others={others!r}")
+    if others not in OTHERS:
+        raise ValueError(f"`others` must be 'zero' or 'best'. {received('others', others)}")
     if score not in ("best", "last"):
-        raise ValueError(f"`score` must be 'best' or 'last'. Received: score={score!r}")
+        raise ValueError(f"`score` must be 'best' or 'last'. {received('score', score)}")
 
 
 def check_numbers(extend_to: Any, min_effect: Any, confidence: Any) -> None:
     """Raises unless these are numbers of their ranges."""
     if not _is_number(extend_to) or not extend_to >= 0:
         raise ValueError(
-            f"`extend_to` must be a number >= 0, 0 for none. Received: extend_to={extend_to!r}"
+            f"`extend_to` must be a number >= 0, 0 for none. {received('extend_to', extend_to)}"
         )
     if not _is_number(min_effect) or not 0 < min_effect < np.inf:
         raise ValueError(
             "`min_effect` must be a number above 0, such as 0.01 for 1 %. "
-            f"Received: min_effect={min_effect!r}"
+            f"{received('min_effect', min_effect)}"
         )
     if not _is_number(confidence) or not 0 < confidence < 1:
         raise ValueError(
             "`confidence` must be a number between 0 and 1, such as 0.95. "
-            f"Received: confidence={confidence!r}"
+            f"{received('confidence', confidence)}"
         )
 
 
@@ -133,7 +148,7 @@ def check_monitor(model: keras.Model, monitor: Any) -> None:
         raise ValueError(
             "`monitor` must be the log of held-out rows, such as `val_data_loss` or `val_mae`: on "
             "training rows a term that merely keeps the model from memorising them would seem to "
-            f"hurt. Received: monitor={monitor!r}"
+            f"hurt. {received('monitor', monitor)}"
         )
     preparation.choose_monitor(monitor, preparation.log_names(model, validation=True))
     if any(LARGER_IS_BETTER.fullmatch(known) for known in (name, _class_of_metric(model, name))):
@@ -148,10 +163,6 @@ def _class_of_metric(model: keras.Model, name: str) -> str:
     metrics = [m for group in model.metrics for m in getattr(group, "metrics", [group])]
     class_name = next((type(m).__name__ for m in metrics if name.endswith(m.name)), "")
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,109 +1,143 @@
-"""Paired differences over seeds, with intervals that hold for all settings tried together."""
+"""From mean differences and their errors to probabilities, and intervals that hold together."""
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-MOST_PATTERNS = 4096
-FEWEST_SEEDS = 6  # Of 5 seeds there are 16 patterns of signs: one is 6 %, too coarse for 95 %.
+from keras_physreg.sweep.student_t import student_t_cdf
+
+DRAWS = 20_000  # of a multivariate t distribution: the quantile is good to about 1 %
+SHRINKAGE = 0.05  # of estimated correlations towards 0: keeps their matrix definite
+MIN_ERROR = 1e-12  # Differences that are all equal, such as of a term without a gradient.
 
 
 @dataclass(frozen=True)
-class Intervals:
-    """Mean differences and their simultaneous confidence intervals.
+class Evidence:
+    """Mean differences to a baseline, and how far they may be from the truth.
 
     Args:
-        mean: Mean over seeds, of shape `(settings,)`.
-        low: Lower ends.
-        high: Upper ends.
-        error: Standard errors of the means.
-        critical: Number of standard errors from the mean to the ends.
+        mean: Mean differences, of shape `(settings,)`.
+        error: Their standard errors.
+        correlation: Correlation between their errors, of shape `(settings, settings)`.
+        freedom: Degrees of freedom of their errors, integers >= 1, of shape `(settings,)`.
     """
 
     mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
     error: np.ndarray
-    critical: float
+    correlation: np.ndarray
+    freedom: np.ndarray
+
+    def probabilities(self, smallest: float) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the probabilities of differences below `-smallest`, and above `smallest`.
+
+        They are those of the posterior under a flat prior: a t distribution about the mean.
+
+        Source: Corani and Benavoli, "A Bayesian approach for comparing cross-validated algorithms
+        on multiple data sets", Machine Learning 100 (2015) 285-304, section 3.
+
+        Args:
+            smallest: The smallest difference that matters.
+        """
+        error = np.maximum(self.error, MIN_ERROR)
+        below = student_t_cdf((-smallest - self.mean) / error, self.freedom)
+        above = student_t_cdf((self.mean - smallest) / error, self.freedom)
+        return below, above
+
+    def intervals(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the ends of intervals that hold for all settings together.
+
+        The half-widths are the same number of standard errors: the quantile of the largest |t| of
+        a multivariate t distribution with the correlations that were measured.
+
+        Source: Hothorn, Bretz and Westfall, "Simultaneous Inference in General Parametric Models",
+        Biometrical Journal 50 (2008) 346-363, equation 2.
+
+        Args:
+            confidence: Probability that all intervals hold.
+        """
+        width = self._critical(confidence) * self.error
+        return self.mean - width, self.mean + width
+
+    def _critical(self, confidence: float) -> float:
+        settings = len(self.mean)
+        if not settings:
+            return 0.0
+        rng = np.random.default_rng(0)
+        known = np.nan_to_num(self.correlation)
+        np.fill_diagonal(known, 1.0)
+        shrunk = (1 - SHRINKAGE) * known + SHRINKAGE * np.eye(settings)
+        values, vectors = np.linalg.eigh(shrunk)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        normal = rng.standard_normal((DRAWS, settings)) @ root.T
+        freedom = int(self.freedom.min())
+        t = normal / np.sqrt(rng.chisquare(freedom, (DRAWS, 1)) / freedom)
+        return float(np.quantile(np.abs(t).max(axis=1), confidence))
 
 
-def simultaneous_intervals(differences: np.ndarray, confidence: float = 0.95) -> Intervals:
-    """Returns intervals that hold together for all settings, from few seeds.
+def evidence_of_splits(differences: np.ndarray, ratio: float) -> Evidence:
+    """Returns what paired differences on splits of the same rows say of other rows.
 
-    Max-T with sign flips: if a setting changes nothing, baseline and setting may swap their
-    places, so that a seed's paired difference is as likely to have the other sign. The differences
-    of a seed, less their means over seeds, flip together for all settings, which keeps the
-    correlation between settings (they share the baseline); every pattern of signs (all 2^n up to
-    12 seeds, 4096 drawn ones above) gives the largest |t| over the settings, and the quantile of
-    these is the half-width in standard errors. With 8 seeds and 11 weights that is about 4.1,
-    where Bonferroni on the sign-flip test, whose smallest p is 2/256, could not decide at all.
-    The intervals of symmetric differences hold in 95 % of cases from 6 seeds on, those of skewed
-    ones in fewer: take differences of logarithms where scores are positive.
+    The training sets of splits overlap, so that their differences are correlated, and the spread
+    of `splits` of them says too little. The variance of the mean is therefore taken as
+    `(1 / splits + held-out rows / training rows)` times theirs.
 
-    Source: Westfall and Young, "Resampling-Based Multiple Testing" (1993), section 2.6 (max-T);
-    Romano and Wolf, "Exact and Approximate Stepdown Methods for Multiple Hypothesis Testing",
-    JASA 100 (2005) 94-108.
+    Source: Nadeau and Bengio, "Inference for the Generalization Error", Machine Learning 52 (2003)
+    239-281, section 3 (corrected resampled t-test).
 
     Args:
-        differences: Setting less baseline, of shape `(seeds, settings)`; a setting with a NaN has
-            no interval.
-        confidence: Probability that all intervals hold.
+        differences: Setting less baseline, of shape `(settings, splits)`, at least 2 splits.
+        ratio: Held-out rows per training row, the mean over splits; 0 where the differences are
+            independent, such as of seeds.
 
-    Returns:
-        The intervals; infinitely wide where there are fewer than 6 seeds.
+    Raises:
+        ValueError: If there are fewer than 2 splits.
 
     Example:
-    >>> found = simultaneous_intervals(np.array([[1.0], [1.1], [0.9], [1.2], [1.0], [0.8]]))
-    >>> bool(found.low[0] > 0)
-    True
+    >>> found = evidence_of_splits(np.array([[-1.0, -2.0, -1.5, -1.5]]), ratio=0.25)
+    >>> found.mean, found.error.round(4)
+    (array([-1.5]), array([0.2887]))
     """
-    seeds = len(differences)
-    mean, error = _mean_and_error(differences)
-    usable = np.isfinite(mean)
-    critical = np.inf
-    if seeds >= fewest_seeds(confidence) and usable.any():
-        residuals = (differences - mean)[:, usable]
-        critical = _critical(residuals, confidence)
-    # An error of 0 times an infinite width is 0: without enough seeds nothing is certain.
-    width = np.where(usable, critical * error, np.nan) if np.isfinite(critical) else np.inf
-    return Intervals(mean, mean - width, mean + width, error, float(critical))
+    settings, splits = differences.shape
+    if splits < 2:
+        raise ValueError(
+            f"At least 2 splits are needed: one says nothing about others. Received: {splits}"
+        )
+    spread = differences.std(axis=1, ddof=1)
+    return Evidence(
+        mean=differences.mean(axis=1),
+        error=spread * np.sqrt(1 / splits + ratio),
+        correlation=_correlation(np.cov(differences).reshape(settings, settings)),
+        freedom=np.full(settings, splits - 1),
+    )
 
 
-def fewest_seeds(confidence: float) -> int:
-    """Returns how many seeds it takes until one pattern of signs is rare enough."""
-    return max(FEWEST_SEEDS, 1 + math.ceil(-math.log2(1 - confidence)))
+def with_rows(seeds: Evidence, covariance: np.ndarray, rows: int) -> Evidence:
+    """Returns the evidence of seeds on one held-out set, with the uncertainty of its rows added.
+
+    Source: for the degrees of freedom of the sum of two variances, Satterthwaite, "An Approximate
+    Distribution of Estimates of Variance Components", Biometrics Bulletin 2 (1946) 110-114.
+
+    Args:
+        seeds: What `evidence_of_splits` says of seeds.
+        covariance: Covariance of the mean differences that comes of the rows.
+        rows: The number of rows.
+    """
+    own = np.outer(seeds.error, seeds.error) * seeds.correlation
+    total = own + covariance
+    variance, of_seeds, of_rows = (np.diagonal(each) for each in (total, own, covariance))
+    parts = of_seeds**2 / seeds.freedom + of_rows**2 / max(rows - 1, 1)
+    freedom = np.divide(variance**2, parts, out=seeds.freedom.astype(float), where=parts > 0)
+    return Evidence(
+        mean=seeds.mean,
+        error=np.sqrt(variance),
+        correlation=_correlation(total),
+        freedom=np.maximum(freedom.astype(int), 1),
+    )
 
 
-def _critical(residuals: np.ndarray, confidence: float) -> float:
-    largest = [
-        np.max(np.abs(_t(signs[..., np.newaxis] * residuals)), axis=-1)
-        for signs in np.array_split(_signs(len(residuals)), 16)
-        if len(signs)
-    ]
-    return float(np.quantile(np.concatenate(largest), confidence, method="higher"))
-
-
-def _signs(seeds: int) -> np.ndarray:
-    """Returns patterns of signs of shape `(patterns, seeds)`; the other half only mirrors them."""
-    if 2 ** (seeds - 1) <= MOST_PATTERNS:
-        rest = np.array(list(itertools.product([1.0, -1.0], repeat=seeds - 1)))
-    else:
-        rest = np.random.default_rng(0).choice([1.0, -1.0], (MOST_PATTERNS, seeds - 1))
-    return np.concatenate([np.ones((len(rest), 1)), rest], axis=1)
-
-
-def _t(values: np.ndarray) -> np.ndarray:
-    mean, error = _mean_and_error(values)
-    return np.divide(mean, error, out=np.zeros_like(mean), where=error > 0)
-
-
-def _mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    seeds = values.shape[-2]
-    mean = values.sum(axis=-2) / (seeds or np.nan)
-    if seeds < 2:
-        return mean, np.full_like(mean, np.nan)
-    return mean, values.std(axis=-2, ddof=1) / np.sqrt(seeds)
+def _correlation(covariance: np.ndarray) -> np.ndarray:
+    spread = np.sqrt(np.diagonal(covariance))
+    scale = np.outer(spread, spread)
+    return np.divide(covariance, scale, out=np.eye(len(spread)), where=scale > 0)

@@ -1,91 +1,174 @@
-"""How the trainings of one term are judged: its scores against the baseline's, seed by seed."""
+"""How the trainings of one term are judged: their scores against the baseline's, in pairs.
+
+The procedure, for few labelled rows: all settings are trained on the same splits of the rows with
+the same seeds; a difference to the baseline is the mean over the seeds of a split; its spread over
+splits, corrected for what their training rows share, gives the probability that a weight changes
+the score by more than the smallest effect that matters, and the probability gives the word. The
+intervals, which hold for all weights together, stand beside it: they are too wide to decide.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from keras_physreg.sweep.intervals import Intervals, fewest_seeds, simultaneous_intervals
-from keras_physreg.sweep.verdict import BETTER, DIVERGES, SAME, UNCLEAR, WORSE, TermVerdict
+from keras_physreg.sweep.intervals import Evidence, evidence_of_splits, with_rows
+from keras_physreg.sweep.row_resampling import covariance_of_rows
+from keras_physreg.sweep.search_range import first, search_range
+from keras_physreg.sweep.verdict import TermVerdict, Verdict
 
-HARMFUL = (WORSE, DIVERGES)
+
+@dataclass(frozen=True)
+class Rules:
+    """From which numbers on a word is said.
+
+    Args:
+        min_effect: Smallest relative change of the score that matters.
+        confidence: Probability that all intervals of a term hold together.
+        sure: Probability beyond which a weight "helps", "hurts" or is the "same".
+        probable: Probability beyond which it "probably helps" or "probably hurts".
+    """
+
+    min_effect: float = 0.01
+    confidence: float = 0.95
+    sure: float = 0.95
+    probable: float = 0.8
+
+    def word(self, better: float, worse: float) -> Verdict:
+        """Returns what is said of a weight with these probabilities."""
+        if np.isnan(better):
+            return Verdict.CANNOT_TELL
+        for sure, probable, probability in (
+            (Verdict.HELPS, Verdict.PROBABLY_HELPS, better),
+            (Verdict.HURTS, Verdict.PROBABLY_HURTS, worse),
+        ):
+            if probability > self.probable:
+                return sure if probability > self.sure else probable
+        return Verdict.SAME if 1 - better - worse > self.sure else Verdict.CANNOT_TELL
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What is compared.
+
+    Args:
+        values: Scores, smaller is better, weight 0 (the baseline) first: of shape `(weights,
+            splits, seeds)`, NaN where a training was not finished.
+        diverged: Whether a training diverged, of the same shape.
+        ratio: Held-out rows per training row, the mean over splits; `None`: there is one held-out
+            set and one split.
+        rows: With one held-out set: the loss of each of its rows, over the seeds' mean and as a
+            multiple of that of all rows (with scores at or below 0: of the baseline's size), of
+            shape `(weights, rows)`; `None` where they are not known.
+    """
+
+    values: np.ndarray
+    diverged: np.ndarray
+    ratio: float | None = None
+    rows: np.ndarray | None = None
+
+    @property
+    def units(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and divergence of shape `(weights, units, trainings)`: splits, or else seeds."""
+        if self.ratio is not None:
+            return self.values, self.diverged
+        return np.swapaxes(self.values, 1, 2), np.swapaxes(self.diverged, 1, 2)
 
 
 def judge(
-    term: str,
-    weights: np.ndarray,
-    baseline: np.ndarray,
-    scores: np.ndarray,
-    diverged: np.ndarray,
-    min_effect: float = 0.01,
-    confidence: float = 0.95,
+    term: str, weights: np.ndarray, scores: Scores, rules: Rules | None = None
 ) -> TermVerdict:
-    """Compares the scores at each weight with the baseline's, seed by seed.
+    """Compares the scores at each weight with the baseline's.
+
+    A split in which a training of the baseline diverged or was not finished is left out for all
+    weights; a weight with a diverged training "diverges", and has no probabilities.
 
     Args:
         term: Name of the term.
-        weights: Weights tried, ascending, of shape `(weights,)`.
-        baseline: Scores at weight 0, smaller is better, of shape `(seeds,)`; a seed with NaN is
-            left out of all comparisons.
-        scores: Scores of shape `(weights, seeds)`; NaN where a training was not finished.
-        diverged: Whether a training diverged, of shape `(weights, seeds)`.
-        min_effect: Smallest relative change of the score that matters.
-        confidence: Probability that all intervals hold together.
+        weights: Weights tried, without the baseline's 0, ascending, of shape `(weights,)`.
+        scores: What is compared; its arrays have one more weight.
+        rules: From which numbers on a word is said.
 
     Returns:
         The verdict.
 
+    Raises:
+        ValueError: If there is but one split.
+
     Example:
-    >>> baseline = np.array([1.0, 1.1, 0.9, 1.2, 1.0, 0.8, 1.05, 0.95])
-    >>> scores = np.stack([baseline, 0.8 * baseline + 0.01 * baseline**2])
-    >>> verdict = judge("z", np.array([0.1, 1.0]), baseline, scores, np.zeros((2, 8), bool))
-    >>> verdict.verdict, verdict.onset, round(verdict.gain, 1)
-    ('helps', 1.0, 19.0)
+    >>> baseline = np.array([1.0, 1.1, 0.9, 1.2, 1.0, 0.8, 1.05, 0.95]).reshape(4, 2)
+    >>> values = np.stack([baseline, baseline, 0.8 * baseline + 0.01 * baseline**2])
+    >>> scores = Scores(values, np.zeros(values.shape, bool), ratio=1 / 3)
+    >>> verdict = judge("z", np.array([0.1, 1.0]), scores)
+    >>> print(verdict.verdict, verdict.onset, round(verdict.gain, 1))
+    helps 1.0 19.0
     """
-    usable = np.isfinite(baseline)
-    steps = _Steps.of(baseline[usable], scores[:, usable], min_effect)
-    found = simultaneous_intervals(steps.differences, confidence)
-    changes = _changes(found, np.any(diverged, axis=1), steps.smallest)
-    positions = _Positions.of(changes, found.mean)
-    verdict = _verdict(changes, positions)
+    rules = rules or Rules()
+    if scores.ratio is not None and scores.values.shape[1] < 2:
+        raise ValueError(
+            "One split says nothing about other rows: at least 2 are needed, and 20 are advised. "
+            f"Received: scores of shape {scores.values.shape}, (weights, splits, seeds)"
+        )
+    values, diverging = scores.units
+    usable = np.array([not bad.any() for bad in ~np.isfinite(values[0]) | diverging[0]], bool)
+    diverged = np.array([bad[usable].any() for bad in diverging[1:]], bool)
+    values = values[:, usable]
+    scale = _Scale.of(values, rules.min_effect)
+    differences = scale.differences(values)
+    judged = np.flatnonzero(np.isfinite(differences).all(axis=1) & ~diverged)
+    mean = differences.sum(axis=1) / (differences.shape[1] or np.nan)
+    low, high, better, worse = np.full((4, len(weights)), np.nan)
+    if usable.sum() >= 2 and len(judged):
+        evidence = _evidence(differences, judged, scores, scale)
+        low[judged], high[judged] = evidence.intervals(rules.confidence)
+        better[judged], worse[judged] = evidence.probabilities(scale.smallest)
+    changes = tuple(
+        Verdict.DIVERGES if bad else rules.word(*probabilities)
+        for bad, *probabilities in zip(diverged, better, worse, strict=True)
+    )
+    best = _best(changes, mean)
+    hurts = first(changes, "harms", after=-1 if best is None or not changes[best].helps else best)
+    compared = int(usable.sum())
     return TermVerdict(
         term=term,
-        verdict=verdict,
+        verdict=_word_of_term(changes, best, hurts),
         weights=weights,
-        gains=steps.percent(found.mean),
-        low=steps.percent(found.high),
-        high=steps.percent(found.low),
+        gains=scale.percent(mean),
+        low=scale.percent(high),
+        high=scale.percent(low),
+        better=better,
+        worse=worse,
         changes=changes,
-        onset=_at(weights, positions.onset),
-        best_weight=_at(weights, positions.best),
-        hurts_from=_at(weights, positions.hurts),
-        search_range=_search_range(verdict, weights, changes, positions),
-        seeds=int(usable.sum()),
-        seeds_needed=(
-            _seeds_needed(found, changes[: positions.hurts], steps, confidence)
-            if positions.helps is None
-            else None
-        ),
+        onset=_at(weights, first(changes, "helps", "harms")),
+        best_weight=_at(weights, best),
+        hurts_from=_at(weights, hurts),
+        search_range=search_range(weights, changes, best, hurts),
+        basis=_basis(scores),
+        splits=compared if scores.ratio is not None else 1,
+        seeds=compared if scores.ratio is None else values.shape[-1],
     )
 
 
 @dataclass(frozen=True)
-class _Steps:
-    """Paired differences: of logarithms where all scores are positive, else relative ones."""
+class _Scale:
+    """How scores are compared: by logarithms where all are positive, else relatively."""
 
-    differences: np.ndarray
-    smallest: float
     logarithms: bool
+    size: float
+    smallest: float
 
     @classmethod
-    def of(cls, baseline: np.ndarray, scores: np.ndarray, min_effect: float) -> _Steps:
-        known = np.concatenate([baseline, scores[np.isfinite(scores)]])
+    def of(cls, values: np.ndarray, min_effect: float) -> _Scale:
+        known = values[np.isfinite(values)]
         if (known > 0).all():
-            return cls((np.log(scores) - np.log(baseline)).T, np.log1p(min_effect), True)
-        scale = np.abs(np.mean(baseline)) or 1.0 if len(baseline) else 1.0
-        return cls(((scores - baseline) / scale).T, min_effect, False)
+            return cls(True, 1.0, float(np.log1p(min_effect)))
+        return cls(False, float(np.abs(np.mean(values[0]))) or 1.0, min_effect)
+
+    def differences(self, values: np.ndarray) -> np.ndarray:
+        """Returns setting less baseline, a mean over trainings: `(weights, units)`."""
+        scaled = np.log(values) if self.logarithms else values / self.size
+        return (scaled[1:] - scaled[:1]).mean(axis=-1)
 
     def percent(self, difference: np.ndarray) -> np.ndarray:
         """Returns the gain in percent, positive where the score falls."""
@@ -93,95 +176,39 @@ class _Steps:
             return -100.0 * (np.expm1(difference) if self.logarithms else difference)
 
 
-@dataclass(frozen=True)
-class _Positions:
-    """Positions of weights that say something; `None` where there is none."""
-
-    onset: int | None
-    helps: int | None
-    best: int | None
-    hurts: int | None
-
-    @classmethod
-    def of(cls, changes: tuple[str, ...], mean: np.ndarray) -> _Positions:
-        helps = [i for i, change in enumerate(changes) if change == BETTER]
-        pool = helps or [i for i, c in enumerate(changes) if c != DIVERGES and np.isfinite(mean[i])]
-        best = min(pool, key=lambda i: mean[i]) if pool else None
-        return cls(
-            onset=_first(changes, (BETTER, *HARMFUL)),
-            helps=helps[0] if helps else None,
-            best=best,
-            hurts=_first(changes, HARMFUL, after=best if helps and best is not None else -1),
-        )
+def _evidence(
+    differences: np.ndarray, judged: np.ndarray, scores: Scores, scale: _Scale
+) -> Evidence:
+    found = evidence_of_splits(differences[judged], scores.ratio or 0.0)
+    if scores.rows is None:
+        return found
+    losses = scores.rows[[0, *(1 + judged)]]
+    return with_rows(found, covariance_of_rows(losses, scale.logarithms), losses.shape[1])
 
 
-def _changes(found: Intervals, diverged: Any, smallest: float) -> tuple[str, ...]:
-    def change(low: float, high: float, diverges: bool) -> str:
-        if diverges:
-            return DIVERGES
-        if -smallest <= low and high <= smallest:
-            return SAME
-        return BETTER if high < 0 else WORSE if low > 0 else UNCLEAR
-
-    return tuple(map(change, found.low, found.high, diverged))
+def _best(changes: tuple[Verdict, ...], mean: np.ndarray) -> int | None:
+    """Returns the weight of the best mean: among those that help, if there are any."""
+    compared = [
+        i for i, c in enumerate(changes) if c is not Verdict.DIVERGES and ~np.isnan(mean[i])
+    ]
+    pool = [i for i in compared if changes[i].helps] or compared
+    return min(pool, key=lambda i: mean[i]) if pool else None
 
 
-def _verdict(changes: tuple[str, ...], positions: _Positions) -> str:
-    if positions.helps is not None:
-        return "helps" if positions.hurts is None else "helps-then-hurts"
-    if WORSE in changes:
-        return "hurts"
-    if DIVERGES in changes:
-        return "diverges"
-    return "inert" if changes and set(changes) == {SAME} else "cannot tell"
+def _word_of_term(changes: tuple[Verdict, ...], best: int | None, hurts: int | None) -> Verdict:
+    if best is not None and changes[best].helps:
+        then_hurts = changes[best] is Verdict.HELPS and hurts is not None
+        return Verdict.HELPS_THEN_HURTS if then_hurts else changes[best]
+    for word in (Verdict.HURTS, Verdict.DIVERGES, Verdict.PROBABLY_HURTS):
+        if word in changes:
+            return word
+    return Verdict.SAME if changes and set(changes) == {Verdict.SAME} else Verdict.CANNOT_TELL
 
 
-def _search_range(
-    verdict: str, weights: np.ndarray, changes: tuple[str, ...], positions: _Positions
-) -> tuple[float, float] | None:
-    """Returns from one step below the first helpful weight to the last one before it hurts.
-
-    Between the two nothing hurts, and the best weight is among them.
-    """
-    if verdict == "cannot tell" and len(weights):
-        return float(weights[0]), float(weights[-1])
-    if positions.helps is None or positions.best is None:
-        return None
-    best = positions.best
-    harmful = [i for i, change in enumerate(changes) if change in HARMFUL and i < best]
-    lowest = harmful[-1] + 1 if harmful else 0
-    low = max(lowest, min(i for i in range(lowest, best + 1) if changes[i] == BETTER) - 1)
-    high = len(weights) - 1 if positions.hurts is None else positions.hurts - 1
-    if low < high:
-        return float(weights[low]), float(weights[high])
-    # One weight alone helps: half a step, of a factor of 10 at the ends, to both sides.
-    padded = [weights[0] / 10, *weights, weights[-1] * 10]
-    below, above = np.sqrt([padded[best] * weights[best], weights[best] * padded[best + 2]])
-    return float(f"{below:.3g}"), float(f"{above:.3g}")
-
-
-def _seeds_needed(
-    found: Intervals, changes: tuple[str, ...], steps: _Steps, confidence: float
-) -> int | None:
-    """Returns how many seeds would decide, if the present means and errors are the real ones."""
-    seeds = len(steps.differences)
-    if not np.isfinite(found.mean).any():
-        return None
-    if not np.isfinite(found.critical):
-        return fewest_seeds(confidence) + 2
-    open_ = [i for i, change in enumerate(changes) if change == UNCLEAR and found.error[i] > 0]
-    if not open_:
-        return None
-    width, distance = found.critical * found.error[open_], np.abs(found.mean[open_])
-    # Either one weight's interval leaves 0 behind, or all shrink to less than the smallest effect.
-    with np.errstate(divide="ignore"):
-        change = np.min(width / distance)
-        none = np.max(width / np.maximum(steps.smallest - distance, 0))
-    return int(np.ceil(seeds * min(change, none) ** 2)) + 1
-
-
-def _first(changes: tuple[str, ...], kinds: tuple[str, ...], after: int = -1) -> int | None:
-    return next((i for i, change in enumerate(changes) if i > after and change in kinds), None)
+def _basis(scores: Scores) -> str:
+    if scores.ratio is not None:
+        return "splits"
+    return "seeds" if scores.rows is None else "rows"
 
 
 def _at(weights: np.ndarray, position: int | None) -> float | None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_physreg.plotting import pyplot
-from keras_physreg.sweep.result import SweepResult
+from keras_physreg.sweep.measured import MeasuredSweep
+from keras_physreg.sweep.recommendation import Recommendation
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.verdict import TermVerdict
 
@@ -19,7 +20,7 @@ TRAIN, HELD_OUT = "#e69f00", "#0072b2"
 BETTER, WORSE = "#009e73", "#d55e00"
 
 
-def plot_sweep(result: SweepResult) -> Figure:
+def plot_sweep(result: MeasuredSweep, recommended: Recommendation) -> Figure:
     """Draws a column a term: the score, the gain that decides, the term's loss with its floor.
 
     Lines of losses are medians over seeds, bands go from the lowest to the highest seed. Gains are
@@ -61,7 +62,7 @@ def plot_sweep(result: SweepResult) -> Figure:
     return figure
 
 
-def _zoom_on_gains(ax: Axes, result: SweepResult) -> None:
+def _zoom_on_gains(ax: Axes, result: MeasuredSweep) -> None:
     """Cuts off what is far worse: the shade tells it, and it would flatten all gains."""
     highest = np.concatenate([verdict.high for verdict in result.verdicts.values()])
     limit = 1.5 * max(10.0, np.max(highest, initial=0.0, where=np.isfinite(highest)))
@@ -69,7 +70,7 @@ def _zoom_on_gains(ax: Axes, result: SweepResult) -> None:
     ax.set_ylim(max(low, -limit), high)
 
 
-def _epoch(result: SweepResult) -> str:
+def _epoch(result: MeasuredSweep) -> str:
     return f"{result.settings.score} epoch"
 
 

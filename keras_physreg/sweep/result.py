@@ -4,86 +4,94 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from keras_physreg._utils.errors import received
 from keras_physreg.sweep import text
-from keras_physreg.sweep.judgement import judge
+from keras_physreg.sweep.measured import Combination, MeasuredSweep
+from keras_physreg.sweep.recommendation import Recommendation, helpful_weights, recommend
+from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
-from keras_physreg.sweep.verdict import TermVerdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
-class SweepSettings:
-    """How a sweep was made.
-
-    Args:
-        monitor: The log that is the score; smaller is better.
-        score: `"best"` or `"last"`: the epoch whose score counts.
-        epochs: Epochs of every training, unless Ctrl-C ended it; see `TermSweep.epochs`.
-        terms: The terms to sweep.
-        seeds: The seeds.
-        min_effect: Smallest relative change of the score that matters.
-        confidence: Probability that all intervals of a term hold together.
-        engine: How the replicas were trained.
-        seconds: Seconds that the sweep took.
-        interrupted: Whether it was ended by Ctrl-C.
-    """
-
-    monitor: str
-    score: str
-    epochs: int
-    terms: list[str]
-    seeds: list[int]
-    min_effect: float
-    confidence: float
-    engine: str
-    seconds: float
-    interrupted: bool
-
-
-@dataclass(frozen=True)
-class SweepResult:
+class SweepResult(MeasuredSweep):
     """What a sanity sweep measured; `print(result)` says what it means.
 
     Args:
         terms: What was measured, by term.
         settings: How the sweep was made.
+        combined: All terms that help, together, where there are several; else `None`.
     """
 
-    terms: dict[str, TermSweep]
-    settings: SweepSettings
-
     @cached_property
-    def verdicts(self) -> dict[str, TermVerdict]:
-        """What the sweep says of each term."""
-        return {name: self._judge(name, term) for name, term in self.terms.items()}
+    def recommendation(self) -> Recommendation:
+        """What to train with, and what the sweep says of it."""
+        return recommend(self)
+
+    def recommended_weights(self) -> dict[str, float]:
+        """Returns the weights to train with, of every term of the model.
+
+        A term that does not help has 0.0, or what was fixed for the whole sweep. Several terms that
+        help are recommended together where that is better than the best one alone.
+
+        Example:
+        >>> import keras, numpy as np, keras_physreg as kp
+        >>> encoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        >>> model = kp.regularize(encoder, lambda z, x: x - z, {"identity": 0.0})
+        >>> model.compile(keras.optimizers.SGD(0.1), "mse")
+        >>> z = np.random.default_rng(0).normal(size=(32, 2))
+        >>> result = kp.sanity_sweep(  # The labels say the opposite of the physics.
+        ...     model, z, -z, repeats=1, weights=[1.0], epochs=10, extend_to=0, verbose=0)
+        >>> result.recommended_weights()
+        {'identity': 0.0}
+        """
+        return dict(self.recommendation.weights)
+
+    @property
+    def recommended_epochs(self) -> int:
+        """The epochs to train for, on all labelled rows, with the recommended weights.
+
+        In cross-validation trainings had fewer rows, and with batches of the same size fewer steps
+        per epoch: these epochs make as many steps as the best epoch of the sweep.
+
+        Raises:
+            ValueError: If the sweep does not say, as no training was finished, or the file is of
+                version 0.1, in which each training was scored at an epoch of its own.
+        """
+        epochs = self.recommendation.epochs
+        if epochs is None:
+            raise ValueError(
+                "This sweep has no common epoch to recommend: no training was finished, or it was "
+                "saved by version 0.1, which scored each training at an epoch of its own. Run "
+                "`sanity_sweep` again."
+            )
+        return self.settings.epochs_on_all_rows(epochs)
 
     def helpful_weights(self, terms: Iterable[str] | None = None) -> dict[str, float]:
-        """Returns the best weights of the terms that help.
+        """Returns the best weight of each term that helps, surely or probably.
+
+        `recommended_weights` is about all terms together, and has the others at 0.
 
         Args:
             terms: Names of terms; `None` for all.
         """
-        verdicts = [self.verdicts[name] for name in (self.terms if terms is None else terms)]
-        return {v.term: v.best_weight for v in verdicts if v.helps and v.best_weight is not None}
+        found = helpful_weights(self)
+        return {name: found[name] for name in (found if terms is None else terms) if name in found}
 
     def summary(self) -> str:
-        """Returns a table, and then a sentence or two a term, to act on."""
-        return text.report(self)
+        """Returns a table, then a sentence or two per term, then what to train with."""
+        return text.report(self, self.recommendation)
 
     def __str__(self) -> str:
         return self.summary()
 
     def plot(self) -> Figure:
-        """Draws the data loss and the term losses against the weight; see `plot_sweep`.
+        """Draws losses and the probability of help against the weight; see `plot_sweep`.
 
         Returns:
             The matplotlib figure.
@@ -93,15 +101,7 @@ class SweepResult:
         """
         from keras_physreg.sweep.picture import plot_sweep
 
-        return plot_sweep(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns all measurements, settings and verdicts as plain Python values."""
-        return {
-            "settings": asdict(self.settings),
-            "terms": {name: term.to_dict() for name, term in self.terms.items()},
-            "verdicts": {name: verdict.to_dict() for name, verdict in self.verdicts.items()},
-        }
+        return plot_sweep(self, self.recommendation)
 
     def save(self, path: str | Path) -> None:
         """Writes the result as JSON.
@@ -109,7 +109,7 @@ class SweepResult:
         Args:
             path: Path of the file.
         """
-        text = json.dumps(_without_nan(self.to_dict()), indent=1, allow_nan=False)
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
         Path(path).write_text(text, encoding="utf-8")
 
     @classmethod
@@ -127,15 +127,19 @@ class SweepResult:
         """
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(values, dict) or not {"terms", "settings"} <= set(values):
-            raise ValueError(f"The file holds no saved `SweepResult`. Received: path={path!r}")
+            raise ValueError(f"The file holds no saved `SweepResult`. {received('path', path)}")
         terms = {name: TermSweep.from_dict(term) for name, term in values["terms"].items()}
-        return cls(terms, SweepSettings(**values["settings"]))
+        combined = values.get("combined")
+        if combined is not None:
+            sweep = TermSweep.from_dict(combined["sweep"])
+            combined = Combination(combined["weights"], sweep)
+        return cls(terms, SweepSettings.from_dict(values["settings"]), combined)
 
     def to_dataframe(self) -> Any:
-        """Returns one row for each term, weight and seed.
+        """Returns one row for each term, weight, split and seed.
 
         Returns:
-            A pandas `DataFrame`.
+            A pandas `DataFrame`. Splits are counted from 0; with `validation_data` all are 0.
 
         Raises:
             ImportError: If pandas is not installed.
@@ -151,33 +155,14 @@ class SweepResult:
             {
                 "term": name,
                 "weight": weight,
+                "split": split,
                 "seed": seed,
-                **{key: values[i, j] for key, values in term.measured.items()},
-                "diverged": bool(term.diverged[i, j]),
+                **{key: float(values[i][where]) for key, values in term.measured.items()},
+                "diverged": bool(term.diverged[i][where]),
             }
             for name, term in self.terms.items()
             for i, weight in enumerate(term.weights.tolist())
-            for j, seed in enumerate(self.settings.seeds)
+            for split, seeds in enumerate(self.settings.seeds_of_splits)
+            for j, seed in enumerate(seeds)
+            for where in [(split, j) if term.cross_validated else (j,)]
         ]
-
-    def _judge(self, name: str, term: TermSweep) -> TermVerdict:
-        scores = term.measured["score"]
-        verdict = judge(
-            name,
-            term.weights[1:],
-            np.where(term.usable, scores[0], np.nan),
-            scores[1:],
-            term.diverged[1:] & term.usable,
-            self.settings.min_effect,
-            self.settings.confidence,
-        )
-        cut_short = term.epochs < self.settings.epochs
-        return replace(verdict, verdict="cannot tell") if cut_short and verdict.inert else verdict
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

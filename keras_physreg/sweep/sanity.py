@@ -1,4 +1,4 @@
-"""sanity_sweep: every term off, then one term at a time, over many weights and seeds."""
+"""sanity_sweep: every term off, then one term at a time, over many weights, splits and seeds."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import Any
 
 import keras
 
+from keras_physreg._utils.errors import whole_number
 from keras_physreg.diagnosis import diagnose
 from keras_physreg.sweep import checks
-from keras_physreg.sweep.result import SweepResult, SweepSettings
+from keras_physreg.sweep.recommendation import helpful_weights
+from keras_physreg.sweep.result import SweepResult
+from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
-from keras_physreg.sweep.trainings import Floor, Rounds
+from keras_physreg.sweep.trainings import Floor, Trainings
 
 LARGEST_WEIGHT = 1e4
 WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-10, 1))
+SEEDS_PER_SPLIT, SEEDS_ON_VALIDATION_DATA = 2, 8
 
 
 def sanity_sweep(
@@ -27,7 +31,7 @@ def sanity_sweep(
     weights: Sequence[float] = WEIGHTS,
     terms: Sequence[str] | None = None,
     others: str = "zero",
-    seeds: int | Sequence[int] = 8,
+    seeds: int | Sequence[int] | None = None,
     epochs: int = 100,
     batch_size: int | None = None,
     validation_batch_size: int | None = None,
@@ -43,36 +47,53 @@ def sanity_sweep(
     unlabelled: Any = None,
     unlabelled_batch_size: int | None = None,
     unlabelled_share: float | None = None,
+    cv: Any = None,
+    repeats: int | None = None,
+    groups: Any = None,
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
 
-    All trainings run as replicas in compiled programs; see `ReplicaTrainer`. With the same seed
-    they have the same initial weights and batches, and are compared pair by pair. While the best
-    weight of a term is the last one tried, further ones follow at the same ratio, up to
-    `extend_to`. The model keeps its weights.
+    With few labelled rows, give all of them as `x` and `y`, and no `validation_data`: they are
+    split into training and held-out rows many times (`cv`), and what the splits agree on is likely
+    to hold for other rows, too. Then train on all of them with `recommended_weights()`.
+
+    All trainings run as replicas in compiled programs; see `ReplicaTrainer`. Those of a split with
+    the same seed have the same rows, initial weights and batches, and are compared in pairs. While
+    the best weight of a term is the last one tried, further ones follow at the same ratio, up to
+    `extend_to`. Terms that help are trained together in the end. The model keeps its weights.
+
+    The verdict on a weight follows from the probability that it changes the score by more than
+    `min_effect`, given how the differences vary between splits: beyond 95 % it "helps", "hurts" or
+    is the "same", beyond 80 % it "probably helps" or "probably hurts", else one "cannot tell". The
+    variance is corrected for the rows that splits share (Nadeau and Bengio, "Inference for the
+    Generalization Error", Machine Learning 52 (2003) 239-281); the probability is that of Corani
+    and Benavoli, "A Bayesian approach for comparing cross-validated algorithms on multiple data
+    sets", Machine Learning 100 (2015) 285-304.
 
     Args:
         model: A compiled Keras model with physics terms.
         x: Inputs in memory: an array or a structure of arrays of shape `(rows, ...)`.
         y: Labels, likewise.
-        validation_data: Tuple `(x, y)` or `(x, y, sample_weight)` of held-out rows.
+        validation_data: Tuple `(x, y)` or `(x, y, sample_weight)` of held-out rows, in place of
+            `cv`. The verdict is then about training on just these rows of `x`.
         weights: Weights to try, above 0, ascending, in units of 1 / loss.
         terms: Names of the terms to sweep, in this order; `None` for all.
         others: The other terms' weights meanwhile: `"zero"`, or `"best"`: those of the terms
             swept before stand at their best weight where it helps.
-        seeds: Number of seeds (from 6 on a verdict is possible), or the seeds themselves.
+        seeds: Number of seeds per split, or the seeds of the first split: each split has new ones,
+            the same for all weights. By default 2; with `validation_data` 8.
         epochs: Epochs of every training.
         batch_size: Rows in a batch; 32 by default.
-        validation_batch_size: Rows in a batch of validation data; `batch_size` by default.
+        validation_batch_size: Rows in a batch of held-out rows; `batch_size` by default.
         sample_weight: Trust in the labels, of shape `(rows,)`.
         monitor: The log that is the score, smaller is better. It must not depend on the weights:
             `val_data_loss` of a `PhysicsModel`, or a compiled metric such as `val_mse`.
-        score: `"best"` compares each training at its best epoch, as with early stopping: what a
-            term gives beyond stopping early, and with the same chance to pick a lucky epoch on
-            both sides. `"last"` compares at the last epoch, where a term that merely slows the
-            training down may seem to help against overfitting.
+        score: `"best"` compares at the best epoch of each weight, one for all its splits and
+            seeds: what a term gives beyond stopping at the right time, and with the same chance to
+            pick a lucky epoch on both sides. `"last"` compares at the last epoch, where a term
+            that merely slows the training down may seem to help against overfitting.
         extend_to: Largest weight that is tried by extension; 0 for none.
-        min_effect: Smallest relative change of the score that matters, above 0: separates "inert"
+        min_effect: Smallest relative change of the score that matters, above 0: separates "same"
             from "cannot tell".
         confidence: Probability that all intervals of a term hold together, between 0 and 1.
         engine: As for `ReplicaTrainer`.
@@ -80,17 +101,24 @@ def sanity_sweep(
         verbose: 0: silent; `"auto"` or 1: progress bars.
         unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`: terms that need no
             label are trained on them, too. The scores are of labelled rows.
-        unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
+        unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones.
         unlabelled_share: As in `PhysicsModel.fit`: what unlabelled rows count in label-free terms;
             `None`: as much as labelled ones.
+        cv: How the labelled rows are split, as in scikit-learn: a number of folds, of rows that
+            are shuffled anew in each of `repeats`; a splitter such as `GroupKFold()` or
+            `TimeSeriesSplit()`, for rows that are not independent; or a list of pairs `(training
+            rows, held-out rows)` of row numbers. 5 by default; at least 20 splits are advised.
+        repeats: Number of shuffles, with a number of folds only; 4 by default.
+        groups: Group of each row, of shape `(rows,)`, for splitters that keep groups together.
 
     Returns:
-        A `SweepResult`: `print` it, `plot()` it, look into `verdicts`.
+        A `SweepResult`: `print` it, `plot()` it, look into `verdicts`, `recommended_weights()` and
+        `recommended_epochs`.
 
     Raises:
         TypeError: If an argument has a type that cannot serve.
-        ValueError: If the model is not compiled or has no terms, there is no validation data, the
-            monitor is not in the logs, or an argument has no meaning.
+        ValueError: If the model is not compiled or has no terms, the monitor is not in the logs, or
+            an argument has no meaning.
 
     Example:
     >>> import keras, numpy as np, keras_physreg as kp
@@ -98,27 +126,40 @@ def sanity_sweep(
     >>> model = kp.regularize(encoder, lambda z, x: x - z, {"identity": 0.0})
     >>> model.compile(keras.optimizers.SGD(0.1), "mse")
     >>> z = np.random.default_rng(0).normal(size=(32, 2))
-    >>> result = kp.sanity_sweep(
-    ...     model, z[:16], -z[:16], (z[16:], -z[16:]), weights=[0.1, 1.0], seeds=6, epochs=20,
-    ...     extend_to=0, verbose=0)
-    >>> result.verdicts["identity"].verdict  # The labels say the opposite.
-    'hurts'
+    >>> result = kp.sanity_sweep(  # The labels say the opposite of the physics.
+    ...     model, z, -z, cv=4, repeats=2, weights=[0.1, 1.0], epochs=20, extend_to=0, verbose=0)
+    >>> print(result.verdicts["identity"].verdict, result.recommended_weights())
+    hurts {'identity': 0.0}
     """
     begin = time.perf_counter()
     names = checks.checked_terms(model, terms)
     weights = checks.checked_weights(weights)
-    checks.check_choices(validation_data, others, score)
+    checks.check_choices(others, score)
     checks.check_numbers(extend_to, min_effect, confidence)
-    seeds = checks.checked_seeds(seeds)
-    epochs = checks.checked_count("epochs", epochs)
-    checks.prepare(model, (x, y, sample_weight), validation_data)
+    default = SEEDS_PER_SPLIT if validation_data is None else SEEDS_ON_VALIDATION_DATA
+    seeds = checks.checked_seeds(default if seeds is None else seeds)
+    epochs = whole_number("epochs", epochs)
+    labelled, held_out = checks.prepare(model, (x, y, sample_weight), validation_data)
     checks.check_monitor(model, monitor)
-    rounds = Rounds(
-        trainer={
-            "model": model,
-            "engine": engine,
-            "replicas_per_program": replicas_per_program,
-        },
+    splits = checks.checked_cv(validation_data, cv, repeats, groups, x, y, seeds[0])
+    settings = SweepSettings(
+        monitor=monitor,
+        score=score,
+        epochs=epochs,
+        terms=names,
+        seeds=seeds,
+        min_effect=float(min_effect),
+        confidence=float(confidence),
+        engine="",
+        seconds=0.0,
+        interrupted=False,
+        labelled=labelled,
+        held_out=held_out,
+        splits=splits,
+        batch_size=int(batch_size or 32),
+    )
+    trainings = Trainings(
+        trainer={"model": model, "engine": engine, "replicas_per_program": replicas_per_program},
         fit={
             "x": x,
             "y": y,
@@ -133,41 +174,46 @@ def sanity_sweep(
             "unlabelled_batch_size": unlabelled_batch_size,
             "unlabelled_share": unlabelled_share,
         },
-        seeds=seeds,
-        score=score,
+        settings=settings,
         extend_to=extend_to,
         floors=_floors(model, x, y, sample_weight, validation_data),
     )
-    settings = SweepSettings(
-        monitor, score, epochs, names, seeds, float(min_effect), float(confidence), "", 0.0, False
+    result = _sweep(trainings, weights, others)
+    done = replace(
+        settings,
+        engine=trainings.engine,
+        seconds=time.perf_counter() - begin,
+        interrupted=trainings.interrupted,
     )
+    return SweepResult(result.terms, done, result.combined)
+
+
+def _sweep(trainings: Trainings, weights: list[float], others: str) -> SweepResult:
+    """Sweeps the terms, alone or one on top of the other, then trains those that help together."""
+    settings = trainings.settings
     found: dict[str, TermSweep] = {}
-    fixed = dict.fromkeys(rounds.floors, 0.0)
-    for group in [names] if others == "zero" else [[name] for name in names]:
+    fixed = dict.fromkeys(trainings.floors, 0.0)
+    for group in [settings.terms] if others == "zero" else [[name] for name in settings.terms]:
         try:
-            found |= rounds.run(group, weights, fixed)
+            found |= trainings.run(group, weights, fixed)
         except KeyboardInterrupt:
             if not found:
                 raise
-            rounds.interrupted = True
-        if rounds.interrupted:
-            break
+            trainings.interrupted = True
+        if trainings.interrupted:
+            return SweepResult(found, settings)
         if others == "best":
-            fixed = fixed | SweepResult(found, settings).helpful_weights(group)
-    return SweepResult(
-        found,
-        replace(
-            settings,
-            engine=rounds.engine,
-            seconds=time.perf_counter() - begin,
-            interrupted=rounds.interrupted,
-        ),
-    )
+            fixed = fixed | helpful_weights(SweepResult(found, settings))
+    helpful = helpful_weights(SweepResult(found, settings))
+    if len(helpful) < 2:
+        return SweepResult(found, settings)
+    return SweepResult(found, settings, trainings.combine(helpful))
 
 
 def _floors(
     model: keras.Model, x: Any, y: Any, sample_weight: Any, validation_data: Any
 ) -> dict[str, Floor]:
+    """Returns each term's floor on labelled and on held-out rows: in folds they are the same."""
     report = diagnose(
         model,
         x,
@@ -177,5 +223,5 @@ def _floors(
         max_samples=None,
         validation_data=validation_data,
     )
-    rows = report.to_dict()["terms"]
-    return {row["term"]: (row["floor"], row["val_floor"]) for row in rows}
+    held_out = "floor" if validation_data is None else "val_floor"
+    return {row["term"]: (row["floor"], row[held_out]) for row in report.to_dict()["terms"]}

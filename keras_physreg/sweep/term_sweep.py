@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_physreg.replicas import ReplicaHistory
+from keras_physreg._utils.serialization import as_json
 
-QUANTITIES = ("score", "train_score", "term_loss", "val_term_loss")
+OPTIONAL = ("scored_epochs", "row_scores")
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,21 @@ class TermSweep:
 
     Args:
         weights: The weights, ascending from 0, in units of 1 / loss; shape `(weights,)`.
-        measured: `"score"` (the monitor, on validation data), `"train_score"` (its counterpart on
+        measured: `"score"` (the monitor, on held-out data), `"train_score"` (its counterpart on
             training data), `"term_loss"` and `"val_term_loss"`: arrays of shape
-            `(weights, seeds)`, at the scored epoch; NaN where a training was not finished.
+            `(weights, splits, seeds)`, with validation data `(weights, seeds)`, at the scored
+            epoch; NaN where a training was not finished.
         diverged: Whether a training diverged, of the same shape.
         floor: The term's loss at the true labels of the training data; `None` where there is none.
-        val_floor: The same on validation data.
+        val_floor: The same on held-out data.
         others: The other terms' weights meanwhile.
         epochs: Epochs after which the trainings are compared: all, unless Ctrl-C ended them.
+        scored_epochs: The epoch at which all trainings of a weight are scored, counted from 1; 0
+            where there is none. `None` where each training was scored at an epoch of its own, as in
+            files of version 0.1.
+        row_scores: With validation data, the loss of each of its rows at the scored epoch as a
+            multiple of the mean over rows (where scores are not above 0: of the baseline's), the
+            mean over seeds; shape `(weights, rows)`. `None` where it is not known.
     """
 
     weights: np.ndarray
@@ -35,14 +42,27 @@ class TermSweep:
     val_floor: float | None
     others: dict[str, float]
     epochs: int
+    scored_epochs: np.ndarray | None = None
+    row_scores: np.ndarray | None = None
+
+    @property
+    def cross_validated(self) -> bool:
+        """Whether there are splits."""
+        return self.diverged.ndim == 3
 
     @property
     def usable(self) -> np.ndarray:
-        """Whether a seed's baseline was finished, so that it can be compared with."""
-        return np.isfinite(self.measured["score"][0]) & ~self.diverged[0]
+        """Whether trainings can be compared: those whose baseline was finished and is finite.
+
+        Of shape `(seeds,)`, or `(splits, seeds)`: then splits are left out as a whole.
+        """
+        good = np.isfinite(self.measured["score"][0]) & ~self.diverged[0]
+        if not self.cross_validated:
+            return good
+        return np.broadcast_to(good.all(axis=1, keepdims=True), good.shape)
 
     def mean(self, quantity: str) -> np.ndarray:
-        """Returns a quantity's mean over the seeds with a baseline; NaN without any."""
+        """Returns a quantity's mean over the trainings that can be compared; NaN without any."""
         values = self.measured[quantity][:, self.usable]
         return values.sum(axis=1) / (values.shape[1] or np.nan)
 
@@ -71,31 +91,31 @@ class TermSweep:
         ratio = ratios[-1] if np.allclose(ratios, ratios[-1]) else max(ratios[-1], 2.0)
         return float(f"{self.weights[-1] * ratio:.10g}")
 
+    def epoch_of(self, weight: float) -> int | None:
+        """Returns the epoch at which a weight is scored, counted from 1, if there is one."""
+        if self.scored_epochs is None:
+            return None
+        return int(self.scored_epochs[self.weights.tolist().index(weight)]) or None
+
     def extended(self, further: TermSweep) -> TermSweep:
-        """Returns the sweep with further weights, whose own baseline is left out."""
+        """Returns the sweep with further weights."""
+
+        def joined(name: str) -> Any:
+            parts = [getattr(sweep, name) for sweep in (self, further)]
+            return None if any(part is None for part in parts) else np.concatenate(parts)
+
         measured = {k: np.concatenate([v, further.measured[k]]) for k, v in self.measured.items()}
-        return replace(
-            self,
-            weights=np.concatenate([self.weights, further.weights]),
-            measured=measured,
-            diverged=np.concatenate([self.diverged, further.diverged]),
-        )
+        arrays = {name: joined(name) for name in ("weights", "diverged", *OPTIONAL)}
+        return replace(self, measured=measured, **arrays)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain Python values; NaN and infinity, which JSON lacks, as `None`."""
-        return {
-            "weights": self.weights.tolist(),
-            "measured": {k: _finite(v) for k, v in self.measured.items()},
-            "diverged": self.diverged.tolist(),
-            "floor": self.floor,
-            "val_floor": self.val_floor,
-            "others": self.others,
-            "epochs": self.epochs,
-        }
+        """Returns what JSON holds; NaN and infinity as `None`."""
+        return as_json({name: getattr(self, name) for name in self.__dataclass_fields__})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TermSweep:
-        """Rebuilds what `to_dict` returned."""
+        """Rebuilds what `to_dict` returned, in this version or an earlier one."""
+        optional = {k: None if values.get(k) is None else np.array(values[k]) for k in OPTIONAL}
         return cls(
             np.array(values["weights"], float),
             {k: np.array(v, float) for k, v in values["measured"].items()},
@@ -104,61 +124,5 @@ class TermSweep:
             values["val_floor"],
             values["others"],
             values["epochs"],
+            **optional,
         )
-
-
-def compared_epochs(epochs_done: np.ndarray) -> int:
-    """Returns after how many epochs trainings are compared.
-
-    After Ctrl-C some are ahead of others, and all must be compared after equally many: those at
-    which most epochs of trainings count. Whoever has done fewer is left out, and so are those
-    whose baseline has.
-
-    Args:
-        epochs_done: The epochs of each setting (baseline first) and seed.
-    """
-
-    def counted(epochs: int) -> int:
-        return epochs * int(np.sum((epochs_done >= epochs) & (epochs_done[0] >= epochs)))
-
-    return int(max(epochs_done.ravel(), key=counted))
-
-
-def measure(
-    history: ReplicaHistory, term: str, monitor: str, score: str, epochs: int
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Reads the scored epoch of each replica from the logs.
-
-    Args:
-        history: What `ReplicaTrainer.fit` returned.
-        term: Name of the term.
-        monitor: The log that is the score.
-        score: `"best"`: at each replica's best epoch; `"last"`: at the last.
-        epochs: Epochs to look at; a replica that did not get so far has NaN.
-
-    Returns:
-        The quantities by name, and whether each replica diverged: arrays of shape `(replicas,)`.
-        Diverged is what was trained: where the physics is finite on training rows, and NaN on
-        held-out ones, only the term's loss on these is NaN.
-    """
-    logs = {
-        "score": monitor,
-        "train_score": monitor.removeprefix("val_"),
-        "term_loss": f"{term}_loss",
-        "val_term_loss": f"val_{term}_loss",
-    }
-    finished = (history.epochs_done >= epochs) & (epochs > 0)
-    if not finished.any():
-        return {key: np.full(history.replicas, np.nan) for key in logs}, finished
-    scores = np.asarray(history.history[monitor], "float64")[:epochs]
-    usable = np.where(np.isfinite(scores), scores, np.inf)
-    at = usable.argmin(axis=0) if score == "best" else np.full(history.replicas, epochs - 1)
-    read = {k: np.asarray(history.history[log], "float64") for k, log in logs.items()}
-    values = {k: v[at, np.arange(history.replicas)] for k, v in read.items()}
-    bad = ~np.isfinite(scores) | ~np.isfinite(history.history["loss"][:epochs])
-    measured = {k: np.where(finished & np.isfinite(v), v, np.nan) for k, v in values.items()}
-    return measured, finished & bad.any(axis=0)
-
-
-def _finite(values: np.ndarray) -> list:
-    return [[v if np.isfinite(v) else None for v in row] for row in values.tolist()]

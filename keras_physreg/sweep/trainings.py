@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from keras_physreg.replicas import ReplicaHistory, ReplicaTrainer
-from keras_physreg.sweep.term_sweep import QUANTITIES, TermSweep, compared_epochs, measure
+from keras_physreg.replicas.plan import Plan
+from keras_physreg.sweep.measured import Combination
+from keras_physreg.sweep.scoring import Curves, comparable, compared_epochs, measure
+from keras_physreg.sweep.settings import SweepSettings
+from keras_physreg.sweep.term_sweep import TermSweep
 
 Floor = tuple[float | None, float | None]
 
 
+@dataclass(frozen=True)
+class Round:
+    """What later trainings are compared with: the baseline of a round.
+
+    Args:
+        fixed: The weights of all terms but the one that is raised.
+        baseline: The trainings with these weights.
+        epochs: The epochs after which trainings are compared.
+        kept: Which trainings can be compared, of shape `(splits, seeds)`.
+    """
+
+    fixed: dict[str, float]
+    baseline: Curves
+    epochs: int
+    kept: np.ndarray
+
+
 @dataclass
-class Rounds:
-    """Trains what a sweep asks for, and remembers how it went.
+class Trainings:
+    """Trains what a sweep asks for, by programs compiled once, and remembers how it went.
 
     Args:
         trainer: Arguments of `ReplicaTrainer`.
         fit: Arguments of its `fit`.
-        seeds: The seeds of every setting.
-        score: `"best"` or `"last"`: the epoch whose score counts.
+        settings: How the sweep is made.
         extend_to: Largest weight that is tried by extension.
-        floors: For every term of the model its floor on training and on validation data.
+        floors: For every term of the model its floor on training and on held-out data.
     """
 
     trainer: dict[str, Any]
     fit: dict[str, Any]
-    seeds: list[int]
-    score: str
+    settings: SweepSettings
     extend_to: float
     floors: dict[str, Floor]
     engine: str = ""
     interrupted: bool = False
+    rounds: list[Round] = field(default_factory=list)
+    _trained: ReplicaTrainer | None = None
 
     def run(
         self, terms: list[str], weights: list[float], fixed: dict[str, float]
@@ -45,31 +66,55 @@ class Rounds:
             weights: The weights to try.
             fixed: The weights of all terms meanwhile.
         """
-        settings = [fixed] + [fixed | {term: w} for term in terms for w in weights]
-        history = self._train(settings)
-        epochs = compared_epochs(history.epochs_done.reshape(-1, len(self.seeds)))
+        plan = self._plan([fixed] + [fixed | {term: w} for term in terms for w in weights])
+        history = self._train(plan)
+        epochs = compared_epochs(plan.reshape(history.epochs_done))
+        baseline = self._curves(history, plan, terms[0]).of([0])
+        kept = comparable(baseline, epochs, by_split=self.settings.splits is not None)
+        self.rounds.append(Round(fixed, baseline, epochs, kept))
         found = {}
         for i, term in enumerate(terms):
-            rows = [0, *range(1 + i * len(weights), 1 + (i + 1) * len(weights))]
-            found[term] = self._read(history, term, rows, [0.0, *weights], fixed, epochs)
+            positions = [0, *range(1 + i * len(weights), 1 + (i + 1) * len(weights))]
+            curves = self._curves(history, plan, term).of(positions)
+            found[term] = self._read(curves, [0.0, *weights], term, self.rounds[-1])
         while not self.interrupted:
             wanted = [t for t in terms if self._wants_more(found[t])]
             if not wanted:
                 break
-            found |= self._extend(wanted, found, fixed)
+            found |= self._extend(wanted, found)
         return found
 
-    def _extend(
-        self, terms: list[str], found: dict[str, TermSweep], fixed: dict[str, float]
-    ) -> dict[str, TermSweep]:
-        following = {term: found[term].next_weight for term in terms}
+    def combine(self, weights: dict[str, float]) -> Combination | None:
+        """Trains several terms together; returns `None` where Ctrl-C ended it.
+
+        Args:
+            weights: The weights of the terms; the others keep those of the first round.
+        """
+        first = self.rounds[0]
+        plan = self._plan([first.fixed | weights])
         try:
-            history = self._train([fixed | {term: w} for term, w in following.items()])
+            history = self._train(plan)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return None
+        name = next(iter(weights))
+        off = self._read(first.baseline, [0.0], name, first)
+        on = self._read(self._curves(history, plan, name), [1.0], name, first)
+        return None if on.unfinished.any() else Combination.of(weights, off, on)
+
+    def _extend(self, terms: list[str], found: dict[str, TermSweep]) -> dict[str, TermSweep]:
+        now = self.rounds[-1]
+        following = {term: found[term].next_weight for term in terms}
+        plan = self._plan([now.fixed | {term: w} for term, w in following.items()])
+        try:
+            history = self._train(plan)
         except KeyboardInterrupt:
             self.interrupted = True
             return {}
         further = {
-            term: self._read(history, term, [i], [following[term]], fixed, found[term].epochs)
+            term: self._read(
+                self._curves(history, plan, term).of([i]), [following[term]], term, now
+            )
             for i, term in enumerate(terms)
         }
         # What Ctrl-C cut short cannot be compared with a baseline that ran in full.
@@ -80,33 +125,49 @@ class Rounds:
     def _wants_more(self, term: TermSweep) -> bool:
         return term.best_is_last and term.next_weight <= self.extend_to * (1 + 1e-9)
 
-    def _train(self, settings: list[dict[str, float]]) -> ReplicaHistory:
-        weights = {
-            name: [setting[name] for setting in settings for _ in self.seeds]
-            for name in self.floors
-        }
-        trainer = ReplicaTrainer(**self.trainer, weights=weights, seeds=self.seeds * len(settings))
-        history = trainer.fit(**self.fit)
-        self.engine = self.engine or history.engine
+    def _plan(self, settings: list[dict[str, float]]) -> Plan:
+        splits = self.settings.splits
+        pairs = [] if splits is None else list(zip(splits.train, splits.held_out, strict=True))
+        return Plan.of(settings, self.settings.seeds_of_splits, pairs)
+
+    def _train(self, plan: Plan) -> ReplicaHistory:
+        rows: dict[str, Any] = {}
+        if plan.splits:
+            rows = {"rows": plan.rows, "validation_rows": plan.validation_rows}
+        if self._trained is None:
+            trainer = ReplicaTrainer(**self.trainer, weights=plan.weights, seeds=plan.replica_seeds)
+            history = trainer.fit(**self.fit, **rows)
+            self._trained, self.engine = trainer, history.engine
+        else:
+            verbose = self.fit["verbose"]
+            history = self._trained.refit(plan.weights, plan.replica_seeds, verbose=verbose, **rows)
         self.interrupted |= history.interrupted
         return history
 
-    def _read(
-        self,
-        history: ReplicaHistory,
-        term: str,
-        rows: list[int],
-        weights: list[float],
-        fixed: dict[str, float],
-        epochs: int,
-    ) -> TermSweep:
-        measured, diverged = measure(history, term, self.fit["monitor"], self.score, epochs)
-        shape = (-1, len(self.seeds))
+    def _curves(self, history: ReplicaHistory, plan: Plan, term: str) -> Curves:
+        monitor = self.fit["monitor"]
+        keys = {
+            "score": monitor,
+            "train_score": monitor.removeprefix("val_"),
+            "term_loss": f"{term}_loss",
+            "val_term_loss": f"val_{term}_loss",
+            "loss": "loss",
+        }
+        none = np.zeros((0, plan.replicas))
+        logs = {name: plan.curves(history.history.get(key, none)) for name, key in keys.items()}
+        return Curves(logs, plan.reshape(history.epochs_done))
+
+    def _read(self, curves: Curves, weights: list[float], term: str, now: Round) -> TermSweep:
+        found = measure(curves, now.epochs, self.settings.score, now.kept)
+        values, diverged = found.values, found.diverged
+        if self.settings.splits is None:
+            values, diverged = {k: v[:, 0] for k, v in values.items()}, diverged[:, 0]
         return TermSweep(
             np.array(weights),
-            {key: measured[key].reshape(shape)[rows] for key in QUANTITIES},
-            diverged.reshape(shape)[rows],
+            values,
+            diverged,
             *self.floors[term],
-            {name: value for name, value in fixed.items() if name != term},
-            epochs,
+            {name: value for name, value in now.fixed.items() if name != term},
+            now.epochs,
+            found.epochs,
         )

@@ -1,80 +1,159 @@
-"""TermVerdict: what a sweep says of one term."""
+"""The words of a sweep, and TermVerdict: what it says of one term."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
-SAME, BETTER, WORSE, DIVERGES, UNCLEAR = "same", "better", "worse", "diverges", "unclear"
+from keras_physreg._utils.serialization import as_json
+
+
+class Verdict(str, Enum):
+    """What is said of a weight, or of a term: a string, which equals its former words, too.
+
+    A weight gets its word from the probability that it changes the score by more than the smallest
+    effect that matters; a term that of its recommended weight, else that of the worst harm.
+    `HELPS_THEN_HURTS` reads "helps": weights above the recommended one hurt, from
+    `TermVerdict.hurts_from` on.
+
+    Example:
+    >>> print(Verdict.PROBABLY_HELPS)
+    probably helps
+    >>> Verdict.SAME == "same", Verdict.SAME == "inert", Verdict("inert") is Verdict.SAME
+    (True, True, True)
+    >>> Verdict.HELPS_THEN_HURTS == "helps", Verdict.HELPS_THEN_HURTS == "helps-then-hurts"
+    (True, True)
+    """
+
+    former: tuple[str, ...]
+
+    HELPS = "helps", "better"
+    HURTS = "hurts", "worse"
+    SAME = "same", "inert"
+    CANNOT_TELL = "cannot tell", "unclear"
+    DIVERGES = ("diverges",)
+    PROBABLY_HELPS = "probably helps", "unclear"
+    PROBABLY_HURTS = "probably hurts", "unclear"
+    HELPS_THEN_HURTS = "helps", "helps-then-hurts"
+
+    def __new__(cls, word: str, *former: str) -> Verdict:
+        """Returns a member that reads as its word."""
+        member = str.__new__(cls, word)
+        member._value_ = word if word not in cls._value2member_map_ else former[0]
+        member.former = former
+        return member
+
+    @classmethod
+    def _missing_(cls, value: object) -> Verdict | None:
+        return next((member for member in cls if value in member.former), None)
+
+    def __eq__(self, other: object) -> bool:
+        equal = isinstance(other, str) and str.__eq__(self, other)
+        return equal or (not isinstance(other, Verdict) and other in self.former)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+    __str__ = str.__str__
+
+    @property
+    def helps(self) -> bool:
+        """Whether it helps, surely or probably."""
+        return self in (Verdict.HELPS, Verdict.PROBABLY_HELPS)
+
+    @property
+    def harms(self) -> bool:
+        """Whether it hurts, surely or probably, or diverges."""
+        return self in (Verdict.HURTS, Verdict.PROBABLY_HURTS, Verdict.DIVERGES)
 
 
 @dataclass(frozen=True)
 class TermVerdict:
     """What a sweep says of one term; weights in units of 1 / loss, gains in percent.
 
-    A gain is by how much the score (by default the validation data loss) is smaller than that of
-    the baseline with the same seed; a negative gain is a loss.
+    A gain is by how much the score (by default the held-out data loss) is smaller than that of the
+    baseline with the same rows and seeds; a negative gain is a loss. Arrays have one value per
+    weight.
 
     Args:
         term: Name of the term.
-        verdict: `"inert"`, `"helps"`, `"hurts"`, `"helps-then-hurts"`, `"diverges"` or
-            `"cannot tell"`.
+        verdict: A `Verdict`: that of the recommended weight; where there is none, that of the worst
+            harm, "same" where all weights are, else "cannot tell".
         weights: The weights tried, ascending.
         gains: The mean gain at each weight.
         low: Lower ends of the gains' intervals, which hold for all weights together.
         high: Upper ends.
-        changes: At each weight `"same"` (surely less than the smallest relevant effect),
-            `"better"`, `"worse"`, `"diverges"` or `"unclear"`.
-        onset: The first weight with a real change, or `None`.
-        best_weight: The weight of the largest mean gain, or `None` where none was finished.
-        hurts_from: The first weight above the best one that makes it worse or diverges; where none
-            helps, the first of all.
-        search_range: `(low, high)` worth tuning, with no harmful weight between; `None`: leave the
-            weight at 0.
-        seeds: The number of seeds compared: those whose baseline was finished and did not diverge.
-        seeds_needed: How many would decide, if the differences seen are the real ones, where it
-            cannot be told whether a weight helps.
+        better: The probability that a weight makes the score better by more than the smallest
+            effect that matters.
+        worse: The probability that it makes it worse by more than that.
+        changes: A `Verdict` for each weight.
+        onset: The first weight that surely or probably changes something, or `None`.
+        best_weight: The recommended weight; where there is none, that of the largest mean gain, or
+            `None` where no weight can be compared.
+        hurts_from: The first weight above the best one that hurts, surely or probably, or diverges;
+            where none helps, the first of all.
+        search_range: `(low, high)` worth tuning, with no harmful weight between; `None`: nothing
+            there is worth it.
+        basis: What differs between the values whose spread makes up the uncertainty: `"splits"`,
+            `"rows"` (of one held-out set, and seeds), or `"seeds"` alone.
+        splits: The number of splits compared: those whose baselines were all finished and did not
+            diverge.
+        seeds: The number of seeds compared in each split.
     """
 
     term: str
-    verdict: str
+    verdict: Verdict
     weights: np.ndarray
     gains: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    changes: tuple[str, ...]
+    better: np.ndarray
+    worse: np.ndarray
+    changes: tuple[Verdict, ...]
     onset: float | None
     best_weight: float | None
     hurts_from: float | None
     search_range: tuple[float, float] | None
+    basis: str
+    splits: int
     seeds: int
-    seeds_needed: int | None
 
     @property
     def helps(self) -> bool:
-        """Whether some weight surely makes it better."""
-        return self.verdict.startswith("helps")
+        """Whether some weight surely or probably makes it better."""
+        return self.verdict.helps
 
     @property
     def inert(self) -> bool:
         """Whether no weight changes anything that matters."""
-        return self.verdict == "inert"
+        return self.verdict is Verdict.SAME
+
+    @property
+    def recommended_weight(self) -> float:
+        """The weight to train with: the best one where it helps, else 0."""
+        return self.best_weight if self.helps and self.best_weight is not None else 0.0
+
+    @property
+    def seeds_needed(self) -> None:
+        """Always `None`: the uncertainty is that of the rows, which more seeds do not lessen."""
+        return None
 
     @property
     def undecided(self) -> list[float]:
         """The weights below the first harmful one of which it cannot be told what they do."""
         upper = np.inf if self.hurts_from is None else self.hurts_from
-        tried = zip(self.weights.tolist(), self.changes, strict=True)
-        return [weight for weight, change in tried if change == UNCLEAR and weight < upper]
+        return [w for w in self.weights_that(Verdict.CANNOT_TELL) if w < upper]
 
     @property
     def harmful_below_best(self) -> list[float]:
-        """The weights below the best one that make it worse or diverge."""
+        """The weights below the best one that hurt, surely or probably, or diverge."""
         upper = -np.inf if self.best_weight is None else self.best_weight
-        tried = zip(self.weights.tolist(), self.changes, strict=True)
-        return [w for w, change in tried if change in (WORSE, DIVERGES) and w < upper]
+        harms = (Verdict.PROBABLY_HURTS, Verdict.HURTS, Verdict.DIVERGES)
+        return [weight for weight in self.weights_that(*harms) if weight < upper]
 
     @property
     def gain(self) -> float:
@@ -86,14 +165,31 @@ class TermVerdict:
         """The interval of the gain at the best weight, in percent."""
         return self.gain_at(self.best_weight)[1:]
 
+    @property
+    def probability(self) -> float:
+        """The probability that the best weight makes it better by more than the smallest effect."""
+        if self.best_weight is None:
+            return np.nan
+        return float(self.better[self.position(self.best_weight)])
+
+    def weights_that(self, *words: Verdict) -> list[float]:
+        """Returns the weights of which one of these words is said."""
+        tried = zip(self.weights.tolist(), self.changes, strict=True)
+        return [weight for weight, change in tried if change in words]
+
+    def position(self, weight: float) -> int:
+        """Returns the position of one of the weights tried."""
+        return self.weights.tolist().index(weight)
+
     def gain_at(self, weight: float | None) -> tuple[float, float, float]:
         """Returns the gain at one of the weights tried, and its interval, in percent."""
         if weight is None:
             return (np.nan, np.nan, np.nan)
-        i = list(self.weights).index(weight)
+        i = self.position(weight)
         return float(self.gains[i]), float(self.low[i]), float(self.high[i])
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the verdict as plain Python values."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+        """Returns the verdict as JSON holds it; numbers that are not finite as `None`."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = as_json(values)
+        return plain | {"verdict": str(self.verdict), "changes": [str(c) for c in self.changes]}

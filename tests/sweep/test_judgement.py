@@ -1,43 +1,36 @@
 """Verdicts on arrays whose answer is known."""
 
-from types import SimpleNamespace
+import json
 
 import numpy as np
 import pytest
 
-from keras_physreg.sweep.judgement import judge
-from keras_physreg.sweep.result import SweepSettings
-from keras_physreg.sweep.term_sweep import TermSweep
-from keras_physreg.sweep.text import sentence
-
-FLOORLESS = TermSweep(
-    np.array([0.0, 1e-4, 1e-3]),
-    dict.fromkeys(("score", "train_score", "term_loss", "val_term_loss"), np.ones((3, 8))),
-    np.zeros((3, 8), bool),
-    None,
-    None,
-    {},
-    1,
-)
+from keras_physreg.sweep.judgement import Rules, Scores, judge
+from keras_physreg.sweep.verdict import Verdict
 
 WEIGHTS = 10.0 ** np.arange(-4, 2)
-SEEDS = 8
+SPLITS, SEEDS, RATIO = 20, 2, 0.25
 
 
-def scores(factors, noise=0.01, seed=0, seeds=SEEDS):
-    """A baseline, and scores that are `factors` of it on average, with noise seed by seed."""
+def scores(factors, noise=0.01, seed=0, splits=SPLITS):
+    """A baseline, and scores that are `factors` of it on average, with noise split by split."""
     rng = np.random.default_rng(seed)
-    baseline = np.exp(rng.normal(scale=0.3, size=seeds))
-    paired = np.exp(rng.normal(scale=noise, size=(len(factors), seeds)))
-    return baseline, np.array(factors)[:, None] * baseline * paired
+    baseline = np.exp(rng.normal(scale=0.3, size=(1, splits, SEEDS)))
+    paired = np.exp(rng.normal(scale=noise, size=(len(factors), splits, SEEDS)))
+    return np.concatenate([baseline, np.array(factors)[:, None, None] * baseline * paired])
 
 
-def verdict(factors, noise=0.01, seed=0, seeds=SEEDS, diverged=()):
-    baseline, values = scores(factors, noise, seed, seeds)
-    bad = np.zeros((len(factors), seeds), bool)
+def judged(values, bad=None, rules=None, ratio=RATIO):
+    bad = np.zeros(values.shape, bool) if bad is None else bad
+    return judge("z", WEIGHTS[: len(values) - 1], Scores(values, bad, ratio), rules)
+
+
+def verdict(factors, noise=0.01, diverged=(), **arguments):
+    values = scores(factors, noise, **arguments)
+    bad = np.zeros(values.shape, bool)
     for i in diverged:
-        bad[i, 0], values[i, 0] = True, np.nan
-    return judge("z", WEIGHTS[: len(factors)], baseline, values, bad)
+        bad[1 + i, 0, 0], values[1 + i, 0, 0] = True, np.nan
+    return judged(values, bad)
 
 
 @pytest.mark.parametrize(
@@ -45,10 +38,10 @@ def verdict(factors, noise=0.01, seed=0, seeds=SEEDS, diverged=()):
     [
         ([1, 1, 1, 1, 0.9, 0.7], (), "helps", 1.0, 10.0, None, (0.1, 10.0)),
         ([1, 1, 1, 0.8, 0.7, 2], (), "helps-then-hurts", 0.1, 1.0, 10.0, (0.01, 1.0)),
-        ([1, 1, 1, 1, 1.2, 1.5], (), "hurts", 1.0, 0.001, 1.0, None),
+        ([1, 1, 1, 1, 1.2, 1.5], (), "hurts", 1.0, None, 1.0, None),
         ([1, 1, 1, 0.8, 0.7, 1], (5,), "helps-then-hurts", 0.1, 1.0, 10.0, (0.01, 1.0)),
-        ([1, 1, 1, 1, 1, 1], (5,), "diverges", 10.0, 0.0001, 10.0, None),
-        ([1, 1, 1, 1, 1, 1], (), "inert", None, 0.001, None, None),
+        ([1, 1, 1, 1, 1, 1], (5,), "diverges", 10.0, None, 10.0, None),
+        ([1, 1, 1, 1, 1, 1], (), "same", None, None, None, None),
         ([1.5, 1.5, 1.5, 0.8, 0.7, 1], (), "helps", 0.0001, 1.0, None, (0.1, 10.0)),
         ([1, 0.9, 2, 0.8, 0.7, 2], (), "helps-then-hurts", 0.001, 1.0, 10.0, (0.1, 1.0)),
         ([0.5, 2, 2, 2, 2, 2], (), "helps-then-hurts", 1e-4, 1e-4, 1e-3, (3.16e-5, 3.16e-4)),
@@ -61,92 +54,173 @@ def test_known_answers(factors, diverged, expected, onset, best, hurts_from, sea
     assert found.onset == onset
     assert found.hurts_from == hurts_from
     assert found.search_range == search_range
-    if expected.startswith("helps"):
+    assert found.recommended_weight == (best or 0.0)
+    if best is not None:
         assert found.best_weight == best
         assert found.gain == pytest.approx(100 * (1 - min(factors)), abs=0.5)
         assert found.gain_interval[0] < found.gain < found.gain_interval[1]
 
 
-def test_noise_cannot_tell_and_says_how_many_seeds_would():
-    found = verdict([1, 1, 1, 1, 1, 0.9], noise=0.08)
-    assert found.verdict == "cannot tell"
-    assert SEEDS < found.seeds_needed < 100
-    enough = [
-        verdict([1, 1, 1, 1, 1, 0.9], 0.08, seed, 2 * found.seeds_needed).verdict
-        for seed in range(5)
-    ]
-    assert enough.count("helps") >= 3
+@pytest.mark.parametrize(
+    ("mean", "expected"),
+    [
+        (-0.20, "helps"),
+        (-0.08, "probably helps"),
+        (0.0, "cannot tell"),
+        (0.08, "probably hurts"),
+        (0.20, "hurts"),
+    ],
+)
+def test_the_word_follows_from_the_probability(mean, expected):
+    """Differences of mean `mean` and standard deviation 0.1: the standard error is 0.0548.
+
+    Of a t distribution of 19 degrees of freedom 80 % lie below 0.861, 95 % below 1.729, so that the
+    limits of the words are at 0.0099 + 0.0472 and 0.0099 + 0.0947.
+    """
+    d = np.tile([0.1, -0.1], 10) * np.sqrt(19 / 20) + mean
+    values = np.exp(np.stack([np.zeros(20), d]))[..., np.newaxis]
+    found = judged(values)
+    assert str(found.changes[0]) == str(found.verdict) == expected
 
 
-def test_few_seeds_cannot_tell():
-    found = verdict([0.5] * 6, noise=0.001, seeds=5)
-    assert found.verdict == "cannot tell"
-    assert found.seeds_needed == 8
+def test_same_needs_a_sure_absence():
+    quiet, loud = verdict([1.0], noise=0.005), verdict([1.0], noise=0.05)
+    assert (str(quiet.verdict), str(loud.verdict)) == ("same", "cannot tell")
+    assert quiet.inert
+    assert 1 - quiet.better[0] - quiet.worse[0] > 0.95
 
 
-def test_a_false_verdict_in_at_most_five_percent():
-    repeats = 300
-    found = [verdict([1] * 6, noise=0.05, seed=seed).verdict for seed in range(repeats)]
-    false = np.mean([v not in ("inert", "cannot tell") for v in found])
-    assert false <= 0.075  # 5 % and the upper end of what 300 repeats may show.
+def test_min_effect_separates_same_from_helps():
+    values = scores([0.995], noise=0.0005)
+    assert judged(values, rules=Rules(min_effect=0.01)).verdict is Verdict.SAME
+    assert judged(values, rules=Rules(min_effect=0.001)).verdict is Verdict.HELPS
+
+
+def test_the_best_mean_of_those_that_help_is_recommended():
+    """A weight with a larger mean gain that may be chance is not."""
+    values = scores([0.9, 0.8], noise=0.01)
+    values[2] *= np.exp(np.random.default_rng(1).normal(scale=0.8, size=values.shape[1:]))
+    values[2] *= 0.85 * np.exp(-np.log(values[2] / values[0]).mean())
+    found = judged(values)
+    assert found.gains[1] > found.gains[0]
+    assert found.changes == (Verdict.HELPS, Verdict.CANNOT_TELL)
+    assert found.best_weight == WEIGHTS[0]
+
+
+def test_seeds_of_a_split_are_averaged_and_splits_compared():
+    """What differs between the seeds of a split alone adds nothing to the spread of splits."""
+    values = scores([0.9], noise=0.0)
+    values[1, :, 0] *= 2.0
+    values[1, :, 1] /= 2.0
+    found = judged(values)
+    np.testing.assert_allclose(found.low, found.high, atol=1e-6)
+    assert found.gain == pytest.approx(10)
+
+
+def test_a_split_whose_baseline_diverged_is_left_out_everywhere():
+    values = scores([0.5, 0.6])
+    rest = judged(values[:, 1:])
+    bad = np.zeros(values.shape, bool)
+    bad[0, 0, 1], values[0, 0, 1] = True, np.nan
+    bad[1, 0, 1] = True
+    found = judged(values, bad)
+    assert (found.verdict, found.splits, found.seeds) == ("helps", SPLITS - 1, SEEDS)
+    np.testing.assert_allclose(found.low, rest.low)
+    np.testing.assert_allclose(found.better, rest.better)
+
+
+def test_a_diverged_weight_is_never_recommended():
+    found = verdict([1, 1, 1, 1, 0.9, 0.5], 0.001, diverged=[5])
+    assert found.changes[5] is Verdict.DIVERGES
+    assert np.isnan(found.better[5])
+    assert found.recommended_weight == 1.0
+
+
+def test_a_weight_that_was_not_finished_cannot_be_told_and_harms_no_other():
+    values = scores([0.5, 0.6])
+    alone = judged(values[:2])
+    values[2, 3, 0] = np.nan
+    found = judged(values)
+    assert found.changes == (Verdict.HELPS, Verdict.CANNOT_TELL)
+    assert found.low[0] == alone.low[0]
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_without_two_baselines_it_cannot_tell(kept):
+    values = scores([0.5, 0.5])
+    values[0, kept:] = np.nan
+    found = judged(values)
+    assert found.verdict is Verdict.CANNOT_TELL
+    assert found.recommended_weight == 0.0
+    assert np.isnan(found.better).all()
+
+
+def test_one_split_alone_is_refused():
+    with pytest.raises(ValueError, match="One split says nothing about other rows"):
+        judged(scores([0.5], splits=1))
+
+
+def test_weight_0_alone():
+    found = judged(scores([]))
+    assert found.verdict is Verdict.CANNOT_TELL
+    assert found.best_weight is None
+    assert found.recommended_weight == 0.0
 
 
 def test_scores_below_zero_are_compared_relatively():
-    baseline = -1.0 + 0.01 * np.arange(8)
-    values = np.stack([baseline - 0.5 + 0.001 * np.sin(np.arange(8))])
-    found = judge("z", np.array([1.0]), baseline, values, np.zeros((1, 8), bool))
+    baseline = -1.0 + 0.01 * np.arange(8).reshape(1, 4, 2)
+    values = np.concatenate([baseline, baseline - 0.5 + 0.001 * np.sin(baseline)])
+    found = judged(values)
     assert found.verdict == "helps"
-    assert found.gain == pytest.approx(52, abs=1)
+    assert found.gain == pytest.approx(100 * 0.5 / 0.965, abs=1)
 
 
-def test_a_seed_without_a_baseline_is_left_out():
-    baseline, values = scores([0.5, 0.5])
-    baseline[0] = np.nan
-    found = judge("z", WEIGHTS[:2], baseline, values, np.zeros((2, 8), bool))
-    rest = judge("z", WEIGHTS[:2], baseline[1:], values[:, 1:], np.zeros((2, 7), bool))
-    assert (found.verdict, found.seeds) == ("helps", 7)
-    assert found.gain_interval == rest.gain_interval
+def test_a_loss_of_exactly_zero_is_a_gain_of_100_percent():
+    values = scores([1.0], noise=0.001)
+    values[1] = 0.0
+    found = judged(values)
+    assert found.verdict is Verdict.HELPS
+    assert found.gain == pytest.approx(100)
 
 
-def test_without_any_baseline_it_cannot_tell():
-    _, values = scores([0.5, 0.5])
-    found = judge("z", WEIGHTS[:2], np.full(8, np.nan), values, np.zeros((2, 8), bool))
-    assert found.verdict == "cannot tell"
-    assert found.seeds_needed is None
-    assert found.best_weight is None
+def test_with_one_held_out_set_seeds_are_compared_and_rows_count():
+    values = scores([0.8], noise=0.001)[:, 0].reshape(2, 1, SEEDS)
+    values = np.concatenate([values, values * 1.01, values * 0.99, values * 1.02], axis=2)
+    diverged = np.zeros(values.shape, bool)
+    seeds_alone = judge("z", WEIGHTS[:1], Scores(values, diverged))
+    assert (seeds_alone.verdict, seeds_alone.basis) == ("helps", "seeds")
+    rows = np.ones((2, 20))
+    rows[1] += np.tile([0.8, -0.8], 10)
+    found = judge("z", WEIGHTS[:1], Scores(values, diverged, rows=rows))
+    assert (found.verdict, found.basis, found.seeds) == ("probably helps", "rows", 8)
+    assert found.gain == seeds_alone.gain
 
 
-@pytest.mark.parametrize(("confidence", "fewest"), [(0.95, 6), (0.99, 8), (0.999, 11)])
-def test_as_many_seeds_as_it_asks_for_decide(confidence, fewest):
-    baseline, values = scores([0.5], noise=0.001, seeds=fewest - 1)
-    arguments = {"confidence": confidence}
-    found = judge("z", WEIGHTS[:1], baseline, values, np.zeros((1, fewest - 1), bool), **arguments)
-    assert (found.verdict, found.seeds_needed) == ("cannot tell", fewest + 2)
-    baseline, values = scores([0.5], noise=0.001, seeds=found.seeds_needed)
-    none = np.zeros((1, found.seeds_needed), bool)
-    assert judge("z", WEIGHTS[:1], baseline, values, none, **arguments).verdict == "helps"
+def test_words_equal_their_former_ones():
+    assert Verdict.SAME == "same"
+    assert Verdict.SAME == "inert"
+    assert Verdict.SAME != "same "
+    assert Verdict.HELPS == "better"
+    assert Verdict.HELPS != "helps-then-hurts"
+    assert Verdict.HELPS_THEN_HURTS == "helps-then-hurts"
+    assert Verdict.HELPS_THEN_HURTS in {"helps", "probably helps"}
+    assert Verdict.CANNOT_TELL == "unclear"
+    assert Verdict.CANNOT_TELL != Verdict.PROBABLY_HELPS
+    assert [Verdict(word) for word in ("inert", "worse", "unclear", "helps-then-hurts")] == [
+        Verdict.SAME,
+        Verdict.HURTS,
+        Verdict.CANNOT_TELL,
+        Verdict.HELPS_THEN_HURTS,
+    ]
+    assert f"{Verdict.HELPS_THEN_HURTS}, {Verdict.SAME}" == "helps, same"
+    assert json.dumps([Verdict.PROBABLY_HURTS]) == '["probably hurts"]'
+    with pytest.raises(ValueError, match="'perhaps' is not a valid Verdict"):
+        Verdict("perhaps")
 
 
-def test_unclear_weights_below_a_harmful_one_are_named():
-    baseline, values = scores([0.97, 2.0], noise=0.002)
-    values[0] *= np.exp(0.1 * np.sin(np.arange(8)))
-    found = judge("z", WEIGHTS[:2], baseline, values, np.zeros((2, 8), bool))
-    assert found.verdict == "hurts"
-    assert found.undecided == [WEIGHTS[0]]
-    assert found.seeds_needed > 8
-    settings = SweepSettings(
-        "val_data_loss", "best", 1, ["z"], list(range(8)), 0.01, 0.95, "", 0.0, False
-    )
-    text = sentence(
-        SimpleNamespace(verdicts={"z": found}, terms={"z": FLOORLESS}, settings=settings), "z"
-    )
-    assert f"about {found.seeds_needed} seeds below 0.001 may" in text
-    assert "no smaller weight" not in text
-
-
-def test_min_effect_separates_inert_from_helps():
-    baseline, values = scores([0.995], noise=0.0005)
-    diverged = np.zeros((1, 8), bool)
-    arguments = ("z", WEIGHTS[:1], baseline, values, diverged)
-    assert judge(*arguments, min_effect=0.01).verdict == "inert"
-    assert judge(*arguments, min_effect=0.001).verdict == "helps"
+def test_a_verdict_is_json():
+    plain = verdict([0.9, 1.0], diverged=[1]).to_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["verdict"] == "helps"
+    assert plain["changes"] == ["helps", "diverges"]
+    assert plain["better"][1] is None

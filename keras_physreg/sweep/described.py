@@ -1,0 +1,40 @@
+"""How a sweep was made, in words: its score, rows, splits and seeds."""
+
+from __future__ import annotations
+
+from keras_physreg.sweep.settings import SweepSettings
+
+
+def score_name(settings: SweepSettings) -> str:
+    """Returns what the score is called: `held-out data loss`, or the name of the log."""
+    return "held-out data loss" if settings.monitor == "val_data_loss" else settings.monitor
+
+
+def count(number: int, noun: str) -> str:
+    """Returns `1 seed`, `2 seeds`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def rows_and_splits(settings: SweepSettings) -> str:
+    """Returns the numbers of rows, splits and seeds.
+
+    That is `20 labelled rows: 5 folds x 4 shuffles x 2 seeds, trained on 16`, or with validation
+    data `100 labelled rows, 40 held-out rows, 8 seeds`.
+    """
+    seeds = count(len(settings.seeds), "seed")
+    if settings.labelled is None:
+        return f"an unknown number of rows, {seeds}"
+    rows = count(settings.labelled, "labelled row")
+    if settings.splits is None:
+        return f"{rows}, {count(settings.held_out or 0, 'held-out row')}, {seeds}"
+    sizes = settings.trained_on
+    trained = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return f"{rows}: {settings.splits.label} x {seeds}, trained on {trained}"
+
+
+def on_which_rows(settings: SweepSettings) -> str:
+    """Returns `on these 20 rows` for validation data, nothing where rows are split anew."""
+    if settings.splits is not None:
+        return ""
+    rows = "rows" if settings.held_out is None else count(settings.held_out, "row")
+    return f" on {'this' if settings.held_out == 1 else 'these'} {rows}"

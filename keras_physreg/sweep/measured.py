@@ -1,0 +1,103 @@
+"""MeasuredSweep: what a sweep measured, what that says of each term, and what to train with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from keras_physreg._utils.serialization import as_json
+from keras_physreg.sweep.judgement import Scores, judge
+from keras_physreg.sweep.settings import SweepSettings
+from keras_physreg.sweep.term_sweep import TermSweep
+from keras_physreg.sweep.verdict import TermVerdict, Verdict
+
+
+@dataclass(frozen=True)
+class Combination:
+    """All terms that help, together, trained on the same splits with the same seeds.
+
+    Args:
+        weights: Their weights.
+        sweep: The trainings with all terms off, then with these weights: as of a term whose
+            weights are 0 and 1, without losses of terms.
+    """
+
+    weights: dict[str, float]
+    sweep: TermSweep
+
+    @classmethod
+    def of(cls, weights: dict[str, float], off: TermSweep, on: TermSweep) -> Combination:
+        """Puts the trainings with all terms off and with these weights side by side."""
+        both = off.extended(on)
+        scores = {key: both.measured[key] for key in ("score", "train_score")}
+        kept = replace(both, weights=np.array([0.0, 1.0]), measured=scores, floor=None)
+        return cls(weights, replace(kept, val_floor=None))
+
+    @property
+    def name(self) -> str:
+        """The names of the terms, as a sum."""
+        return " + ".join(self.weights)
+
+
+@dataclass(frozen=True)
+class MeasuredSweep:
+    """What a sweep measured.
+
+    Args:
+        terms: What was measured, by term.
+        settings: How the sweep was made.
+        combined: All terms that help, together, where there are several; else `None`.
+    """
+
+    terms: dict[str, TermSweep]
+    settings: SweepSettings
+    combined: Combination | None = None
+
+    @cached_property
+    def verdicts(self) -> dict[str, TermVerdict]:
+        """What the sweep says of each term."""
+        return {name: self._judge(name, term) for name, term in self.terms.items()}
+
+    @cached_property
+    def combined_verdict(self) -> TermVerdict | None:
+        """What the sweep says of all terms that help together, where there are several."""
+        if self.combined is None:
+            return None
+        return self._judge(self.combined.name, self.combined.sweep)
+
+    @property
+    def off(self) -> dict[str, float]:
+        """The weights of all terms of the model where no swept one is on."""
+        first, sweep = next(iter(self.terms.items()))
+        return {first: 0.0} | sweep.others
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all measurements, settings and verdicts as JSON holds them."""
+        found: dict[str, Any] = {
+            "settings": self.settings.to_dict(),
+            "terms": {name: term.to_dict() for name, term in self.terms.items()},
+            "verdicts": {name: verdict.to_dict() for name, verdict in self.verdicts.items()},
+        }
+        if self.combined is not None and self.combined_verdict is not None:
+            found["combined"] = {
+                "weights": as_json(self.combined.weights),
+                "sweep": self.combined.sweep.to_dict(),
+                "verdict": self.combined_verdict.to_dict(),
+            }
+        return found
+
+    def _judge(self, name: str, term: TermSweep) -> TermVerdict:
+        splits = self.settings.splits
+        scores, diverged = term.measured["score"], term.diverged
+        if splits is None:
+            scores, diverged = scores[:, np.newaxis], diverged[:, np.newaxis]
+        ratio = None if splits is None else splits.mean_ratio
+        compared = Scores(scores, diverged, ratio, term.row_scores)
+        verdict = judge(name, term.weights[1:], compared, self.settings.rules)
+        cut_short = term.epochs < self.settings.epochs
+        if cut_short and verdict.inert:
+            return replace(verdict, verdict=Verdict.CANNOT_TELL)
+        return verdict

@@ -1,0 +1,94 @@
+"""SweepSettings: how a sweep was made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from keras_physreg._utils.serialization import as_json
+from keras_physreg.sweep.judgement import Rules
+from keras_physreg.sweep.splits import Splits
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """How a sweep was made.
+
+    Args:
+        monitor: The log that is the score; smaller is better.
+        score: `"best"` or `"last"`: the epoch whose score counts.
+        epochs: Epochs of every training, unless Ctrl-C ended it; see `TermSweep.epochs`.
+        terms: The terms to sweep.
+        seeds: The seeds; with splits those of the first one, as many further ones in each other.
+        min_effect: Smallest relative change of the score that matters.
+        confidence: Probability that all intervals of a term hold together.
+        engine: How the replicas were trained.
+        seconds: Seconds that the sweep took.
+        interrupted: Whether it was ended by Ctrl-C.
+        labelled: Rows of `x` and `y`; `None` where it is not known, as in files of version 0.1.
+        held_out: Rows of `validation_data`, or `None`.
+        splits: The splits of cross-validation, or `None`.
+        batch_size: Rows in a batch, or `None` where it is not known.
+    """
+
+    monitor: str
+    score: str
+    epochs: int
+    terms: list[str]
+    seeds: list[int]
+    min_effect: float
+    confidence: float
+    engine: str
+    seconds: float
+    interrupted: bool
+    labelled: int | None = None
+    held_out: int | None = None
+    splits: Splits | None = None
+    batch_size: int | None = None
+
+    @property
+    def rules(self) -> Rules:
+        """From which numbers on a word is said."""
+        return Rules(self.min_effect, self.confidence)
+
+    @property
+    def seeds_of_splits(self) -> list[list[int]]:
+        """The seeds of each split: no two of all are equal; without splits of all trainings."""
+        if self.splits is None:
+            return [self.seeds]
+        step = max(self.seeds) + 1
+        return [[seed + split * step for seed in self.seeds] for split in range(self.splits.count)]
+
+    @property
+    def trained_on(self) -> list[int]:
+        """The numbers of rows that trainings had, ascending; empty where it is not known.
+
+        Folds whose sizes differ by one are trained on the smaller size.
+        """
+        if self.splits is None:
+            return [] if self.labelled is None else [self.labelled]
+        sizes = sorted({len(rows) for rows in self.splits.train})
+        return sizes[:1] if sizes[-1] - sizes[0] <= 1 else sizes
+
+    def epochs_on_all_rows(self, epochs: int) -> int:
+        """Returns the epochs on all labelled rows that make as many steps as these of the sweep."""
+        if self.splits is None or self.batch_size is None:
+            return epochs
+        least = self.trained_on[0]
+        sizes = [least if len(rows) <= least + 1 else len(rows) for rows in self.splits.train]
+        steps = float(np.mean([math.ceil(size / self.batch_size) for size in sizes]))
+        return max(1, round(epochs * steps / math.ceil(self.splits.rows / self.batch_size)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what JSON holds."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return as_json(values | {"splits": self.splits and self.splits.to_dict()})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SweepSettings:
+        """Rebuilds what `to_dict` returned, in this version or an earlier one."""
+        splits = values.get("splits")
+        return cls(**{**values, "splits": None if splits is None else Splits.from_dict(splits)})
