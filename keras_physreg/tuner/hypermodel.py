@@ -9,11 +9,11 @@ import keras
 import keras_tuner
 
 from keras_physreg._utils.errors import received
-from keras_physreg.callbacks import WeightScheduler
 from keras_physreg.inspection import set_term_weights
 from keras_physreg.schedules import GeometricRamp
 from keras_physreg.sweep import SweepResult
 from keras_physreg.tuner import setup_checks
+from keras_physreg.tuner.searched_ramps import SearchedRamps, steps_done
 from keras_physreg.tuner.space import term_spaces
 
 
@@ -185,12 +185,22 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         # A rung of Hyperband has loaded a checkpoint, which may stand somewhere on a ramp.
         set_term_weights(model, _final_weights(schedules))
         ramps = {name: s for name, s in schedules.items() if isinstance(s, GeometricRamp)}
-        if ramps:
-            callbacks = [WeightScheduler(ramps), *callbacks]
-        tuner = setup_checks.running_tuner(callbacks)
+        if not ramps:
+            return self._fit(hp, model, args, {**kwargs, "callbacks": callbacks})
+        scheduler = SearchedRamps(ramps)
+        steps_before = steps_done(model)
+        result = self._fit(hp, model, args, {**kwargs, "callbacks": [scheduler, *callbacks]})
+        scheduler.check_ran(model, steps_before, result)
+        return result
+
+    def _fit(
+        self, hp: keras_tuner.HyperParameters, model: keras.Model, args: tuple, kwargs: dict
+    ) -> Any:
+        """Trains, in a search or outside of one."""
+        tuner = setup_checks.running_tuner(kwargs["callbacks"])
         if tuner is None:
-            return self.inner.fit(hp, model, *args, callbacks=callbacks, **kwargs)
-        return self._fit_in_search(tuner, hp, model, args, {**kwargs, "callbacks": callbacks})
+            return self.inner.fit(hp, model, *args, **kwargs)
+        return self._fit_in_search(tuner, hp, model, args, kwargs)
 
     def _fit_in_search(
         self,

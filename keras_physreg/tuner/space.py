@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import keras_tuner
+import numpy as np
 
-from keras_physreg._utils.errors import received
+from keras_physreg._utils.errors import boolean, is_whole, received
 from keras_physreg.schedules import GeometricRamp
 from keras_physreg.sweep import SweepResult
 from keras_physreg.terms.term import check_weight
@@ -74,6 +74,7 @@ def term_spaces(weights: Any, ramps: Any, include_zero: bool) -> list[TermSpace]
             stacklevel=3,
         )
     ramps = _checked_ramps(ramps, list(ranges))
+    include_zero = boolean("include_zero", include_zero)
     return [TermSpace(name, given, ramps.get(name), include_zero) for name, given in ranges.items()]
 
 
@@ -111,9 +112,8 @@ def _checked_ramps(ramps: Any, terms: list[str]) -> dict[str, tuple[int, int, in
 
 
 def _checked_ramp(name: str, given: Any) -> tuple[int, int, int]:
-    epochs = (given, given) if isinstance(given, Integral) else given
-    ok = isinstance(epochs, (tuple, list)) and len(epochs) in (2, 3)
-    if not ok or not all(isinstance(e, Integral) and not isinstance(e, bool) for e in epochs):
+    epochs = given if isinstance(given, tuple | list) else (given, given)
+    if len(epochs) not in (2, 3) or not all(is_whole(e) and not np.ndim(e) for e in epochs):
         raise TypeError(
             f"The ramp of term '{name}' must be `(shortest, longest)` or `(shortest, longest, "
             "step)` in whole epochs, or one number of epochs. " + received("ramps", given)

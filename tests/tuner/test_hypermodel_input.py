@@ -1,5 +1,6 @@
 """What PhysicsHyperModel refuses, and that a plain tuner does not swallow it."""
 
+import copy
 import shutil
 
 import keras
@@ -10,7 +11,7 @@ from keras_tuner.errors import FatalTypeError, FatalValueError
 
 import keras_physreg as kp
 from tests import problems
-from tests.tuner.searches import RANGES, Measured, build, search
+from tests.tuner.searches import DATA, RANGES, Measured, build, search
 
 Z = {"z": (0.1, 1.0)}
 
@@ -20,7 +21,7 @@ Z = {"z": (0.1, 1.0)}
     [
         ({"z": (1.0, 0.1)}, ValueError, r"0 < low <= high.*\(1.0, 0.1\)"),
         ({"z": (0.0, 1.0)}, ValueError, "include_zero"),
-        ({"z": (-1.0, 1.0)}, ValueError, "'z' must be 0"),
+        ({"z": (-1.0, 1.0)}, ValueError, "'z': `weight` must be 0"),
         ({"z": (np.nan, 1.0)}, ValueError, "finite"),
         ({"z": (1.0, np.inf)}, ValueError, "finite"),
         ({"z": (1e-40, 1.0)}, ValueError, "float32"),
@@ -48,6 +49,8 @@ def test_weights(weights, error, told):
         ({"z": (0.5, 2)}, TypeError, "whole epochs"),
         ({"z": True}, TypeError, "whole epochs"),
         ({"z": "long"}, TypeError, "whole epochs"),
+        ({"z": np.array([1, 2])}, TypeError, "whole epochs"),
+        ({"z": (1, None)}, TypeError, "whole epochs"),
         ({"x": (0, 2)}, ValueError, r"names \['x'\]"),
         ([("z", 2)], TypeError, "dict"),
     ],
@@ -55,6 +58,12 @@ def test_weights(weights, error, told):
 def test_ramps(ramps, error, told):
     with pytest.raises(error, match=told):
         kp.PhysicsHyperModel(build, Z, ramps=ramps)
+
+
+@pytest.mark.parametrize("include_zero", ["no", 0, None])
+def test_include_zero_is_a_boolean(include_zero):
+    with pytest.raises(TypeError, match="`include_zero` must be True or False"):
+        kp.PhysicsHyperModel(build, Z, include_zero=include_zero)
 
 
 def test_numbers_of_numpy():
@@ -230,3 +239,88 @@ def test_an_own_fit_that_returns_a_number_needs_no_objective(tmp_path):
     model = kp.PhysicsHyperModel(Own(), Z)
     tuner = search(keras_tuner.RandomSearch, model, tmp_path, objective=None)
     assert tuner.oracle.get_best_trials(1)[0].score >= 1
+
+
+class OwnFit(keras_tuner.HyperModel):
+    """A `fit` of the user's own; what it does with the callbacks is told from outside."""
+
+    def __init__(self, hand_on):
+        super().__init__()
+        self.hand_on = hand_on
+
+    def build(self, hp):
+        return build(hp)
+
+    def fit(self, hp, model, *args, callbacks=None, **kwargs):
+        return self.hand_on(model, callbacks, *args, **kwargs)
+
+
+def dropped(model, callbacks, *args, **kwargs):
+    return model.fit(*args, **kwargs)
+
+
+def without_schedulers(model, callbacks, *args, **kwargs):
+    kept = [c for c in callbacks if not isinstance(c, kp.WeightScheduler)]
+    return model.fit(*args, callbacks=kept, **kwargs)
+
+
+def loop_of_its_own(model, callbacks, x, y, **kwargs):
+    return float(model.train_on_batch(x, y, return_dict=True)["data_loss"])
+
+
+def of_a_clone(model, callbacks, *args, **kwargs):
+    return build(keras_tuner.HyperParameters()).fit(*args, **kwargs)
+
+
+RAMPED = {"weights": Z, "ramps": {"z": (3, 3)}, "include_zero": False}
+
+
+@pytest.mark.parametrize("hand_on", [dropped, without_schedulers, loop_of_its_own, of_a_clone])
+def test_ramps_that_never_ran_end_the_search(hand_on, tmp_path):
+    model = kp.PhysicsHyperModel(OwnFit(hand_on), **RAMPED)
+    objective = None if hand_on is loop_of_its_own else model.objective
+    with pytest.raises(FatalValueError, match=r"ramps of \['z'\] never ran.*callbacks=callbacks"):
+        search(keras_tuner.RandomSearch, model, tmp_path, objective=objective)
+
+
+def handed_on(model, callbacks, *args, **kwargs):
+    return model.fit(*args, callbacks=callbacks, **kwargs)
+
+
+def copied(model, callbacks, *args, **kwargs):
+    schedulers = [c for c in callbacks if isinstance(c, kp.WeightScheduler)]
+    others = [c for c in callbacks if c not in schedulers]
+    return model.fit(*args, callbacks=[*copy.deepcopy(schedulers), *others], **kwargs)
+
+
+def in_a_list(model, callbacks, x, y, **kwargs):
+    callbacks = keras.callbacks.CallbackList(callbacks, model=model)
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(0)
+    model.train_on_batch(x, y)
+    callbacks.on_epoch_end(0, {})
+    callbacks.on_train_end()
+    return kp.get_term_weights(model)["z"]
+
+
+@pytest.mark.parametrize("hand_on", [handed_on, copied, in_a_list])
+def test_ramps_that_ran(hand_on, tmp_path):
+    model = kp.PhysicsHyperModel(OwnFit(hand_on), **RAMPED)
+    objective = None if hand_on is in_a_list else model.objective
+    tuner = search(keras_tuner.RandomSearch, model, tmp_path, objective=objective, max_trials=1)
+    assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"]
+    if hand_on is in_a_list:
+        assert tuner.oracle.trials["0"].score == pytest.approx(0.1)  # Where the ramp begins.
+
+
+def test_callbacks_may_be_dropped_where_a_trial_has_no_ramp(tmp_path):
+    model = kp.PhysicsHyperModel(OwnFit(dropped), Z)
+    tuner = search(keras_tuner.RandomSearch, model, tmp_path, max_trials=1)
+    assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"]
+
+
+def test_ramps_that_never_ran_outside_of_a_search():
+    model = kp.PhysicsHyperModel(OwnFit(dropped), **RAMPED)
+    hp = keras_tuner.HyperParameters()
+    with pytest.raises(FatalValueError, match="never ran"):
+        model.fit(hp, model.build(hp), *DATA, epochs=1, verbose=0)

@@ -36,9 +36,7 @@ def test_overwrite_begins_anew(tmp_path, monkeypatch):
 @pytest.mark.parametrize("overwrite", ["no", "False", 0, None])
 def test_overwrite_is_a_boolean(tmp_path, overwrite):
     before = search(tuner_in(tmp_path)).oracle.trials
-    with pytest.raises(
-        TypeError, match=r"`overwrite` must be True or False\. Received"
-    ):
+    with pytest.raises(TypeError, match=r"`overwrite` must be True or False\. Received"):
         tuner_in(tmp_path, overwrite=overwrite)
     assert set(tuner_in(tmp_path).oracle.trials) == set(before)
 
