@@ -98,3 +98,9 @@ def as_tensors(data: Any) -> Any:
         return tf.convert_to_tensor(array, dtype=dtype)
 
     return tf.nest.map_structure(convert, data)
+
+
+def without_nones(data: Any) -> tuple[Any, ...]:
+    """Returns `(x, y, sample_weight)` without what is not there, as Keras wants it."""
+    x, y, sample_weight = data
+    return (x,) if y is None else (x, y) if sample_weight is None else (x, y, sample_weight)

@@ -77,9 +77,9 @@ class CompiledTrainer:
             if interrupted:
                 results.append(Trained(replicas))
                 continue
-            runner, compiling = self._train_in_memory(job, form, replicas, weights)
+            runner, spent = self._train_in_memory(job, form, replicas, weights)
             results += runner.results
-            seconds, interrupted = seconds + compiling, runner.interrupted
+            seconds, interrupted = seconds + spent, runner.interrupted
             used.append((runner, len(replicas)))
         return Outcome.of(
             job.step.variables.weights,
@@ -138,7 +138,7 @@ class CompiledTrainer:
     ) -> Compiled:
         mapper, jit = self.engine.mapper, self.engine.jit
         assert mapper is not None
-        with _compiling():
+        with compiling():
             programs = [Program(job.step, form, size, mapper, jit) for _ in range(count)]
             Runner(programs, Feed(job, form), job.epochs).compile(replicas)
         self.compiles += sum(program.compiles for program in programs)
@@ -160,7 +160,8 @@ def cores() -> int:
 
 
 @contextlib.contextmanager
-def _compiling() -> Iterator[None]:
+def compiling() -> Iterator[None]:
+    """Turns errors of tracing and compiling into `CannotCompileError`; memory is another matter."""
     try:
         yield
     except tf.errors.ResourceExhaustedError:

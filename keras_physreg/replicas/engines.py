@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.memory import replicas_that_fit
-from keras_physreg.replicas.optimizers import why_not_stacked
+from keras_physreg.replicas.optimizers import why_never_stacked
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
 
@@ -18,6 +18,14 @@ from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
 SLOW_BY_XLA = ("Conv",)
 # Loops inside the step become loops over stacked lists, which XLA does not take.
 SLOW_STACKED = ("While", "For")
+# XLA has a random number generator of its own.
+RANDOM = ("Random",)
+OTHER_DRAWS = " (its random layers draw other numbers than in `fit`, of the same distribution)"
+# What `fit` goes through, and programs do not.
+METHODS_OF_FIT = (
+    *("fit", "train_step", "make_train_function"),
+    *("evaluate", "test_step", "make_test_function"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,14 +75,17 @@ def sequential(reason: str) -> Engine:
 
 def why_sequential(model: keras.Model) -> str | None:
     """Returns why a model's step cannot be taken into a program; `None` where it can."""
-    for name in ("train_step", "test_step"):
-        if getattr(type(model), name) not in (getattr(keras.Model, name), _physics_step(name)):
+    for name in METHODS_OF_FIT:
+        if _function(model, name) not in (
+            _function(keras.Model, name),
+            _function(PhysicsModel, name),
+        ):
             return f"the model has a `{name}` of its own"
     if model.run_eagerly:
         return "the model is compiled with `run_eagerly=True`"
     if not model.trainable_variables:
         return "the model has nothing to train"
-    return why_not_stacked(model, list(model.trainable_variables))
+    return why_never_stacked(model.optimizer)
 
 
 def candidates(
@@ -98,13 +109,19 @@ def candidates(
     fit = replicas_that_fit(step.variables.weights, traced)
     loops, slow = _found(SLOW_STACKED, known), _found(SLOW_BY_XLA, known)
     why = f"its step has {(loops or slow)[0]}" if loops or slow else "its step stacks"
+    by_xla = why + OTHER_DRAWS * bool(_found(RANDOM, known))
     # Per mapper, first what is faster.
-    together = [Engine("stacked", why, stacked, jit, fit) for jit in (not slow, False)]
-    one_by_one = [Engine("in-turn", why, in_turn, jit) for jit in (bool(loops) or not slow, False)]
+    together = [
+        Engine("stacked", by_xla if jit else why, stacked, jit, fit) for jit in (not slow, False)
+    ]
+    one_by_one = [
+        Engine("in-turn", by_xla if jit else why, in_turn, jit)
+        for jit in (bool(loops) or not slow, False)
+    ]
     by_name = {"stacked": together[:1] if slow else together, "in-turn": one_by_one}
     if requested != "auto":
         return by_name[requested]
-    last = sequential("no program could be compiled")
+    last = sequential("no program serves")
     return [*one_by_one, last] if loops else [*together[:1], *one_by_one, last]
 
 
@@ -112,8 +129,10 @@ def _found(kinds: tuple[str, ...], operations: set[str]) -> list[str]:
     return sorted({name for name in operations for kind in kinds if kind in name})
 
 
-def _physics_step(name: str) -> Any:
-    return getattr(PhysicsModel, name)
+def _function(owner: Any, name: str) -> Any:
+    """Returns what a method of a class or an object runs."""
+    method = getattr(owner, name)
+    return getattr(method, "__func__", method)
 
 
 def trace(step: ReplicaStep, data: Batches, unlabelled: UnlabelledRows | None = None) -> Any:

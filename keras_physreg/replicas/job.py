@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_physreg.inspection import weight_variable
 from keras_physreg.replicas.batches import Batches, Cut
+from keras_physreg.replicas.clock import Clock
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.row_sets import RowSets
 from keras_physreg.replicas.start_weights import starting_weights
@@ -33,8 +34,7 @@ class Job:
         monitor: Log by which each replica's best epoch is found.
         sign: 1 where a smaller monitor is better, -1 where a larger one is.
         progress: Called with the number of epochs times replicas done.
-        begin: Number of steps that the optimizer takes over; it counts on while replicas train in
-            turn.
+        begin: Number of batches that the optimizer had seen before.
         unlabelled: Unlabelled rows that join the training steps, or `None`.
         rows: What each replica trains on and is scored on, or `None`.
         validation_batch_size: Rows in a batch of held-out rows.
@@ -74,6 +74,11 @@ class Job:
         positions = {id(variable): i for i, variable in enumerate(self.step.variables.state)}
         return [positions[id(variable)] for variable in variables]
 
+    @property
+    def clock(self) -> Clock:
+        """What time it is at each batch, for schedules that count steps."""
+        return Clock.of(self.step.model, self.begin)
+
     def cut(self, replica: int) -> Cut:
         """Returns how the training rows of a replica are cut into batches."""
         size = self.train.size if self.rows is None else len(self.rows.train[replica])
@@ -90,7 +95,7 @@ class Job:
         """Returns the weights and state that the replicas start from, replicas first."""
         variables = self.step.variables
         values = starting_weights(self.step.model, variables, self.replicas, self.seeds)
-        first = self.table.steps(0, 1, 1, self.begin)[0, 0]
+        first = self.table.steps(0, 1, 1, self.clock)[0, 0]
         for column, position in enumerate(self.term_positions):
             values[len(variables.trainable) + position] = first[:, column]
         return values
@@ -122,7 +127,7 @@ class Job:
             before = self.begin + first * cut.steps
             some = seeds if own_unlabelled else seeds[:1]
             more = self.unlabelled.orders(some, before, epochs, cut.steps, self.shuffle)
-        weights = self.table.steps(first, epochs, cut.steps, self.begin)[:, :, replicas]
+        weights = self.table.steps(first, epochs, cut.steps, self.clock)[:, :, replicas]
         return (
             orders if own else orders[:, 0],
             more if own_unlabelled and self.unlabelled is not None else more[:, 0],

@@ -1,4 +1,4 @@
-"""One optimizer for stacked variables; what does not work elementwise is taken apart or found."""
+"""One optimizer for stacked variables; what does not work elementwise is done per replica."""
 
 from typing import Any
 
@@ -6,21 +6,26 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_physreg._utils.variables import values_of
+from keras_physreg.replicas.optimizer_copy import CannotCopyError, copied
+
 
 def stacked_optimizer(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> Any:
     """Returns an optimizer of the same settings, built on variables of shape `(replicas, ...)`.
 
-    Clipping by norm would mix the replicas: it is left to `clip_gradients`.
+    Clipping by norm would mix the replicas: `own_gradients` does it per replica, after it has
+    undone the scaling of the loss.
     """
-    config = dict(optimizer.get_config())
-    config.update({key: None for key in ("clipnorm", "global_clipnorm") if key in config})
-    stacked = type(optimizer).from_config(config)
-    stacked.build(variables)
+    stacked = copied(optimizer, variables)
+    stacked.clipnorm = stacked.global_clipnorm = stacked.loss_scale_factor = None
     return stacked
 
 
-def clip_gradients(optimizer: keras.Optimizer, gradients: list[Any]) -> list[Any]:
-    """Clips the gradients of one replica by norm, as its optimizer would."""
+def own_gradients(optimizer: keras.Optimizer, gradients: list[Any]) -> list[Any]:
+    """Unscales and clips by norm the gradients of one replica, as its optimizer would."""
+    scale = optimizer.loss_scale_factor
+    if scale is not None:
+        gradients = [None if g is None else g / scale for g in gradients]
     if optimizer.clipnorm:
         return [
             None if g is None else _scaled(g, _norm([g]), optimizer.clipnorm) for g in gradients
@@ -47,79 +52,59 @@ def constrain(originals: list[Any], stacked: list[Any], mapper: Any) -> None:
             variable.assign(mapper(original.constraint, ops.convert_to_tensor(variable)))
 
 
-def why_not_stacked(model: keras.Model, variables: list[keras.Variable]) -> str | None:
-    """Returns why a model's optimizer cannot train stacked variables; `None` where it can.
-
-    A probe tells: three replicas, one of them with NaN gradients, take two steps stacked, and
-    the other two also alone, with the model's own optimizer. Both must agree.
-
-    Args:
-        model: A built and compiled model; its variables and optimizer are put back.
-        variables: Its trainable variables.
-    """
-    optimizer = model.optimizer
+def why_never_stacked(optimizer: keras.Optimizer) -> str | None:
+    """Returns why an optimizer is known to mix the replicas; `None` where a probe has to tell."""
     name = type(optimizer).__name__
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return f"{name} scales all replicas by one factor"
     if optimizer.gradient_accumulation_steps and (optimizer.clipnorm or optimizer.global_clipnorm):
         return f"{name} clips accumulated gradients"
-    if not optimizer.built:
-        optimizer.build(variables)
-    kept = [(v, ops.convert_to_numpy(v)) for v in [*variables, *optimizer.variables]]
-    try:
-        return None if _agree(optimizer, variables) else f"{name} does not work elementwise"
-    except Exception as error:
-        return f"{name} cannot be stacked: {error}"
-    finally:
-        for variable, value in kept:
-            variable.assign(value)
+    return None
 
 
 def stacked_values(optimizer: keras.Optimizer, stacked: keras.Optimizer) -> list[np.ndarray]:
     """Returns the optimizer's present variables in the shapes of the stacked one's."""
-    values = []
-    for one, many in zip(optimizer.variables, stacked.variables, strict=True):
-        value = ops.convert_to_numpy(one)
-        value = value if len(one.shape) == len(many.shape) else value[np.newaxis]
-        values.append(np.broadcast_to(value, many.shape))
-    return values
+    return stack_values(values_of(optimizer.variables), stacked)
 
 
-def _agree(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> bool:
-    rng = np.random.default_rng(0)
-    starts = [rng.normal(size=(3, *v.shape)).astype("float32") for v in variables]
-    gradients = [rng.normal(size=(2, 3, *v.shape)).astype("float32") for v in variables]
-    for gradient in gradients:
-        gradient[:, 2] = np.nan
-    begin = [ops.convert_to_numpy(variable) for variable in optimizer.variables]
-    together = _step_stacked(optimizer, variables, starts, gradients)
-    for replica in range(2):
-        for variable, value in zip(optimizer.variables, begin, strict=True):
-            variable.assign(value)
-        alone = _step_alone(optimizer, variables, replica, starts, gradients)
-        pairs = zip(together, alone, strict=True)
-        if not all(np.allclose(t[replica], a, rtol=1e-4, atol=1e-6) for t, a in pairs):
-            return False
-    return True
+def stack_values(values: list[np.ndarray], stacked: keras.Optimizer) -> list[np.ndarray]:
+    """Returns the state of an optimizer in the shapes of a stacked one: alike for all replicas."""
+    return [
+        np.broadcast_to(one if one.ndim == len(many.shape) else one[np.newaxis], many.shape)
+        for one, many in zip(values, stacked.variables, strict=True)
+    ]
 
 
-def _step_stacked(optimizer: Any, variables: Any, starts: Any, gradients: Any) -> list[np.ndarray]:
-    stacked = [keras.Variable(s, dtype=v.dtype) for s, v in zip(starts, variables, strict=True)]
-    copy = stacked_optimizer(optimizer, stacked)
-    for variable, value in zip(copy.variables, stacked_values(optimizer, copy), strict=True):
-        variable.assign(value)
-    for step in range(2):
-        clipped = [clip_gradients(optimizer, [g[step, r] for g in gradients]) for r in range(3)]
-        copy.apply([ops.stack(replicas) for replicas in zip(*clipped, strict=True)], stacked)
-        constrain(variables, stacked, lambda f, t: ops.stack([f(t[r]) for r in range(3)]))
-    return [ops.convert_to_numpy(variable) for variable in stacked]
+def batch_count(optimizer: keras.Optimizer) -> keras.Variable:
+    """Returns the variable that counts the batches; `iterations` may count updates only."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return next(v for v in inner.variables if v.name == "iteration")
 
 
-def _step_alone(
-    optimizer: Any, variables: Any, replica: int, starts: Any, gradients: Any
+def batches_seen(optimizer: keras.Optimizer) -> int:
+    """Returns the number of batches that an optimizer has seen."""
+    return int(ops.convert_to_numpy(batch_count(optimizer)))
+
+
+def start_values(
+    optimizer: keras.Optimizer, variables: list[keras.Variable], fresh: bool
 ) -> list[np.ndarray]:
-    for variable, start in zip(variables, starts, strict=True):
-        variable.assign(start[replica])
-    for step in range(2):
-        optimizer.apply([ops.convert_to_tensor(g[step, replica]) for g in gradients], variables)
-    return [ops.convert_to_numpy(variable) for variable in variables]
+    """Returns the state that replicas start from: the present one, or that of a new optimizer.
+
+    Args:
+        optimizer: The model's optimizer; it is built where it was not.
+        variables: What it trains.
+        fresh: Whether to start as a new optimizer does.
+    """
+    if not optimizer.built:
+        optimizer.build(variables)
+    if not fresh or not batches_seen(optimizer):
+        return values_of(optimizer.variables)
+    try:
+        return values_of(copied(optimizer, variables).variables)
+    except CannotCopyError as error:
+        raise ValueError(
+            f"The optimizer '{optimizer.name}' (of type {type(optimizer).__name__}) has trained "
+            f"already, and cannot be made anew: {error}. Compile the model with a new one, or give "
+            "`seeds=None` to go on from its state."
+        ) from error

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_physreg.layers.step import open_step
 from keras_physreg.models.physics_model import PhysicsModel
-from keras_physreg.replicas.optimizers import clip_gradients
+from keras_physreg.replicas.optimizers import own_gradients
 from keras_physreg.unlabelled.input_rows import take_apart
 
 
@@ -74,9 +74,9 @@ class ReplicaStep:
         with self._scope(values, state, metrics) as scope:
             with tf.GradientTape() as tape:
                 tape.watch(values)
-                loss = self._run(batch, training=True)
+                loss = self.model.optimizer.scale_loss(self._run(batch, training=True))
             gradients = tape.gradient(loss, values)
-        gradients = clip_gradients(self.model.optimizer, gradients)
+        gradients = own_gradients(self.model.optimizer, gradients)
         dense = {i: tf.convert_to_tensor(g) for i, g in enumerate(gradients) if g is not None}
         return Updates(
             dense,

@@ -6,9 +6,13 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy
 
+from keras_physreg._utils.variables import assign, unchanged, values_of
 from keras_physreg.inspection import weight_variable
+from keras_physreg.replicas.batches import without_nones
 from keras_physreg.replicas.engines import Engine
+from keras_physreg.replicas.hidden_state import hidden_variables
 from keras_physreg.replicas.job import Job
+from keras_physreg.replicas.optimizers import start_values
 from keras_physreg.replicas.outcome import Outcome, Trained
 
 
@@ -66,8 +70,12 @@ class ReplicaCallback(keras.callbacks.Callback):
         self._table = self._job.inputs(self._group.replicas, epoch, 1)[-1][0, :, 0]
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Sets the weights of this step."""
-        for name, weight in zip(self._job.table.terms, self._table[batch], strict=True):
+        """Sets the weights of this step; an optimizer may count fewer steps than batches."""
+        table, weights = self._job.table, self._table[batch]
+        if table.unit == "step":
+            time = int(convert_to_numpy(self.model.optimizer.iterations))
+            weights = table.at(self._group.replicas[0], time)
+        for name, weight in zip(table.terms, weights, strict=True):
             weight_variable(self.model, name).assign(weight)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -81,38 +89,51 @@ class ReplicaCallback(keras.callbacks.Callback):
         self._job.progress(1)
 
 
-def train(job: Job, engine: Engine, weights: list[np.ndarray]) -> Outcome:
-    """Trains the replicas one after the other; the model and its optimizer are put back."""
-    model = job.step.model
-    optimizer = model.optimizer
-    if not optimizer.built:
-        optimizer.build(model.trainable_variables)
-    kept = [(v, convert_to_numpy(v)) for v in [*job.step.variables.weights, *optimizer.variables]]
-    start = _optimizer_start(job)
-    groups = [Trained(np.array([replica])) for replica in range(job.replicas)]
-    interrupted = False
-    try:
-        for group in groups:
-            for variable, value in zip(job.step.variables.weights, weights, strict=True):
-                variable.assign(value[group.replicas[0]])
-            for variable, value in zip(optimizer.variables, start, strict=True):
-                variable.assign(value)
-            _train_replica(job, group)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        for variable, value in kept:
-            variable.assign(value)
-        model.reset_metrics()
-    return Outcome.of(
-        job.step.variables.weights,
-        job.log_names,
-        weights,
-        groups,
-        interrupted=interrupted,
-        engine=str(engine),
-        compile_seconds=0.0,
-    )
+class SequentialTrainer:
+    """Trains jobs by `fit`; the model, its optimizer and its hidden state are put back.
+
+    Args:
+        engine: Why so.
+    """
+
+    compiles = 0
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def train(self, job: Job, weights: list[np.ndarray]) -> Outcome:
+        """Trains all replicas; Ctrl-C ends the training after the epoch in progress.
+
+        Args:
+            job: What is to be trained.
+            weights: What the replicas start from.
+        """
+        model, optimizer = job.step.model, job.step.model.optimizer
+        start = start_values(optimizer, job.step.variables.trainable, job.seeds is not None)
+        hidden = [variable for _, variable in hidden_variables(model)]
+        present = values_of(hidden)
+        groups = [Trained(np.array([replica])) for replica in range(job.replicas)]
+        interrupted = False
+        with unchanged([*job.step.variables.weights, *optimizer.variables, *hidden]):
+            try:
+                for group in groups:
+                    assign(job.step.variables.weights, [v[group.replicas[0]] for v in weights])
+                    assign(optimizer.variables, start)
+                    assign(hidden, present)
+                    _train_replica(job, group)
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                model.reset_metrics()
+        return Outcome.of(
+            job.step.variables.weights,
+            job.log_names,
+            weights,
+            groups,
+            interrupted=interrupted,
+            engine=str(self.engine),
+            compile_seconds=0.0,
+        )
 
 
 def _train_replica(job: Job, group: Trained) -> None:
@@ -133,26 +154,3 @@ def _train_replica(job: Job, group: Trained) -> None:
         group.last = [convert_to_numpy(v)[np.newaxis] for v in job.step.variables.weights]
         group.best = [value[np.newaxis] for value in recorder.best]
         group.best_epoch = np.array([recorder.best_epoch])
-
-
-def _optimizer_start(job: Job) -> list[np.ndarray]:
-    """Returns the optimizer's state to start from: fresh where replicas are drawn by seed."""
-    optimizer = job.step.model.optimizer
-    if job.seeds is None or not int(convert_to_numpy(optimizer.iterations)):
-        return [convert_to_numpy(variable) for variable in optimizer.variables]
-    try:
-        fresh = type(optimizer).from_config(optimizer.get_config())
-    except Exception as error:
-        raise ValueError(
-            f"The optimizer '{optimizer.name}' (of type {type(optimizer).__name__}) has trained "
-            f"already, and cannot be made anew from its config: {error}. Compile the model with a "
-            "new one, or give `seeds=None` to go on from its state."
-        ) from error
-    fresh.build(job.step.model.trainable_variables)
-    return [convert_to_numpy(variable) for variable in fresh.variables]
-
-
-def without_nones(data: Any) -> tuple[Any, ...]:
-    """Returns `(x, y, sample_weight)` without what is not there, as Keras wants it."""
-    x, y, sample_weight = data
-    return (x,) if y is None else (x, y) if sample_weight is None else (x, y, sample_weight)

@@ -7,12 +7,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.ops import convert_to_numpy
 
 from keras_physreg._utils.errors import whole_number
-from keras_physreg.replicas import compiled, engines, preparation, sequential
+from keras_physreg.replicas import preparation
+from keras_physreg.replicas.choice import Trainer, first_that_serves
 from keras_physreg.replicas.history import ReplicaHistory
 from keras_physreg.replicas.job import Job
+from keras_physreg.replicas.optimizers import batches_seen
 from keras_physreg.replicas.outcome import Outcome
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.row_sets import row_sets
@@ -80,7 +81,7 @@ class ReplicaTrainer:
         self.engine, self.replicas_per_program = checked_programs(engine, replicas_per_program)
         self._outcome: Outcome | None = None
         self._job: Job | None = None
-        self._compiled: compiled.CompiledTrainer | None = None
+        self._trainer: Trainer | None = None
 
     @property
     def replicas(self) -> int:
@@ -90,7 +91,7 @@ class ReplicaTrainer:
     @property
     def compiles(self) -> int:
         """The number of programs compiled since `fit`: one per core and number of rows."""
-        return 0 if self._compiled is None else self._compiled.compiles
+        return 0 if self._trainer is None else self._trainer.compiles
 
     def fit(
         self,
@@ -187,12 +188,12 @@ class ReplicaTrainer:
             monitor=preparation.choose_monitor(monitor, logs),
             sign=1 if mode == "min" else -1,
             progress=_progress(verbose, epochs * self.replicas),
-            begin=0 if self.seeds else int(convert_to_numpy(self.model.optimizer.iterations)),
+            begin=0 if self.seeds else batches_seen(self.model.optimizer),
             unlabelled=more,
             rows=sets,
             validation_batch_size=validation_batch_size,
         )
-        self._compiled = None
+        self._trainer = None
         return self._run(job)
 
     def refit(
@@ -278,26 +279,14 @@ class ReplicaTrainer:
         return self._history(job, self._outcome, time.perf_counter() - begin)
 
     def _train(self, job: Job) -> Outcome:
-        """Trains by the engine that served before, else by the first that serves."""
+        """Trains by what served before, else by the first engine that does as `fit` does."""
         weights = job.starting_weights()
-        if self._compiled is not None:
-            return self._compiled.train(job, weights)
-        failures = ""
-        for engine in engines.candidates(job.step, job.train, self.engine, job.unlabelled):
-            engine = replace(engine, reason=engine.reason + failures)
-            if engine.mapper is None:
-                return sequential.train(job, engine, weights)
-            trainer = compiled.CompiledTrainer(engine, self.replicas_per_program)
-            try:
-                outcome = trainer.train(job, weights)
-                self._compiled = trainer
-                return outcome
-            except compiled.CannotCompileError as error:
-                failures += f"; {engine.name}{' by XLA' * engine.jit} failed ({error})"
-        raise ValueError(
-            f"engine='{self.engine}' cannot train model '{self.model.name}'{failures}. Use "
-            "engine='auto'."
+        if self._trainer is not None:
+            return self._trainer.train(job, weights)
+        self._trainer, outcome = first_that_serves(
+            job, weights, self.engine, self.replicas_per_program
         )
+        return outcome
 
     def _history(self, job: Job, outcome: Outcome, seconds: float) -> ReplicaHistory:
         return ReplicaHistory(

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_physreg.inspection import check_known, find_terms
+from keras_physreg.replicas.clock import Clock
 from keras_physreg.schedules.values import weight_at
 from keras_physreg.terms.term import check_weight
 
@@ -47,18 +48,20 @@ class WeightTable:
             for name, values in self.entries.items()
         }
 
-    def steps(self, first_epoch: int, epochs: int, steps: int, begin: int = 0) -> np.ndarray:
+    def steps(
+        self, first_epoch: int, epochs: int, steps: int, clock: Clock | None = None
+    ) -> np.ndarray:
         """Returns the weights of some epochs, of shape `(epochs, steps, replicas, terms)`.
 
         Args:
             first_epoch: The first of these epochs, counted from 0.
             epochs: Number of epochs.
             steps: Steps in an epoch.
-            begin: Steps that the optimizer had taken before the first epoch of all.
+            clock: What a step of `unit="step"` is; by default a batch, from 0 on.
         """
         times = first_epoch + np.repeat(np.arange(epochs), steps)
         if self.unit == "step":
-            times = begin + first_epoch * steps + np.arange(epochs * steps)
+            times = (clock or Clock()).times(first_epoch, epochs, steps)
         table = np.empty((len(times), self.replicas, len(self.entries)), "float32")
         for column, (name, values) in enumerate(self.entries.items()):
             known: dict[int, np.ndarray] = {}
@@ -67,6 +70,11 @@ class WeightTable:
                     known[id(value)] = _course(name, value, times)
                 table[:, replica, column] = known[id(value)]
         return table.reshape((epochs, steps, self.replicas, len(self.entries)))
+
+    def at(self, replica: int, time: int) -> list[float]:
+        """Returns the weights of one replica at a time, an epoch or step, in the terms' order."""
+        values = [(name, entries[replica]) for name, entries in self.entries.items()]
+        return [weight_at(n, v, time) if callable(v) else v for n, v in values]
 
 
 def _course(name: str, value: Any, times: np.ndarray) -> np.ndarray:

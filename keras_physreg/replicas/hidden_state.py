@@ -1,0 +1,75 @@
+"""State that a model keeps outside of its variables: where it is, and who keeps it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.ops import convert_to_numpy
+
+from keras_physreg._utils.owners import with_sublayers
+
+
+def hidden_variables(model: keras.Model) -> list[tuple[str, Any]]:
+    """Returns variables that neither the model nor its optimizer lists, with who holds them.
+
+    These are the states of a recurrent layer with `stateful=True`, which Keras does not track, and
+    `tf.Variable`s of the user's own layers and optimizers.
+
+    Returns:
+        Pairs of a description of the holder and the variable.
+    """
+    listed = [*model.variables, *model.metrics_variables]
+    holders: list[tuple[str, Any]] = [
+        (f"layer '{layer.name}'", layer) for layer in with_sublayers(model)
+    ]
+    if model.optimizer is not None:
+        listed += model.optimizer.variables
+        holders.append((f"optimizer '{model.optimizer.name}'", model.optimizer))
+    known = {id(each) for variable in listed for each in (variable, variable.value)}
+    found = {
+        id(leaf): (name, leaf)
+        for name, holder in holders
+        for leaf in _leaves(list(vars(holder).values()))
+        if isinstance(leaf, keras.Variable | tf.Variable) and id(leaf) not in known
+    }
+    return list(found.values())
+
+
+def why_hidden(
+    model: keras.Model, hidden: list[tuple[str, Any]], before: list[np.ndarray]
+) -> str | None:
+    """Returns why replicas cannot share what a model keeps hidden; `None` where it stands still.
+
+    Args:
+        model: The model.
+        hidden: Its hidden variables.
+        before: Their values before some steps of the model.
+    """
+    for (name, variable), value in zip(hidden, before, strict=True):
+        if not np.array_equal(convert_to_numpy(variable), value, equal_nan=True):
+            return hidden_words(model, name)
+    return None
+
+
+def hidden_words(model: keras.Model, name: str) -> str:
+    """Returns what is said of a holder of hidden state, such as "layer 'gru'"."""
+    if name in [f"layer '{layer.name}'" for layer in stateful_layers(model)]:
+        return f"{name} is stateful: it carries its state from one batch to the next"
+    return f"{name} keeps state in a variable that neither the model nor its optimizer lists"
+
+
+def stateful_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Returns the layers that carry their state from one batch to the next."""
+    return [layer for layer in with_sublayers(model) if getattr(layer, "stateful", False)]
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value

@@ -1,0 +1,125 @@
+"""Copies an optimizer for other variables: its config, and what was set on it beside the config."""
+
+import functools
+import types
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+IMMUTABLE = (
+    *(bool, int, float, complex, str, bytes, type(None), np.generic, np.ndarray, tf.Tensor),
+    *(types.FunctionType, types.BuiltinFunctionType, tf.DType),
+)
+
+
+class CannotCopyError(ValueError):
+    """An optimizer holds something that a copy of it cannot get."""
+
+
+def copied(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> Any:
+    """Returns an optimizer that does to other variables what this one does to its own.
+
+    Keras rebuilds optimizers from their config. Attributes that the config does not hold are
+    carried over, too, and schedules are shared. The copy is built; its state is fresh.
+
+    Args:
+        optimizer: The optimizer.
+        variables: What the copy trains, in the order of what the optimizer trains.
+
+    Raises:
+        CannotCopyError: If the config does not rebuild it, or an attribute cannot be carried over.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Of lambdas in configs: nothing is saved here.
+            warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
+            copy = type(optimizer).from_config(dict(optimizer.get_config()))
+        copy.build(variables)
+    except Exception as error:
+        name = type(optimizer).__name__
+        raise CannotCopyError(f"{name} cannot be rebuilt from its config: {error}") from error
+    _carry_over(optimizer, copy)
+    return copy
+
+
+def _carry_over(optimizer: Any, copy: Any) -> None:
+    """Sets the attributes of a copy that its config did not."""
+    state = {id(variable) for variable in optimizer.variables}
+    others = vars(copy)
+    for name, value in list(vars(optimizer).items()):
+        if isinstance(value, Schedule):
+            setattr(copy, name, value)
+        elif name in _internal_names() or _is_state(value, state):
+            continue
+        elif isinstance(value, keras.Optimizer) and isinstance(others.get(name), type(value)):
+            _carry_over(value, others[name])
+        elif name not in others or not _equal(value, others[name]):
+            # Private containers tend to be keyed by variables, of which the copy has others.
+            if not _is_portable(value, containers=not name.startswith("_")):
+                raise CannotCopyError(
+                    f"{type(optimizer).__name__} has an attribute '{name}' (of type "
+                    f"{type(value).__name__}) that its config does not hold, and that cannot be "
+                    "copied"
+                )
+            setattr(copy, name, value)
+
+
+def _is_state(value: Any, state: set[int]) -> bool:
+    """Returns whether a value consists of the optimizer's own variables, which `build` makes."""
+    leaves = [leaf for leaf in _leaves(value) if leaf is not None]
+    return bool(leaves) and all(id(leaf) in state for leaf in leaves)
+
+
+def _is_portable(value: Any, containers: bool) -> bool:
+    if isinstance(value, IMMUTABLE):
+        return True
+    if isinstance(value, tuple):
+        return all(_is_portable(part, containers) for part in value)
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        return False
+    if isinstance(value, dict | list | set):
+        return not value or (containers and all(isinstance(p, IMMUTABLE) for p in _leaves(value)))
+    return False
+
+
+def _equal(value: Any, other: Any) -> bool:
+    if value is other:
+        return True
+    if isinstance(value, list | tuple) and isinstance(other, list | tuple):
+        return len(value) == len(other) and all(map(_equal, value, other))
+    if type(value) is not type(other):
+        return False
+    if isinstance(value, np.ndarray | np.generic | tf.Tensor):
+        return bool(np.array_equal(value, other))
+    if isinstance(value, types.FunctionType):  # Each constructor makes its own of one source.
+        return value.__code__ is other.__code__
+    try:
+        if hasattr(value, "get_config"):
+            return bool(value.get_config() == other.get_config())
+        return bool(value == other) or bool(vars(value) == vars(other))
+    except Exception:  # What cannot be compared counts as different.
+        return False
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set):
+        return [leaf for part in value for leaf in _leaves(part)]
+    return [value]
+
+
+@functools.cache
+def _internal_names() -> frozenset[str]:
+    """Returns the attributes by which Keras keeps any optimizer going, whatever its settings."""
+    variables = [keras.Variable(np.zeros(1), dtype="float32")]
+    decaying = keras.optimizers.SGD(0.1, weight_decay=0.1, use_ema=True, ema_overwrite_frequency=2)
+    decaying.apply([tf.zeros(1)], variables)
+    accumulating = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    accumulating.build(variables)
+    names = {*vars(decaying), *vars(accumulating)}
+    return frozenset(name for name in names if name.startswith("_") or name == "built")

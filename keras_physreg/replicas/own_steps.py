@@ -1,0 +1,74 @@
+"""Runs some steps of a model's own `train_step`: what replicas are compared with."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras.ops import convert_to_numpy
+
+from keras_physreg._utils.variables import assign, values_of
+from keras_physreg.models.physics_model import PhysicsModel
+from keras_physreg.replicas.batches import without_nones
+from keras_physreg.replicas.optimizers import batch_count
+from keras_physreg.replicas.replica_step import ReplicaStep
+
+
+class OwnSteps:
+    """Takes the same steps of `model.train_step` from any start.
+
+    Args:
+        step: The step of one replica, with the model; its variables are moved.
+        batches: The batches `(x, y, sample_weight)`, one per step.
+    """
+
+    def __init__(self, step: ReplicaStep, batches: list[Any]) -> None:
+        self._model = step.model
+        self._batches = [without_nones(batch) for batch in batches]
+        self._run = tf.function(step.model.train_step, autograph=False)
+        self._weights, self._optimizer = step.variables.weights, step.model.optimizer.variables
+        self.variables = [*self._weights, *self._optimizer, *step.variables.metrics]
+        self.names = [f"{variable.path} ({i})" for i, variable in enumerate(self.variables)]
+
+    def take(
+        self, weights: list[np.ndarray], optimizer: list[np.ndarray], batches_before: int
+    ) -> dict[str, np.ndarray]:
+        """Takes the steps.
+
+        Args:
+            weights: Values of the model's weights and state at the start.
+            optimizer: Those of the optimizer's variables.
+            batches_before: Number of batches that the optimizer counts as done before.
+
+        Returns:
+            The values of all `variables` after the steps, by name, and the logs.
+        """
+        assign(self._weights, weights)
+        assign(self._optimizer, optimizer)
+        batch_count(self._model.optimizer).assign(batches_before)
+        self._model.reset_metrics()
+        logs: Any = {}
+        for batch in self._batches:
+            logs = self._run(batch)
+        return self.named(values_of(self.variables), logs)
+
+    def named(self, values: list[np.ndarray], logs: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Returns values of the `variables` and logs by name."""
+        found = dict(zip(self.names, values, strict=True))
+        return found | {f"log '{key}'": convert_to_numpy(value) for key, value in logs.items()}
+
+
+@contextlib.contextmanager
+def unlabelled_share(step: ReplicaStep) -> Iterator[None]:
+    """Lets a model's own steps count unlabelled rows as those of its replicas do."""
+    model = step.model
+    if not isinstance(model, PhysicsModel):
+        yield
+        return
+    kept = model.unlabelled_share
+    model.set_unlabelled_share(step.unlabelled_share)
+    try:
+        yield
+    finally:
+        model.set_unlabelled_share(kept)
