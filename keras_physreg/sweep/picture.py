@@ -1,14 +1,17 @@
-"""The picture of a sanity sweep: losses against the weight of each term."""
+"""The picture of a sanity sweep: losses, gains and probabilities against the weights."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_physreg.plotting import pyplot
+from keras_physreg.sweep.described import rows_and_splits, score_name
 from keras_physreg.sweep.measured import MeasuredSweep
 from keras_physreg.sweep.recommendation import Recommendation
+from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.verdict import TermVerdict
 
@@ -16,19 +19,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TRAIN, HELD_OUT = "#e69f00", "#0072b2"
-BETTER, WORSE = "#009e73", "#d55e00"
+TRAIN, HELD_OUT, RECOMMENDED = "#e69f00", "#0072b2", "#009e73"
+HARM = "#d55e00"
+PROBABILITY = "BrBG"  # from brown, surely worse, over white to green, surely better
+MAX_LABELS = 6  # on the axis of weights
+SMALL = 7
 
 
-def plot_sweep(result: MeasuredSweep, recommended: Recommendation) -> Figure:
-    """Draws a column a term: the score, the gain that decides, the term's loss with its floor.
+def plot_sweep(sweep: MeasuredSweep, recommended: Recommendation) -> Figure:
+    """Draws a column per term: held-out losses, gains, and the term's loss with its floor.
 
-    Lines of losses are medians over seeds, bands go from the lowest to the highest seed. Gains are
-    means of paired differences to "off", with the interval that holds for all weights together.
-    Shaded is where the score is surely better (green) or worse (red, or diverges).
+    Top: the score of each split (of each seed, with validation data), and its mean, with the
+    probability that a weight helps as the colour of its point and as a number above it. Middle: the
+    gains, with the intervals that hold for all weights together, and the epoch at which each weight
+    is scored above it. Bottom: the unweighted loss of the term. A vertical line marks the
+    recommended weight; weights that hurt, surely or probably, or diverge are shaded.
 
     Args:
-        result: What `sanity_sweep` returned.
+        sweep: What was measured.
+        recommended: What is recommended to train with.
 
     Returns:
         The matplotlib figure. Show it with `matplotlib.pyplot.show()`, or save it with `savefig`.
@@ -36,42 +45,176 @@ def plot_sweep(result: MeasuredSweep, recommended: Recommendation) -> Figure:
     Raises:
         ImportError: If matplotlib is not installed.
     """
-    columns = len(result.terms)
+    columns = len(sweep.terms)
     figure, axes = pyplot().subplots(
         3,
         columns,
-        figsize=(1.0 + 4.6 * columns, 8.6),
+        figsize=(1.4 + 4.6 * columns, 9.4),
         sharex="col",
         sharey="row",
         squeeze=False,
         layout="constrained",
     )
-    for (name, term), (above, middle, below) in zip(result.terms.items(), axes.T, strict=True):
-        verdict = result.verdicts[name]
-        places = _places(term.weights)
-        _draw_score(above, places, term, verdict)
-        _draw_gain(middle, places, verdict, result.settings.confidence)
+    for (name, term), (above, middle, below) in zip(sweep.terms.items(), axes.T, strict=True):
+        verdict, places = sweep.verdicts[name], _places(term.weights)
+        _draw_score(above, places, term, verdict, sweep.settings)
+        _draw_gain(middle, places, verdict, sweep.settings.confidence)
         _draw_term(below, places, term)
-        above.set_title(f"{name}: {verdict.verdict}")
+        for ax in (above, middle, below):
+            _mark(ax, places, term.weights, recommended.weights.get(name, 0.0))
+            _axis(ax, places, term.weights)
+        _numbers(above, places[1:], [_percent(p) for p in verdict.better], "helps %")
+        if term.scored_epochs is not None:
+            _numbers(middle, places, [str(e or "") for e in term.scored_epochs], "epoch")
+        above.set_title(f"{name}: {verdict.verdict}", pad=22)
         below.set_xlabel(f"weight of {name} [1 / loss]")
-    axes[0, 0].set_ylabel(f"{result.settings.monitor.removeprefix('val_')} ({_epoch(result)})")
+    axes[0, 0].set_ylabel(score_name(sweep.settings))
     axes[1, 0].set_ylabel("gain over off [%]")
     axes[2, 0].set_ylabel("term loss, unweighted")
-    _zoom_on_gains(axes[1, 0], result)
-    figure.legend(*_labels(axes), loc="outside upper left", ncols=2 + columns, frameon=False)
+    _zoom_on_gains(axes[1, 0], sweep)
+    figure.suptitle(_heading(sweep, 62 * columns), fontsize=9)
+    handles, labels = _labels(axes)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 + columns, frameon=False)
     return figure
 
 
-def _zoom_on_gains(ax: Axes, result: MeasuredSweep) -> None:
+def _heading(sweep: MeasuredSweep, width: int) -> str:
+    lines = textwrap.wrap(rows_and_splits(sweep.settings), width)
+    if sweep.combined is not None and sweep.combined_verdict is not None:
+        weights = ", ".join(f"{name} at {w:g}" for name, w in sweep.combined.weights.items())
+        verdict = sweep.combined_verdict
+        text = f"Together, {weights}: {verdict.verdict}, gain {verdict.gain:.0f} %"
+        lines += textwrap.wrap(text, width)
+    return "\n".join(lines)
+
+
+def _places(weights: np.ndarray) -> np.ndarray:
+    """Returns where the weights stand on the log axis: "off" two steps left of the first."""
+    ratio = weights[2] / weights[1] if len(weights) > 2 else 10.0
+    return np.concatenate([[weights[1] / ratio**2], weights[1:]])
+
+
+def _draw_score(
+    ax: Axes, places: np.ndarray, term: TermSweep, verdict: TermVerdict, settings: SweepSettings
+) -> None:
+    scores = term.measured["score"]
+    positive = np.nanmin(scores, initial=np.inf) > 0
+    units = _mean(scores, positive) if term.cross_validated else scores
+    each = "a split" if term.cross_validated else "a seed"
+    for i, line in enumerate(units.T):
+        label = f"{each}, held-out rows" if i == 0 else None
+        ax.plot(places[1:], line[1:], color=HELD_OUT, alpha=0.2, linewidth=0.7, label=label)
+        ax.plot(places[:1], line[:1], color=HELD_OUT, alpha=0.3, marker="_", markersize=7)
+    if positive:
+        ax.set_yscale("log")
+    mean = _mean(units, positive)
+    ax.plot(places[1:], mean[1:], color=HELD_OUT, linewidth=1.5, label="mean, held-out rows")
+    train = _mean(term.measured["train_score"].reshape(len(mean), -1), positive)
+    ax.plot(places[1:], train[1:], color=TRAIN, linewidth=1.2, label="mean, training rows")
+    ax.plot(places[:1], train[:1], color=TRAIN, marker=".", markersize=6)
+    ax.scatter(
+        places,
+        mean,
+        c=[0.0, *np.nan_to_num(verdict.better - verdict.worse)],
+        cmap=PROBABILITY,
+        vmin=-1,
+        vmax=1,
+        edgecolors="black",
+        linewidths=0.6,
+        s=34,
+        zorder=3,
+    )
+
+
+def _mean(values: np.ndarray, positive: bool) -> np.ndarray:
+    """Returns the mean over the last axis, as it is judged; NaN where one is missing."""
+    return np.exp(np.log(values).mean(axis=-1)) if positive else values.mean(axis=-1)
+
+
+def _draw_gain(ax: Axes, places: np.ndarray, verdict: TermVerdict, confidence: float) -> None:
+    below, above = verdict.gains - verdict.low, verdict.high - verdict.gains
+    spans = np.where(np.isfinite([below, above]), [below, above], 0.0)
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.errorbar(
+        places[1:],
+        verdict.gains,
+        spans,
+        color=HELD_OUT,
+        marker="o",
+        markersize=3,
+        capsize=3,
+        linestyle="",
+        label=f"gain, {100 * confidence:g} % intervals of all weights",
+    )
+    _shade(ax, places, verdict)
+
+
+def _draw_term(ax: Axes, places: np.ndarray, term: TermSweep) -> None:
+    quantities = (
+        ("term_loss", term.floor, TRAIN, "training"),
+        ("val_term_loss", term.val_floor, HELD_OUT, "held-out"),
+    )
+    for key, floor, colour, rows in quantities:
+        values = term.measured[key].reshape(len(places), -1)
+        positive = np.nanmin(values, initial=np.inf) > 0
+        mean = _mean(values, bool(positive))
+        ax.plot(places[1:], mean[1:], color=colour, marker="o", markersize=3)
+        ax.plot(places[:1], mean[:1], color=colour, marker="o", markersize=3)
+        if floor:
+            ax.axhline(floor, color=colour, linestyle=":", label=f"floor, {rows} rows")
+    ax.set_yscale("log")
+
+
+def _shade(ax: Axes, places: np.ndarray, verdict: TermVerdict) -> None:
+    weights = places[1:]
+    edges = np.sqrt(weights[1:] * weights[:-1]) if len(weights) > 1 else np.array([])
+    ratio = np.sqrt(weights[1] / weights[0]) if len(weights) > 1 else 3.0
+    edges = np.concatenate([[weights[0] / ratio], edges, [weights[-1] * ratio]])
+    for i, change in enumerate(verdict.changes):
+        if change.harms:
+            span = (edges[i], edges[i + 1])
+            ax.axvspan(*span, color=HARM, alpha=0.12, linewidth=0, label="hurts or diverges")
+
+
+def _mark(ax: Axes, places: np.ndarray, weights: np.ndarray, weight: float) -> None:
+    if weight in weights.tolist():
+        place = places[weights.tolist().index(weight)]
+        ax.axvline(place, color=RECOMMENDED, linewidth=5, alpha=0.3, zorder=0, label="recommended")
+
+
+def _numbers(ax: Axes, places: np.ndarray, texts: list[str], what: str) -> None:
+    """Writes a number above each place, and what they are on the left."""
+    for place, text in zip(places, texts, strict=True):
+        ax.annotate(
+            text,
+            (place, 1.0),
+            (0, 3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center",
+            fontsize=SMALL,
+        )
+    ax.annotate(
+        what,
+        (0.0, 1.0),
+        (-4, 3),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        fontsize=SMALL,
+    )
+
+
+def _percent(probability: float) -> str:
+    return f"{100 * probability:.0f}" if np.isfinite(probability) else ""
+
+
+def _zoom_on_gains(ax: Axes, sweep: MeasuredSweep) -> None:
     """Cuts off what is far worse: the shade tells it, and it would flatten all gains."""
-    highest = np.concatenate([verdict.high for verdict in result.verdicts.values()])
+    highest = np.concatenate([verdict.high for verdict in sweep.verdicts.values()])
     limit = 1.5 * max(10.0, np.max(highest, initial=0.0, where=np.isfinite(highest)))
     low, high = ax.get_ylim()
-    ax.set_ylim(max(low, -limit), high)
-
-
-def _epoch(result: MeasuredSweep) -> str:
-    return f"{result.settings.score} epoch"
+    ax.set_ylim(max(low, -limit), min(high, 105.0))
 
 
 def _labels(panels: np.ndarray) -> tuple[list, list]:
@@ -83,88 +226,9 @@ def _labels(panels: np.ndarray) -> tuple[list, list]:
     return list(found.values()), list(found)
 
 
-def _places(weights: np.ndarray) -> np.ndarray:
-    """Returns where the weights stand on the log axis: "off" two steps left of the first."""
-    ratio = weights[2] / weights[1] if len(weights) > 2 else 10.0
-    return np.concatenate([[weights[1] / ratio**2], weights[1:]])
-
-
-def _draw_score(ax: Axes, places: np.ndarray, term: TermSweep, verdict: TermVerdict) -> None:
-    _band(ax, places, term.measured["train_score"], TRAIN, "training")
-    _band(ax, places, term.measured["score"], HELD_OUT, "validation")
-    if np.nanmin(term.measured["score"], initial=np.inf) > 0:
-        ax.set_yscale("log")
-    _shade(ax, places, verdict)
-    _axis(ax, places, term.weights)
-
-
-def _draw_gain(ax: Axes, places: np.ndarray, verdict: TermVerdict, confidence: float) -> None:
-    below, above = verdict.gains - verdict.low, verdict.high - verdict.gains
-    spans = np.where(np.isfinite([below, above]), [below, above], 0.0)
-    label = f"mean and {100 * confidence:g}% interval"
-    ax.axhline(0, color="black", linewidth=0.8)
-    ax.errorbar(
-        places[1:],
-        verdict.gains,
-        spans,
-        color=HELD_OUT,
-        marker="o",
-        markersize=3,
-        capsize=3,
-        linestyle="",
-        label=label,
-    )
-    _shade(ax, places, verdict)
-    _axis(ax, places, np.concatenate([[0.0], verdict.weights]))
-
-
-def _draw_term(ax: Axes, places: np.ndarray, term: TermSweep) -> None:
-    _band(ax, places, term.measured["term_loss"], TRAIN, "training")
-    _band(ax, places, term.measured["val_term_loss"], HELD_OUT, "validation")
-    for floor, colour, where in (
-        (term.floor, TRAIN, "training"),
-        (term.val_floor, HELD_OUT, "validation"),
-    ):
-        if floor:
-            ax.axhline(floor, color=colour, linestyle=":", label=f"{where} floor")
-    ax.set_yscale("log")
-    _axis(ax, places, term.weights)
-
-
-def _band(ax: Axes, places: np.ndarray, values: np.ndarray, colour: str, label: str) -> None:
-    shown = np.isfinite(values).any(axis=1)
-    places, values = places[shown], values[shown]
-    middle, low, high = (f(values, axis=1) for f in (np.nanmedian, np.nanmin, np.nanmax))
-    # The baseline stands apart: no line leads from "off" to the first weight.
-    ax.plot(places[1:], middle[1:], color=colour, marker="o", markersize=3, label=label)
-    ax.fill_between(places[1:], low[1:], high[1:], color=colour, alpha=0.2, linewidth=0)
-    ax.errorbar(
-        places[:1],
-        middle[:1],
-        [middle[:1] - low[:1], high[:1] - middle[:1]],
-        color=colour,
-        marker="o",
-        markersize=3,
-        capsize=3,
-    )
-
-
-def _shade(ax: Axes, places: np.ndarray, verdict: TermVerdict) -> None:
-    weights = places[1:]
-    edges = np.sqrt(weights[1:] * weights[:-1]) if len(weights) > 1 else np.array([])
-    ratio = np.sqrt(weights[1] / weights[0]) if len(weights) > 1 else 3.0
-    edges = np.concatenate([[weights[0] / ratio], edges, [weights[-1] * ratio]])
-    kinds = {"better": (BETTER, "better"), "worse": (WORSE, "worse"), "diverges": (WORSE, "worse")}
-    for i, change in enumerate(verdict.changes):
-        if change in kinds:
-            colour, label = kinds[change]
-            span = (edges[i], edges[i + 1])
-            ax.axvspan(*span, color=colour, alpha=0.12, linewidth=0, label=label)
-
-
 def _axis(ax: Axes, places: np.ndarray, weights: np.ndarray) -> None:
     ax.set_xscale("log")
-    stride = -(-(len(weights) - 1) // 6)
+    stride = -(-(len(weights) - 1) // MAX_LABELS)
     shown = list(range(len(weights) - 1, 0, -stride))
     ax.set_xticks([places[0], *places[shown]], ["off", *(_power(weights[i]) for i in shown)])
     ax.xaxis.set_minor_locator(pyplot().NullLocator())
