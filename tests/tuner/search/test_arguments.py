@@ -167,3 +167,22 @@ def test_objective_of_a_compiled_metric(tmp_path, monkeypatch):
     tuner = make_tuner(tmp_path, oracle=with_objective(Objective("val_mae", "min")))
     assert tuner.oracle.objective.name == "val_mae"
     assert make_tuner(tmp_path).oracle.objective == HYPERMODEL.objective
+
+
+def test_the_oracle_stays_as_it_is_where_the_tuner_is_refused(tmp_path):
+    oracle = random_oracle()
+    for wrong in ({"replicas": 0}, {"seed": -1}, {"overwrite": "no"}, {"engine": "fast"}):
+        with pytest.raises((TypeError, ValueError)):
+            make_tuner(tmp_path, oracle=oracle, **wrong)
+        assert oracle.objective.name == "default_objective"
+        assert oracle.max_consecutive_failed_trials == 3
+
+
+def test_the_limit_of_failures_stays_the_oracles(tmp_path, monkeypatch):
+    """The tuner counts failures itself; it suspends the check of the oracle, and no more."""
+    invent(monkeypatch)
+    oracle = random_oracle(max_consecutive_failed_trials=2)
+    tuner = make_tuner(tmp_path, oracle=oracle)
+    assert oracle.max_consecutive_failed_trials == 2
+    search(tuner)
+    assert oracle.max_consecutive_failed_trials == 2
