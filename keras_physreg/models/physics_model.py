@@ -311,9 +311,9 @@ class PhysicsModel(keras.Model):
         return logs
 
     @property
-    def unlabelled_share(self) -> Any:
+    def unlabelled_share(self) -> float | None:
         """What unlabelled rows count in the terms that need no label; see `fit`."""
-        return self._share.value
+        return None if self._share.value is None else float(self._share.value.numpy())
 
     def set_unlabelled_share(self, share: float | None) -> None:
         """Sets what unlabelled rows count in the steps to come; `fit` does by its argument."""

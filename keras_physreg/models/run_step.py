@@ -28,7 +28,7 @@ def run_in_step(model: keras.Model, run: Callable, args: tuple, kwargs: dict[str
         return run(*args, **kwargs)
     *others, data = args
     data, unlabelled = split_rows(data)
-    share = model.unlabelled_share
+    share = model._share.value
     with open_step(model, "labelled", unlabelled=unlabelled, unlabelled_share=share) as step:
         outputs = run(*others, data, **kwargs)
     if unlabelled is not None:
