@@ -283,7 +283,7 @@ def test_a_residual_that_broadcasts_by_itself():
 def test_row_weights_of_too_many_axes():
     model = physics_model()
     model.compile("sgd", loss=None)
-    with pytest.raises(ValueError, match=r"term 'x' has shape \(None,\). Give one weight a row"):
+    with pytest.raises(ValueError, match=r"term 'x' has shape \(None,\). Give one weight per row"):
         model.fit(*data(), sample_weight=np.ones((20, 20)), verbose=0)
 
 
@@ -321,7 +321,7 @@ def test_row_weights_for_a_loss_without_rows():
     model = physics_model(halves, [scalar])
     model.compile("sgd", "mse")
     model.fit(*data(), verbose=0)
-    with pytest.raises(ValueError, match=r"term 'x'.*one value a row"):
+    with pytest.raises(ValueError, match=r"term 'x'.*one value per row"):
         model.fit(*data(), sample_weight=np.ones(20), verbose=0)
 
 

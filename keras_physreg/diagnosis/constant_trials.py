@@ -15,8 +15,8 @@ from keras_physreg.constants.transforms import FAR
 from keras_physreg.diagnosis.gradients import of_any_size
 from keras_physreg.diagnosis.observation import call_unnoticed
 from keras_physreg.diagnosis.probe_rows import Rows
-from keras_physreg.layers.shield import unshielded
-from keras_physreg.layers.step import Evaluation, open_step
+from keras_physreg.layers.evaluation import Evaluation
+from keras_physreg.layers.step import open_step
 
 # Moves of the dimensionless variables, at which each term is looked at too.
 TRIES = 4
@@ -85,7 +85,7 @@ class _Explorer:
         values = [tf.convert_to_tensor(raw) for raw in self._raws]
         losses: dict[str, Any] = {}
         escapes: dict[str, Any] = {}
-        with open_step(self._model, "labelled") as step, unshielded():
+        with open_step(self._model, "labelled", unshielded=True) as step:
             with scope_of(self._raws, values):
                 call_unnoticed(self._model, x, False)
             for evaluation in list(step.evaluations):

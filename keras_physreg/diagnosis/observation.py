@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_physreg.layers.evaluation import Evaluation
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
-from keras_physreg.layers.shield import unshielded
-from keras_physreg.layers.step import Evaluation, Step, open_step
+from keras_physreg.layers.step import Step, open_step
 from keras_physreg.terms.loss import row_losses, term_reference
 from keras_physreg.terms.references import root
 from keras_physreg.terms.term import check_unique
@@ -52,7 +52,7 @@ def observe(
         An `Observation`.
     """
     seen = Observation()
-    with open_step(model, "labelled") as step, unshielded():
+    with open_step(model, "labelled", unshielded=True) as step:
         y_pred = call_unnoticed(model, x, training)
         evaluations = list(step.evaluations)
         if y is not None and model.loss is not None:

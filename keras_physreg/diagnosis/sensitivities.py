@@ -17,7 +17,6 @@ from keras_physreg.constants.constant import MAX_LOGGED_ELEMENTS, Constant
 from keras_physreg.diagnosis.constant_trials import compiled, look_elsewhere, scope_of
 from keras_physreg.diagnosis.observation import call_unnoticed
 from keras_physreg.diagnosis.probe_rows import Rows
-from keras_physreg.layers.shield import unshielded
 from keras_physreg.layers.step import open_step
 
 # Two ways to one derivative differ by rounding only.
@@ -90,7 +89,7 @@ class _Meter:
         """Returns per term the Gramian's sum and number of values."""
         del y, sample_weight
         values = [tf.convert_to_tensor(raw) for raw in self._raws]
-        with open_step(self._model, "labelled") as step, unshielded():
+        with open_step(self._model, "labelled", unshielded=True) as step:
             with tf.GradientTape(persistent=True) as outer:
                 with tf.GradientTape(persistent=True) as inner:
                     inner.watch(values)

@@ -1,7 +1,6 @@
 """Calls the user's physics: at full precision, shielded, its outputs named and checked."""
 
 import difflib
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,8 @@ import keras
 from keras import ops
 
 from keras_physreg._utils.serialization import display_name
+from keras_physreg._utils.user_errors import explained
+from keras_physreg.layers.build_physics import is_built
 from keras_physreg.layers.shield import physics_running, shield
 
 
@@ -45,43 +46,16 @@ def call_physics(
     Returns:
         A dict of floating tensors.
     """
+    where = f"The physics `{display_name(physics)}` of layer '{layer}'"
     inputs, prediction = at_full_precision((inputs, prediction))
     prediction = keras.tree.map_structure(lambda t: shield(t, active), prediction)
     try:
         with physics_running():
             outputs = _run(physics, inputs, prediction, active)
     except Exception as error:
-        raise _explained(error, physics, layer) from error
-    where = f"The physics `{display_name(physics)}` of layer '{layer}'"
+        raise explained(error, physics, where) from error
     named = _by_name(outputs, names, where)
     return {name: _checked(named[name], name, where) for name in names}
-
-
-def compute_in_float32(layer: keras.Layer) -> None:
-    """Sets a physics layer and the layers in it to float32 where they would compute in 16 bits."""
-    for part in _with_sublayers(layer):
-        if part.compute_dtype in ("float16", "bfloat16"):
-            part.dtype_policy = "float32"
-
-
-def _with_sublayers(layer: keras.Layer) -> list[keras.Layer]:
-    found: list[keras.Layer] = []
-    waiting: list[Any] = [layer]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, keras.Layer) and not any(value is known for known in found):
-            found.append(value)
-            waiting += vars(value).values()
-        elif isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, (list, tuple)):
-            waiting += value
-    return found
-
-
-def is_built(layer: keras.Layer) -> bool:
-    """Returns whether a physics layer, and the layers in it, have created their variables."""
-    return all(part.built for part in _with_sublayers(layer))
 
 
 def _run(physics: Any, inputs: Any, prediction: Any, active: Any) -> Any:
@@ -151,45 +125,6 @@ def _checked(output: Any, name: str, where: str) -> Any:
             "booleans carry no gradient: return a floating tensor, without a cast or comparison."
         )
     return at_full_precision(output)
-
-
-def _explained(error: Exception, physics: Any, layer: str) -> Exception:
-    """Returns an error of the same type that also names the layer and says what NumPy did."""
-    name = display_name(physics)
-    last = _last_frame(error, physics)
-    message = (
-        f"The physics `{name}` of layer '{layer}' raised {type(error).__name__} at line "
-        f"{last.lineno} of {last.filename} (in `{last.name}`): {error}"
-    )
-    kind: type[Exception] = type(error)
-    if _is_of_numpy(error):
-        kind = TypeError
-        message += (
-            f"\n\n`{name}` calls NumPy, or `.numpy()`, on a symbolic tensor: while Keras traces "
-            "the training step there are no numbers yet, and through NumPy no gradient could flow "
-            "back. Write it with `keras.ops` (`np.exp` becomes `keras.ops.exp`)."
-        )
-    try:
-        explained = kind(message)
-    except TypeError:  # Errors of other signatures, such as those of TensorFlow.
-        explained = RuntimeError(message)
-    # Keras drops the cause of errors raised in a layer; the traceback survives.
-    return explained.with_traceback(error.__traceback__)
-
-
-def _last_frame(error: Exception, physics: Any) -> traceback.FrameSummary:
-    """Returns the last frame in the file of the physics; else the last of all."""
-    frames = traceback.extract_tb(error.__traceback__)
-    code = getattr(physics, "__code__", None) or getattr(type(physics).call, "__code__", None)
-    own = [frame for frame in frames if code and frame.filename == code.co_filename]
-    return (own or frames)[-1]
-
-
-def _is_of_numpy(error: Exception) -> bool:
-    text = str(error)
-    if isinstance(error, NotImplementedError):
-        return "numpy" in text.lower()
-    return isinstance(error, AttributeError) and "has no attribute 'numpy'" in text
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,7 @@
 """What physics layers do with constants: log their values, and refuse those that never train."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from keras import ops
@@ -24,6 +24,28 @@ def check_no_constants(function: Callable) -> None:
                 "in layers only. Write the physics as a `keras.layers.Layer` that holds the "
                 "constant as an attribute."
             )
+
+
+def names_of_constants(
+    constants: Sequence[Constant], taken: Collection[str], layer: str
+) -> dict[str, Constant]:
+    """Returns the constants by their names in the logs; raises where names collide.
+
+    Args:
+        constants: The constants of a physics layer.
+        taken: Names in the logs that stand for something else.
+        layer: Name of the layer, for messages.
+    """
+    owners: dict[str, Constant] = {}
+    for constant in constants:
+        for name in constant.log_names or [constant.name]:
+            if name in taken or name in owners:
+                raise ValueError(
+                    f"Constant '{constant.name}' in the physics of layer '{layer}' would be logged "
+                    f"as '{name}', as another constant or a term is. Give it another `name`."
+                )
+            owners[name] = constant
+    return {name: owner for name, owner in owners.items() if name in owner.log_names}
 
 
 def logged_values(constants: Sequence[Constant]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """PhysicsRegularization: the layer that turns physics into named, weighted loss terms."""
 
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,24 +7,32 @@ import keras
 from keras import ops
 
 from keras_physreg._utils import serialization
+from keras_physreg._utils.errors import received
+from keras_physreg._utils.owners import owners, register_owner
 from keras_physreg.constants.constant import Constant, find_constants
-from keras_physreg.layers.call_physics import call_physics, compute_in_float32, is_built
-from keras_physreg.layers.constant_logs import check_no_constants, logged_values
+from keras_physreg.layers.build_physics import (
+    build_physics,
+    compute_in_float32,
+    is_built,
+    symbolic,
+)
+from keras_physreg.layers.call_physics import call_physics
+from keras_physreg.layers.constant_logs import (
+    check_no_constants,
+    logged_values,
+    names_of_constants,
+)
+from keras_physreg.layers.evaluation import Evaluation, TermValue, row_count
 from keras_physreg.layers.metrics import LastValues, NamedMeans
 from keras_physreg.layers.shield import shield
-from keras_physreg.layers.step import Evaluation, RowKinds, TermValue, current_step
+from keras_physreg.layers.step import current_step
 from keras_physreg.layers.stored_weights import checked_weights, let_tensorflow_track, weight_keys
-from keras_physreg.terms import references
-from keras_physreg.terms.loss import term_loss, term_reference
+from keras_physreg.layers.term_value import term_value
 from keras_physreg.terms.references import root
 from keras_physreg.terms.term import PhysicsTerm, check_weight, standardize_terms
 
 # What callbacks log of a term beside its loss.
 LOGGED_OF_TERMS = ("loss", "weight", "grad_norm", "grad_ratio", "grad_cosine")
-
-# Keras has no public walk through layers nested in layers, but lists all their variables:
-# the weight variables lead back to their layers.
-_layer_of_weight: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
 @keras.saving.register_keras_serializable(package="keras_physreg")
@@ -81,7 +88,7 @@ class PhysicsRegularization(keras.layers.Layer):
         if not callable(physics):
             raise TypeError(
                 "`physics` must be a function `(inputs, prediction) -> outputs` or a Keras layer. "
-                f"Received: physics={physics!r} (of type {type(physics)})"
+                f"{received('physics', physics)}"
             )
         self.supports_masking = True
         self.physics = physics
@@ -122,7 +129,7 @@ class PhysicsRegularization(keras.layers.Layer):
     def build(self, inputs_shape: Any, prediction_shape: Any, targets_shape: Any = None) -> None:
         """Builds the physics where it is a layer, so that its weights show before training."""
         del targets_shape
-        self._build_physics(_symbolic(inputs_shape), _symbolic(prediction_shape))
+        self._build_physics(symbolic(inputs_shape), symbolic(prediction_shape))
 
     def compute_output_spec(self, inputs: Any, prediction: Any, targets: Any = None) -> Any:
         """Returns the prediction's spec; the physics does not run on symbolic inputs."""
@@ -158,12 +165,14 @@ class PhysicsRegularization(keras.layers.Layer):
         Returns:
             The outputs by term name, with what they were computed from.
         """
+        step = current_step()
         active = sum(self._weights_by_term.values()) > 0
         given = inputs
         if self.shields_inputs:
             given = keras.tree.map_structure(lambda t: shield(t, active), inputs)
         outputs = call_physics(self.physics, given, prediction, self.term_names, self.name, active)
-        return Evaluation(self, outputs, inputs, prediction, targets)
+        kinds = None if step is None else step.kinds
+        return Evaluation(self, outputs, inputs, prediction, targets, kinds)
 
     def compare(
         self,
@@ -171,7 +180,6 @@ class PhysicsRegularization(keras.layers.Layer):
         labels: Any = None,
         sample_weight: Any = None,
         skip_unlabelled: bool = False,
-        kinds: RowKinds | None = None,
     ) -> list[TermValue]:
         """Computes the loss of each term, without adding it anywhere.
 
@@ -181,10 +189,9 @@ class PhysicsRegularization(keras.layers.Layer):
             sample_weight: Weights of the rows, of shape `(batch,)`: trust in their labels. They
                 weigh the terms that compare with the label, and no others.
             skip_unlabelled: Whether to leave out terms that need a label where there is none.
-            kinds: Which rows have labels; `None`: all.
 
         Returns:
-            One `TermValue` a term.
+            One `TermValue` per term.
         """
         values = []
         for term in self.terms:
@@ -193,16 +200,15 @@ class PhysicsRegularization(keras.layers.Layer):
                 if skip_unlabelled:
                     continue
                 raise ValueError(self._message_no_label(term))
+            parts = evaluation.parts(term.name, labelled)
             weights = sample_weight if labelled else None
-            parts = [(None, evaluation)]
-            if kinds is not None:
-                parts = kinds.parts(evaluation, term.name, labelled)
-            values.append(self._compare_term(term, parts, labels, weights))
+            variable = self._weights_by_term[term.name]
+            values.append(term_value(term, variable, parts, labels, weights))
         return values
 
-    def track(self, values: Sequence[TermValue], batch_size: Any) -> None:
+    def track(self, values: Sequence[TermValue], rows: Any) -> None:
         """Updates the logged term losses, each batch by its number of rows, and the constants."""
-        self._term_losses.update_state({f"{v.name}_loss": v.loss for v in values}, batch_size)
+        self._term_losses.update_state({f"{v.name}_loss": v.loss for v in values}, rows)
         if self.constants:
             self._constant_values.update_state(logged_values(self.constants))
 
@@ -242,60 +248,27 @@ class PhysicsRegularization(keras.layers.Layer):
             trainable=False,
             autocast=False,
         )
-        _layer_of_weight[id(variable)] = self
+        register_owner(variable, self)
         # By attributes alone `tf.train.Checkpoint` finds it. No term can have the name of a method.
         setattr(self, f"weight of {term.name}", variable)
         return variable
 
     def _add_losses(self, evaluation: Evaluation, skip_unlabelled: bool) -> None:
         values = self.compare(evaluation, skip_unlabelled=skip_unlabelled)
-        self.track(values, batch_size(evaluation.prediction))
+        self.track(values, row_count(evaluation.prediction))
         for value in values:
             # Keras sums the losses of a model, which it cannot where their dtypes differ.
             self.add_loss(ops.cast(value.weighted, keras.config.floatx()))
 
-    def _compare_term(
-        self, term: PhysicsTerm, parts: list[tuple], labels: Any, sample_weight: Any
-    ) -> TermValue:
-        active = self._weights_by_term[term.name] > 0
-        losses = []
-        for factor, part in parts:
-            output = part.outputs[term.name]
-            reference = shield(term_reference(term, output, part.roots(labels)), active)
-            row_weights = references.resolve_part(term.reference or "", sample_weight)
-            loss = term_loss(term, shield(output, active), reference, row_weights)
-            losses.append(loss if factor is None else factor * loss)
-        loss = losses[0] if len(losses) == 1 else ops.sum(ops.stack(losses))
-        weight = ops.cast(self._weights_by_term[term.name], loss.dtype)
-        weighted = ops.where(active, weight * loss, ops.zeros_like(loss))
-        return TermValue(term.name, loss, weighted)
-
     def _build_physics(self, inputs: Any, prediction: Any) -> None:
-        if not isinstance(self.physics, keras.layers.Layer) or is_built(self.physics):
-            return
-        try:
-            self.physics(inputs, prediction)
-        except Exception:
-            return  # Physics that runs on real tensors only is built by its first call.
-        finally:
-            compute_in_float32(self.physics)
+        if isinstance(self.physics, keras.layers.Layer) and not is_built(self.physics):
+            build_physics(self.physics, inputs, prediction)
             self._follow_constants()
 
     def _follow_constants(self) -> None:
-        """Logs the constants that the physics has by now; raises where names collide."""
-        owners: dict[str, Constant] = {}
+        """Logs the constants that the physics has by now."""
         taken = {f"{term.name}_{what}" for term in self.terms for what in LOGGED_OF_TERMS}
-        for constant in self.constants:
-            for name in constant.log_names or [constant.name]:
-                if name in taken or name in owners:
-                    raise ValueError(
-                        f"Constant '{constant.name}' in the physics of layer '{self.name}' would "
-                        f"be logged as '{name}', as another constant or a term is. Give it another "
-                        "`name`."
-                    )
-                owners[name] = constant
-        logged = {name: owner for name, owner in owners.items() if name in owner.log_names}
-        self._constant_values.follow(logged)
+        self._constant_values.follow(names_of_constants(self.constants, taken, self.name))
         let_tensorflow_track(self, "logged constants", self._constant_values.variables)
         let_tensorflow_track(self, "constants", [constant.raw for constant in self.constants])
 
@@ -308,16 +281,9 @@ class PhysicsRegularization(keras.layers.Layer):
         )
 
 
-def batch_size(structure: Any) -> Any:
-    """Returns the number of rows of a tensor or structure."""
-    return ops.shape(keras.tree.flatten(structure)[0])[0]
-
-
 def physics_layers(model: keras.Model) -> list[PhysicsRegularization]:
     """Returns the physics layers of a model, however deep they are nested, in the model's order."""
-    layers = (_layer_of_weight.get(id(variable)) for variable in model.variables)
-    unique = {id(layer): layer for layer in layers if layer is not None}
-    return list(unique.values())
+    return owners(model, PhysicsRegularization)
 
 
 def origin(tensor: Any) -> Any:
@@ -332,11 +298,3 @@ def _passed_on(tensor: Any, inputs: Any) -> Any:
     spec = keras.KerasTensor(tensor.shape, dtype=tensor.dtype)
     spec.prediction, spec.physics_inputs = tensor, inputs
     return spec
-
-
-def _symbolic(shapes: Any) -> Any:
-    if isinstance(shapes, dict):
-        return {key: _symbolic(shape) for key, shape in shapes.items()}
-    if all(size is None or isinstance(size, int) for size in shapes):
-        return keras.KerasTensor(shapes)
-    return type(shapes)(_symbolic(shape) for shape in shapes)

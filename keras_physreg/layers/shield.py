@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_physreg.layers.step import current_step
+
 _local = threading.local()
 
 
@@ -21,17 +23,6 @@ def physics_running() -> Iterator[None]:
         _local.running = outer
 
 
-@contextlib.contextmanager
-def unshielded() -> Iterator[None]:
-    """Lets the gradient of the unweighted term losses through, also of those at weight 0."""
-    outer = getattr(_local, "unshielded", False)
-    _local.unshielded = True
-    try:
-        yield
-    finally:
-        _local.unshielded = outer
-
-
 def shield(tensor: Any, active: Any) -> Any:
     """Returns the tensor, with a gradient of exactly 0 where `active` is false.
 
@@ -44,10 +35,12 @@ def shield(tensor: Any, active: Any) -> Any:
         active: Scalar boolean tensor.
 
     Returns:
-        A tensor of the same value, shape and dtype; what is not floating comes back as it is.
+        A tensor of the same value, shape and dtype; what is not floating comes back as it is, and
+        so does every tensor in a step that is `unshielded`.
     """
+    step = current_step()
     floating = keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
-    if not floating or getattr(_local, "unshielded", False):
+    if not floating or (step is not None and step.unshielded):
         return tensor
 
     @keras.ops.custom_gradient

@@ -1,31 +1,23 @@
 """PhysicsModel: a Keras model that hands the labels to the physics and logs both losses."""
 
-import inspect
-import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
+from keras_physreg._utils.names import check_unique
+from keras_physreg.layers.evaluation import RowKinds, TermValue, row_count
 from keras_physreg.layers.metrics import NamedMeans
-from keras_physreg.layers.physics_regularization import batch_size, physics_layers
-from keras_physreg.layers.step import RowKinds, Step, current_step, open_step
+from keras_physreg.layers.step import Step, current_step, open_step
 from keras_physreg.models.callback_order import arrange_callbacks
 from keras_physreg.models.distribution import replica_count
-from keras_physreg.models.functional import (
-    Functional,
-    has_trainable_inputs,
-    is_functional,
-    next_name,
-    origin_names,
-)
+from keras_physreg.models.functional import is_functional
 from keras_physreg.models.log_names import check_log_names
-from keras_physreg.models.run_step import compare_terms, in_step, run_in_step
+from keras_physreg.models.run_step import in_step, run_in_step
 from keras_physreg.models.saving import check_savable, check_weights_file
-from keras_physreg.terms.term import check_unique
-from keras_physreg.unlabelled.checks import check_alone, check_share
-from keras_physreg.unlabelled.fit_arguments import pair
-from keras_physreg.unlabelled.input_rows import Rows, first_rows, join_first
+from keras_physreg.unlabelled.checks import check_no_options, check_share
+from keras_physreg.unlabelled.input_rows import first_rows, join_first, labelled_inputs
+from keras_physreg.unlabelled.share import UnlabelledShare
 
 
 @keras.saving.register_keras_serializable(package="keras_physreg")
@@ -70,19 +62,23 @@ class PhysicsModel(keras.Model):
     ['data_loss', 'loss', 'physics_loss', 'x_loss', 'z_loss']
     """
 
+    # The class of functional models, a subclass of this one, which sets it.
+    functional_kind: ClassVar[Any] = None
+
     def __new__(cls, *args: Any, **kwargs: Any) -> "PhysicsModel":
         """Returns a functional model where inputs and outputs are given, as `keras.Model` does."""
         if cls is PhysicsModel and is_functional(args, kwargs):
-            cls = FunctionalPhysicsModel
+            cls = PhysicsModel.functional_kind
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if is_functional(args, kwargs) and not isinstance(self, FunctionalPhysicsModel):
-            _make_functional(type(self))
-            FunctionalPhysicsModel.__init__(self, *args, **kwargs)
+        functional = PhysicsModel.functional_kind
+        if is_functional(args, kwargs) and not isinstance(self, functional):
+            functional.replace_in_bases(type(self))
+            functional.__init__(self, *args, **kwargs)
         else:
             super().__init__(*args, **kwargs)
-            self.unlabelled_share: float | None = None
+            self._share = UnlabelledShare()
             self._loss_means = NamedMeans(["data_loss", "physics_loss"], "losses")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -96,7 +92,7 @@ class PhysicsModel(keras.Model):
         """Calls the model; outside of its steps, terms that need the label are left out."""
         step = current_step()
         if step is None:
-            args = tuple(arg.labelled if isinstance(arg, Rows) else arg for arg in args)
+            args = tuple(labelled_inputs(arg) for arg in args)
             with open_step(self, "direct"):
                 return super().__call__(*args, **kwargs)
         if step.model is not self:
@@ -110,14 +106,31 @@ class PhysicsModel(keras.Model):
 
     def fit(
         self,
-        *args: Any,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: Any = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        *,
         unlabelled: Any = None,
         unlabelled_batch_size: int | None = None,
         unlabelled_share: float | None = None,
         unlabelled_repeat: bool | None = None,
-        **kwargs: Any,
     ) -> Any:
         """Trains the model as `keras.Model.fit` does, on rows without labels too.
+
+        All arguments but those named `unlabelled` are those of `keras.Model.fit`.
 
         With `unlabelled` each step calls the model once, on a labelled batch and an unlabelled
         one together. The data loss, the metrics and the terms that compare with the label are
@@ -126,23 +139,38 @@ class PhysicsModel(keras.Model):
         of batch normalisation, and losses that layers add; dropout draws a mask for all of them.
 
         Unlabelled rows come in an order of their own, all of them before one comes again, and go
-        on where the last epoch ended, or the last `fit` of the compiled model with as many a step.
-        `shuffle=False` leaves them, too, in the order given. With `sample_weight` they have no
-        part.
+        on where the last epoch ended, or the last `fit` of the compiled model with as many per
+        step. `shuffle=False` leaves them, too, in the order given. `sample_weight` does not apply
+        to them.
 
-        With every weight 0 unlabelled rows change nothing, where they are finite (what a row of
-        NaN makes of the weights no factor of 0 takes back), and but for the shuffling: the
-        labelled rows, too, come in another random order than without `unlabelled`.
+        With every weight 0 unlabelled rows change nothing, where they are finite (a row of NaN
+        still turns the weights into NaN), and but for the shuffling: the labelled rows, too, come
+        in another random order than without `unlabelled`.
 
         Warns where a callback compares weighted losses.
 
         Args:
-            *args: As in `keras.Model.fit`.
+            x: As in `keras.Model.fit`, like all that follow up to `validation_freq`.
+            y: The labels.
+            batch_size: Rows per step.
+            epochs: Epoch after the last one.
+            verbose: How much is printed.
+            callbacks: Callbacks; those that add to the logs are called first.
+            validation_split: Share of the rows to hold out.
+            validation_data: Rows to evaluate after each epoch.
+            shuffle: Whether the rows come in a random order.
+            class_weight: Weights of the rows, by class.
+            sample_weight: Weights of the rows: trust in their labels.
+            initial_epoch: First epoch.
+            steps_per_epoch: Steps in an epoch.
+            validation_steps: Steps of validation.
+            validation_batch_size: Rows per step of validation.
+            validation_freq: Epochs between two validations.
             unlabelled: Inputs without labels, of the structure of `x`, with its shapes and dtypes
                 but for the number of rows: arrays; or a `tf.data.Dataset` of batches, which goes
                 on over the epochs; or a sampler `(step, batch) -> inputs`, such as
                 `UniformSampler`, with the number of steps taken before and of rows wanted.
-            unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones,
+            unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones,
                 or 32 where a dataset does not say. Of arrays no more than they have. A
                 `tf.data.Dataset` brings its own.
             unlabelled_share: `None`: label-free terms are means over all rows. A number `s` in
@@ -150,7 +178,6 @@ class PhysicsModel(keras.Model):
                 mean over unlabelled ones.
             unlabelled_repeat: Whether a `tf.data.Dataset` that ends begins again, as it does by
                 default; `False` makes its end an error.
-            **kwargs: As in `keras.Model.fit`.
 
         Returns:
             A `keras.callbacks.History`.
@@ -170,22 +197,36 @@ class PhysicsModel(keras.Model):
         >>> sorted(history.history)
         ['data_loss', 'double_loss', 'loss', 'physics_loss']
         """
-        given = inspect.signature(super().fit).bind(*args, **kwargs)
-        callbacks, epochs = given.arguments.get("callbacks"), given.arguments.get("epochs", 1)
-        first = given.arguments.get("initial_epoch", 0)
-        given.arguments["callbacks"] = arrange_callbacks(callbacks, epochs, first)
+        fit = {
+            "x": x,
+            "y": y,
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "verbose": verbose,
+            "callbacks": arrange_callbacks(callbacks, epochs, initial_epoch),
+            "validation_split": validation_split,
+            "validation_data": validation_data,
+            "shuffle": shuffle,
+            "class_weight": class_weight,
+            "sample_weight": sample_weight,
+            "initial_epoch": initial_epoch,
+            "steps_per_epoch": steps_per_epoch,
+            "validation_steps": validation_steps,
+            "validation_batch_size": validation_batch_size,
+            "validation_freq": validation_freq,
+        }
         if unlabelled is None:
-            check_alone(
+            check_no_options(
                 unlabelled_batch_size=unlabelled_batch_size,
                 unlabelled_share=unlabelled_share,
                 unlabelled_repeat=unlabelled_repeat,
             )
-        self.set_unlabelled_share(unlabelled_share)
-        if unlabelled is None or not self.compiled:  # Keras says how to compile.
-            return super().fit(**given.arguments)
-        return super().fit(
-            **pair(self, given.arguments, unlabelled, unlabelled_batch_size, unlabelled_repeat)
-        )
+        elif self.compiled:  # Else Keras says how to compile.
+            from keras_physreg.unlabelled.fit_arguments import pair  # It needs TensorFlow.
+
+            self.set_unlabelled_share(unlabelled_share)
+            fit = pair(self, fit, unlabelled, unlabelled_batch_size, unlabelled_repeat)
+        return super().fit(**fit)
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of training, with the physics; see `keras.Model`."""
@@ -233,8 +274,8 @@ class PhysicsModel(keras.Model):
     def losses(self) -> list[Any]:
         """List of scalar losses added by layers; in a step, the physics is not among them."""
         step = current_step()
-        hidden = step is not None and step.model is self and step.hides_losses
-        return [] if hidden else super().losses
+        alone = step is not None and step.model is self and step.mode == "skip"
+        return [] if alone else super().losses
 
     def compute_loss(
         self,
@@ -248,11 +289,15 @@ class PhysicsModel(keras.Model):
         step = current_step()
         if step is None or step.model is not self or step.mode != "labelled":
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        values = compare_terms(self, step, y, sample_weight)
-        losses = self._data_and_layer_losses(step, x, y, y_pred, sample_weight, training)
+        values = self._compare_terms(step, y, sample_weight)
+        losses = [ops.sum(loss) / replica_count() for loss in self.losses]
+        if self.loss is not None:
+            with open_step(self, "skip"):  # Without `losses` Keras' loss is that of the data.
+                step.data_loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+            losses.insert(0, step.data_loss)
         dtype = keras.backend.result_type("float32", keras.config.floatx())
         physics = ops.sum([ops.zeros((), dtype), *(ops.cast(v.weighted, dtype) for v in values)])
-        self._track_losses(step.data_loss, physics, batch_size(y_pred))
+        self._track_losses(step.data_loss, physics, row_count(y_pred))
         total = ops.sum(losses) if len(losses) > 1 else losses[0] if losses else None
         physics = physics / replica_count()
         return physics if total is None else total + ops.cast(physics, total.dtype)
@@ -265,76 +310,39 @@ class PhysicsModel(keras.Model):
             logs.pop("data_loss", None)
         return logs
 
-    def _data_and_layer_losses(
-        self, step: Step, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool
-    ) -> list[Any]:
-        """Returns the data loss and the losses that layers added, scaled as Keras scales them."""
-        losses = [ops.sum(loss) / replica_count() for loss in self.losses]
-        if self.loss is None:
-            return losses
-        step.hides_losses = True
-        try:
-            step.data_loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        finally:
-            step.hides_losses = False
-        return [step.data_loss, *losses]
+    @property
+    def unlabelled_share(self) -> float | None:
+        """What unlabelled rows count in the terms that need no label; see `fit`."""
+        return None if self._share.value is None else float(self._share.value.numpy())
 
     def set_unlabelled_share(self, share: float | None) -> None:
         """Sets what unlabelled rows count in the steps to come; `fit` does by its argument."""
         check_share(share)
-        if share != self.unlabelled_share and self.train_function is not None:
-            self.make_train_function(force=True)  # The share is part of what is traced.
-        self.unlabelled_share = share
+        if self._share.set(share) and self.train_function is not None:
+            self.make_train_function(force=True)
+
+    def _compare_terms(self, step: Step, y: Any, sample_weight: Any) -> list[TermValue]:
+        """Compares the physics of the last call with the labels, and logs the term losses."""
+        values: list[TermValue] = []
+        layers = [evaluation.layer for evaluation in step.evaluations]
+        for evaluation in step.evaluations:
+            layer = evaluation.layer
+            if sum(other is layer for other in layers) > 1:
+                raise ValueError(
+                    f"Physics layer '{layer.name}' is called more than once in model "
+                    f"'{self.name}', so that its terms have two values. Give each call a layer of "
+                    "its own, with terms of other names."
+                )
+            found = layer.compare(evaluation, y, sample_weight)
+            names = [value.name for value in [*values, *found]]
+            check_unique("physics terms", names, f"a call of '{self.name}'")
+            # By the rows that Keras' `loss` counts, so that the weighted terms in the logs add up.
+            layer.track(found, evaluation.labelled_rows)
+            values += found
+        return values
 
     def _track_losses(self, data_loss: Any, physics_loss: Any, rows: Any) -> None:
         values = {"physics_loss": physics_loss}
         if data_loss is not None:
             values["data_loss"] = data_loss * replica_count()
         self._loss_means.update_state(values, rows)
-
-
-# `keras.Model` makes a subclass functional by changing the bases of all its ancestors: a later
-# subclass of `PhysicsModel` with a `call` of its own would then break. So the functional kind is a
-# class of its own.
-@keras.saving.register_keras_serializable(package="keras_physreg")
-class FunctionalPhysicsModel(PhysicsModel, Functional):
-    """What `PhysicsModel(inputs, outputs)` builds; see there."""
-
-    # Keras takes a class for functional, and saves and clones it as such, by this signature.
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if len(args) < 3 and kwargs.get("name") is None:
-            kwargs["name"] = next_name()
-        super().__init__(*args, **kwargs)
-        layers = physics_layers(self)
-        if not layers:
-            warnings.warn(
-                f"Model '{self.name}' has no physics: use what the `PhysicsRegularization` layer "
-                "returns as output, or Keras leaves the layer out of the model.",
-                stacklevel=2,
-            )
-        check_unique([n for layer in layers for n in layer.term_names], f"model '{self.name}'")
-        self.output_names = origin_names(self)
-        for layer in layers:
-            layer.shields_inputs = has_trainable_inputs(self, layer)
-
-
-def _fit_signature() -> inspect.Signature:
-    """Returns the arguments of `keras.Model.fit` and our own, for `help` and editors."""
-    own = inspect.signature(PhysicsModel.fit)
-    added = [p for p in own.parameters.values() if p.kind is p.KEYWORD_ONLY]
-    theirs = inspect.signature(keras.Model.fit)
-    return theirs.replace(parameters=[*theirs.parameters.values(), *added])
-
-
-PhysicsModel.fit.__signature__ = _fit_signature()  # type: ignore[attr-defined]
-
-
-def _make_functional(cls: type) -> None:
-    """Puts the functional kind in the place of `PhysicsModel` among the bases of a user's class."""
-    if not issubclass(cls, FunctionalPhysicsModel):
-        for base in cls.__bases__:
-            if base is not PhysicsModel and issubclass(base, PhysicsModel):
-                _make_functional(base)
-        cls.__bases__ = tuple(
-            FunctionalPhysicsModel if base is PhysicsModel else base for base in cls.__bases__
-        )

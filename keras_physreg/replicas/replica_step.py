@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_physreg.layers.step import open_step
 from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.replicas.optimizers import own_gradients
-from keras_physreg.unlabelled.input_rows import take_apart
+from keras_physreg.unlabelled.input_rows import split_rows
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class ReplicaStep:
         return keras.StatelessScope(mapping, collect_losses=True, initialize_variables=False)
 
     def _run(self, batch: Any, training: bool) -> Any:
-        (x, y, sample_weight), unlabelled = take_apart(batch)
+        (x, y, sample_weight), unlabelled = split_rows(batch)
         arguments = {"training": training} if self._takes_training else {}
         with labelled(self.model, unlabelled, self.unlabelled_share):
             y_pred = self.model(x, **arguments)

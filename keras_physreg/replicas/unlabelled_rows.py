@@ -11,8 +11,8 @@ from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.checks import (
-    check_alone,
     check_batch_size,
+    check_no_options,
     check_share,
     check_usable,
 )
@@ -72,7 +72,7 @@ def unlabelled_rows(
 ) -> UnlabelledRows | None:
     """Returns checked unlabelled rows, by default as many per step as labelled ones."""
     if unlabelled is None:
-        check_alone(unlabelled_batch_size=batch_size, unlabelled_share=share)
+        check_no_options(unlabelled_batch_size=batch_size, unlabelled_share=share)
         return None
     if not isinstance(model, PhysicsModel):
         raise TypeError(

@@ -61,7 +61,8 @@ def term_loss(
     if not len(values.shape):
         raise ValueError(
             f"The loss of physics term '{term.name}' returns one number for the whole batch, so "
-            "that `sample_weight` and `class_weight` cannot weigh its rows. Return one value a row."
+            "that `sample_weight` and `class_weight` cannot weigh its rows. Return one value per "
+            "row."
         )
     weights = _align(term, ops.cast(sample_weight, values.dtype), values)
     weighted = values * weights
@@ -140,7 +141,7 @@ def _align(term: PhysicsTerm, weights: Any, values: Any) -> Any:
     if len(weights.shape) > rank:
         raise ValueError(
             f"`sample_weight` has shape {tuple(weights.shape)}, but the loss of physics term "
-            f"'{term.name}' has shape {tuple(values.shape)}. Give one weight a row."
+            f"'{term.name}' has shape {tuple(values.shape)}. Give one weight per row."
         )
     for _ in range(rank - len(weights.shape)):
         weights = ops.expand_dims(weights, -1)

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_physreg._utils.errors import received, whole_number
 from keras_physreg.layers.physics_regularization import physics_layers
 from keras_physreg.terms.references import root
 
@@ -27,7 +28,7 @@ def check_usable(model: keras.Model) -> None:
         )
 
 
-def check_alone(**options: Any) -> None:
+def check_no_options(**options: Any) -> None:
     """Raises where options of `unlabelled` are given without it."""
     given = {name: value for name, value in options.items() if value is not None}
     if given:
@@ -35,13 +36,8 @@ def check_alone(**options: Any) -> None:
 
 
 def check_batch_size(batch_size: Any) -> None:
-    """Raises unless the number of unlabelled rows a step is `None` or a whole number >= 1."""
-    whole = hasattr(batch_size, "__index__") and not isinstance(batch_size, bool)
-    if batch_size is not None and (not whole or batch_size < 1):
-        raise ValueError(
-            "`unlabelled_batch_size` must be a whole number >= 1, or None. Received: "
-            f"unlabelled_batch_size={batch_size!r} (of type {type(batch_size)})"
-        )
+    """Raises unless the number of unlabelled rows per step is `None` or an integer >= 1."""
+    whole_number("unlabelled_batch_size", batch_size, optional=True)
 
 
 def check_share(share: Any) -> None:
@@ -50,7 +46,7 @@ def check_share(share: Any) -> None:
     if share is not None and not (number and 0 < share <= 1):
         raise ValueError(
             "`unlabelled_share` must be None (all rows count alike), or a number above 0 and up "
-            f"to 1. Received: unlabelled_share={share!r} (of type {type(share)})"
+            f"to 1. {received('unlabelled_share', share)}"
         )
 
 

@@ -10,17 +10,21 @@ import numpy as np
 import tensorflow as tf
 
 from keras_physreg.unlabelled import arrays, checks, pairing
-from keras_physreg.unlabelled.input_rows import check_alike
+from keras_physreg.unlabelled.input_rows import check_alike, without_nones
 from keras_physreg.unlabelled.row_order import lasting_seed
 from keras_physreg.unlabelled.sources import ArraySource, DatasetSource, SamplerSource, Source
-from keras_physreg.unlabelled.steps_done import Place
+from keras_physreg.unlabelled.steps_done import StepsDone
 
 STREAMS = (tf.data.Dataset, keras.utils.PyDataset, GeneratorType)
 BATCH_SIZE = 32  # That of `keras.Model.fit`.
 
 
 def pair(
-    model: keras.Model, fit: dict[str, Any], unlabelled: Any, batch_size: Any, repeat: Any
+    model: keras.Model,
+    fit: dict[str, Any],
+    unlabelled: Any,
+    batch_size: Any = None,
+    repeat: Any = None,
 ) -> dict[str, Any]:
     """Returns the arguments of `fit` with unlabelled rows in its data.
 
@@ -28,7 +32,7 @@ def pair(
         model: The model to train.
         fit: Arguments of `keras.Model.fit`, by name.
         unlabelled: Arrays, a `tf.data.Dataset` of batches, or a sampler `(step, batch) -> x`.
-        batch_size: Unlabelled rows a step, or `None`.
+        batch_size: Unlabelled rows per step, or `None`.
         repeat: Whether a dataset begins again where it ends, or `None`.
     """
     checks.check_usable(model)
@@ -42,14 +46,14 @@ def pair(
     known = fit if isinstance(fit["x"], STREAMS) else _with_tensors(fit)
     size = batch_size or _labelled_batch_size(known)
     source = as_source(unlabelled, batch_size, size, seed_of_unlabelled, repeat)
-    place = Place(model)
-    known = known | {"callbacks": _with_place(fit.get("callbacks"), place, model)}
+    rows = pairing.Unlabelled(source, StepsDone(model))
+    known = known | {"callbacks": _with_counter(fit.get("callbacks"), rows.done, model)}
     if isinstance(fit["x"], (keras.utils.PyDataset, GeneratorType)):
-        return known | {"x": _pair_python(model, fit["x"], source, place)}
+        return known | {"x": _pair_python(model, fit["x"], rows)}
     if isinstance(fit["x"], tf.data.Dataset):
-        paired = _pair_dataset(model, known, source, place)
+        paired = _pair_dataset(model, known, rows)
     else:
-        paired = _pair_arrays(model, known, source, seed, place)
+        paired = _pair_arrays(model, known, rows, seed)
     return paired | {"x": _over_replicas(model, paired["x"], source, paired)}
 
 
@@ -59,7 +63,7 @@ def as_source(unlabelled: Any, given: Any, size: int, seed: int | None, repeat: 
     Args:
         unlabelled: As in `fit`.
         given: The batch size that was asked for, or `None`.
-        size: Rows a step, where the data do not say it themselves.
+        size: Rows per step, where the data do not say it themselves.
         seed: Seed of the rows' order, or `None`.
         repeat: Whether a dataset begins again where it ends; `None`: it does.
     """
@@ -110,7 +114,7 @@ def _with_tensors(fit: dict[str, Any]) -> dict[str, Any]:
         trained = _rows_to_train(rows, split)
         held_out = arrays.gather(tensors, np.arange(trained, rows))
         taken = {name: arrays.gather(part, np.arange(trained)) for name, part in taken.items()}
-        more |= {"validation_data": _without_nones(held_out), "validation_split": 0.0}
+        more |= {"validation_data": without_nones(held_out), "validation_split": 0.0}
     return fit | taken | more
 
 
@@ -135,10 +139,10 @@ def _labelled_batch_size(fit: dict[str, Any]) -> int:
 
 
 def _pair_dataset(
-    model: keras.Model, fit: dict[str, Any], source: Source, place: Place
+    model: keras.Model, fit: dict[str, Any], rows: pairing.Unlabelled
 ) -> dict[str, Any]:
     x, steps = fit["x"], fit.get("steps_per_epoch")
-    check_alike(keras.utils.unpack_x_y_sample_weight(x.element_spec)[0], source.spec)
+    check_alike(keras.utils.unpack_x_y_sample_weight(x.element_spec)[0], rows.source.spec)
     if _replicas(model) > 1 and steps is None:
         # `tf.distribute` would take a step more, on no rows, to see that an epoch has ended.
         steps = int(x.cardinality())
@@ -148,16 +152,16 @@ def _pair_dataset(
                 f"batches it has: give `steps_per_epoch`. Received: x={x}"
             )
         x = x.repeat()
-    return fit | {"x": pairing.paired_dataset(x, source, place), "steps_per_epoch": steps}
+    return fit | {"x": pairing.paired_dataset(x, rows), "steps_per_epoch": steps}
 
 
 def _pair_arrays(
-    model: keras.Model, fit: dict[str, Any], source: Source, seed: int | None, place: Place
+    model: keras.Model, fit: dict[str, Any], rows: pairing.Unlabelled, seed: int | None
 ) -> dict[str, Any]:
     x, batch_size = fit["x"], fit["batch_size"]
-    check_alike(x, source.spec)
-    data = _without_nones((x, fit["y"], fit["sample_weight"]))
-    dataset = pairing.paired_arrays(data, batch_size, seed, source, place)
+    check_alike(x, rows.source.spec)
+    data = without_nones((x, fit["y"], fit["sample_weight"]))
+    dataset = pairing.paired_arrays(data, batch_size, seed, rows)
     steps = math.ceil(arrays.size(x) / batch_size)
     taken = {"y": None, "sample_weight": None, "batch_size": None, "shuffle": False}
     asked, alone = fit.get("steps_per_epoch"), _replicas(model) == 1
@@ -169,20 +173,20 @@ def _pair_arrays(
     return fit | taken | {"x": epoch}
 
 
-def _pair_python(model: keras.Model, x: Any, source: Source, place: Place) -> Any:
+def _pair_python(model: keras.Model, x: Any, rows: pairing.Unlabelled) -> Any:
     if _replicas(model) > 1:
         raise ValueError(
             "With `unlabelled` under a `tf.distribute` strategy, give `x` as arrays or as a "
             f"`tf.data.Dataset`. Received: x of type {type(x)}"
         )
     if isinstance(x, GeneratorType):
-        return pairing.paired_generator(x, source, place)
+        return pairing.paired_generator(x, rows)
     if x.use_multiprocessing:
         raise ValueError(
             "`unlabelled` rows cannot join a `PyDataset` that runs in other processes: use "
             "`use_multiprocessing=False`; several `workers` (threads) are fine."
         )
-    return pairing.PairedSequence(x, source, place)
+    return pairing.PairedSequence(x, rows)
 
 
 def _over_replicas(
@@ -216,12 +220,7 @@ def _replicas(model: keras.Model) -> int:
     return 1 if strategy is None else strategy.num_replicas_in_sync
 
 
-def _with_place(callbacks: Any, place: Place, model: keras.Model) -> Any:
+def _with_counter(callbacks: Any, done: StepsDone, model: keras.Model) -> Any:
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        return keras.callbacks.CallbackList([place, callbacks], model=model)
-    return [*(callbacks or []), place]
-
-
-def _without_nones(data: Any) -> tuple[Any, ...]:
-    x, y, sample_weight = data
-    return (x,) if y is None else (x, y) if sample_weight is None else (x, y, sample_weight)
+        return keras.callbacks.CallbackList([done, callbacks], model=model)
+    return [*(callbacks or []), done]

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_physreg.layers.evaluation import row_count
+
 
 class Rows(NamedTuple):
     """The inputs of one step, as the data of `PhysicsModel.train_step` carry them.
@@ -27,11 +29,22 @@ def with_unlabelled(data: Any, unlabelled: Any) -> tuple[Any, ...]:
     return parts[: 3 if sample_weight is not None else 2 if y is not None else 1]
 
 
-def take_apart(data: Any) -> tuple[Any, Any]:
+def without_nones(data: tuple[Any, Any, Any]) -> tuple[Any, ...]:
+    """Returns `(x, y, sample_weight)` up to the last that is not `None`, as Keras expects it."""
+    x, y, sample_weight = data
+    return (x,) if y is None else (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def labelled_inputs(x: Any) -> Any:
+    """Returns the inputs of the rows that have labels."""
+    return x.labelled if isinstance(x, Rows) else x
+
+
+def split_rows(data: Any) -> tuple[Any, Any]:
     """Returns the data of a step without its unlabelled rows, and those rows or `None`."""
     if isinstance(data, (tuple, list)) and data and isinstance(data[0], Rows):
-        rows = data[0]
-        return (rows.labelled, *data[1:]), rows.unlabelled
+        labelled, unlabelled = data[0]
+        return (labelled, *data[1:]), unlabelled
     return data, None
 
 
@@ -55,12 +68,6 @@ def join_first(
         return (join(args[0], unlabelled), *args[1:]), kwargs, row_count(args[0])
     name = next(iter(inspect.signature(call).parameters))
     return args, kwargs | {name: join(kwargs[name], unlabelled)}, row_count(kwargs[name])
-
-
-def row_count(structure: Any) -> Any:
-    """Returns the number of rows of a structure: an integer where it is known, else a tensor."""
-    first = next(tensor for tensor in keras.tree.flatten(structure) if tensor is not None)
-    return ops.shape(first)[0]
 
 
 class FirstRows(keras.layers.Layer):

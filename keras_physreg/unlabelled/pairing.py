@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import GeneratorType
 from typing import Any
 
@@ -13,13 +14,26 @@ from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.input_rows import with_unlabelled
 from keras_physreg.unlabelled.row_order import row_order
 from keras_physreg.unlabelled.sources import Source
-from keras_physreg.unlabelled.steps_done import Place
+from keras_physreg.unlabelled.steps_done import StepsDone
 
 STEPS_AT_ONCE = 64  # Whose keys are drawn together: a call of Python costs some 50 us.
 
 
+@dataclass(frozen=True)
+class Unlabelled:
+    """The unlabelled rows of a training.
+
+    Args:
+        source: Where they come from.
+        done: How far the training is when an epoch begins.
+    """
+
+    source: Source
+    done: StepsDone
+
+
 def paired_arrays(
-    data: Any, batch_size: int, seed: int | None, source: Source, place: Place
+    data: Any, batch_size: int, seed: int | None, unlabelled: Unlabelled
 ) -> tf.data.Dataset:
     """Returns endless epochs of arrays in batches, each beside an unlabelled one.
 
@@ -28,10 +42,9 @@ def paired_arrays(
             `(rows, ...)`.
         batch_size: Labelled rows a step; the last step of an epoch has what is left over.
         seed: Seed of their order in each epoch, or `None`: as they are given.
-        source: The unlabelled rows.
-        place: Where the training is when an iterator begins.
+        unlabelled: The unlabelled rows.
     """
-    rows = arrays.size(data)
+    source, rows = unlabelled.source, arrays.size(data)
     steps = math.ceil(rows / batch_size)
 
     def draw(first: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,16 +58,17 @@ def paired_arrays(
     def fetch(numbers: Any, key: Any) -> Any:
         return with_unlabelled(arrays.gather(data, numbers), source.batch(key))
 
-    return _fetched(_in_stretches(place, steps, draw, epoch), fetch, source)
+    return _fetched(_in_stretches(unlabelled.done, steps, draw, epoch), fetch, source)
 
 
-def paired_dataset(labelled: tf.data.Dataset, source: Source, place: Place) -> tf.data.Dataset:
+def paired_dataset(labelled: tf.data.Dataset, unlabelled: Unlabelled) -> tf.data.Dataset:
     """Returns a dataset of labelled batches, each beside an unlabelled one."""
+    source = unlabelled.source
 
     def draw(first: int) -> tuple[np.ndarray]:
         return (source.keys(first, STEPS_AT_ONCE),)
 
-    keys = _in_stretches(place, STEPS_AT_ONCE, draw, tf.data.Dataset.from_tensor_slices)
+    keys = _in_stretches(unlabelled.done, STEPS_AT_ONCE, draw, tf.data.Dataset.from_tensor_slices)
 
     def fetch(data: Any, key: Any) -> Any:
         return with_unlabelled(data, source.batch(key))
@@ -71,13 +85,12 @@ class PairedSequence(keras.utils.PyDataset):
 
     Args:
         labelled: The labelled batches.
-        source: The unlabelled rows.
-        place: Where the training is when an epoch begins.
+        unlabelled: The unlabelled rows.
     """
 
-    def __init__(self, labelled: keras.utils.PyDataset, source: Source, place: Place) -> None:
+    def __init__(self, labelled: keras.utils.PyDataset, unlabelled: Unlabelled) -> None:
         super().__init__(workers=labelled.workers, max_queue_size=labelled.max_queue_size)
-        self._labelled, self._source, self._place = labelled, source, place
+        self._labelled, self._unlabelled = labelled, unlabelled
 
     @property
     def num_batches(self) -> int | None:
@@ -86,8 +99,9 @@ class PairedSequence(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Any:
         # An endless one counts on from epoch to epoch itself.
-        first = 0 if self.num_batches is None else self._place.steps
-        return with_unlabelled(self._labelled[index], self._source.at(first + index))
+        first = 0 if self.num_batches is None else self._unlabelled.done.count
+        rows = self._unlabelled.source.at(first + index)
+        return with_unlabelled(self._labelled[index], rows)
 
     def on_epoch_begin(self) -> None:
         """Tells the labelled data."""
@@ -98,10 +112,10 @@ class PairedSequence(keras.utils.PyDataset):
         self._labelled.on_epoch_end()
 
 
-def paired_generator(labelled: GeneratorType, source: Source, place: Place) -> Iterator[Any]:
+def paired_generator(labelled: GeneratorType, unlabelled: Unlabelled) -> Iterator[Any]:
     """Yields labelled batches, each beside an unlabelled one."""
-    for step, data in enumerate(labelled, place.steps):
-        yield with_unlabelled(data, source.at(step))
+    for step, data in enumerate(labelled, unlabelled.done.count):
+        yield with_unlabelled(data, unlabelled.source.at(step))
 
 
 def over_replicas(dataset: tf.data.Dataset, strategy: Any) -> Any:
@@ -136,12 +150,12 @@ def _batches(numbers: Any, batch_size: int) -> tf.data.Dataset:
 
 
 def _in_stretches(
-    place: Place, steps: int, draw: Callable[[int], tuple], make: Callable[..., tf.data.Dataset]
+    done: StepsDone, steps: int, draw: Callable[[int], tuple], make: Callable[..., tf.data.Dataset]
 ) -> tf.data.Dataset:
     """Returns an endless dataset that is made stretch by stretch, from what Python draws for each.
 
     Args:
-        place: Where the training is when an iterator begins.
+        done: How far the training is when an iterator begins.
         steps: Steps in a stretch.
         draw: Function from the number of steps taken before a stretch to a tuple of int64 arrays,
             of one shape at every call.
@@ -151,7 +165,7 @@ def _in_stretches(
 
     def numbers(stretch: Any) -> tuple:
         if stretch == 0:
-            begun[0] = place.steps
+            begun[0] = done.count
         return draw(begun[0] + int(stretch) * steps)
 
     shapes = [array.shape for array in draw(0)]

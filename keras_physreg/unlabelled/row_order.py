@@ -13,8 +13,8 @@ _seeds: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 def lasting_seed(optimizer: Any) -> int:
     """Returns the seed of the unlabelled rows that an optimizer sees, the same in every `fit`.
 
-    Their place is told by its count of steps: with another seed a second `fit` would go on in the
-    middle of other permutations.
+    Their position follows from its count of steps: with another seed a second `fit` would go on in
+    the middle of other permutations.
     """
     if optimizer not in _seeds:
         _seeds[optimizer] = random.getrandbits(31)  # As Keras draws its seeds.
@@ -34,7 +34,7 @@ def unlabelled_order(seed: int, number: int, rows: int) -> np.ndarray:
 class RowStream:
     """Endless stream of row numbers: all rows in one order, then all in the next, and so on.
 
-    It is a function of the place alone, so that a resumed training goes on where it stopped.
+    It is a function of the position alone, so that a resumed training goes on where it stopped.
 
     Args:
         rows: Number of rows.
@@ -48,12 +48,12 @@ class RowStream:
         self._known: tuple[int, np.ndarray] = (-1, np.zeros(0, "int64"))
 
     def take(self, first: int, count: int) -> np.ndarray:
-        """Returns the row numbers at the places from `first` on, of shape `(count,)`."""
-        places = np.arange(first, first + count)
+        """Returns the row numbers at the positions from `first` on, of shape `(count,)`."""
+        positions = np.arange(first, first + count)
         if self._order is None:
-            return places % self.rows
-        passes = places // self.rows
-        parts = [self._pass(n)[places[passes == n] % self.rows] for n in np.unique(passes)]
+            return positions % self.rows
+        passes = positions // self.rows
+        parts = [self._pass(n)[positions[passes == n] % self.rows] for n in np.unique(passes)]
         return np.concatenate(parts)
 
     def _pass(self, number: int) -> np.ndarray:

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_physreg._utils.errors import whole_number
+
 
 class UniformSampler:
     """Draws points uniformly from a box: collocation points for `fit(unlabelled=...)`.
@@ -17,13 +19,15 @@ class UniformSampler:
             input of several parts a dict, list or tuple of them.
         high: Upper bounds, likewise. Where both are equal, as on the side of a box, so are the
             points.
-        seed: The seed, a whole number >= 0.
+        seed: The seed, an integer >= 0.
         every: The number of steps for which points are kept: 1 draws new ones at each step, the
             number of steps in an epoch draws new ones at each epoch.
         dtype: Dtype of the points, that of `x`; `None` for Keras' float type.
 
     Raises:
-        ValueError: If the bounds do not fit each other or are not finite, or `every` is below 1.
+        TypeError: If `seed` or `every` is no integer.
+        ValueError: If the bounds do not fit each other or are not finite, or `seed` or `every` is
+            too small.
 
     Example:
     >>> import keras_physreg as kp
@@ -39,12 +43,7 @@ class UniformSampler:
     ) -> None:
         self.low, self.high = _as_bounds(low), _as_bounds(high)
         _check_bounds(self.low, self.high)
-        for name, value, least in (("seed", seed, 0), ("every", every, 1)):
-            if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
-                raise ValueError(
-                    f"`{name}` must be a whole number >= {least}. Received: {name}={value!r}"
-                )
-        self.seed, self.every = int(seed), int(every)
+        self.seed, self.every = whole_number("seed", seed, 0), whole_number("every", every)
         self.dtype = dtype or keras.config.floatx()
 
     def __call__(self, step: int, batch: int) -> Any:

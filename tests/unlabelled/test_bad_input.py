@@ -46,7 +46,7 @@ CASES = {
     "batch size 0": (
         {"unlabelled": MORE, "unlabelled_batch_size": 0},
         ValueError,
-        "whole number >= 1.*unlabelled_batch_size=0",
+        "integer >= 1.*unlabelled_batch_size=0",
     ),
     "share 0": ({"unlabelled": MORE, "unlabelled_share": 0}, ValueError, "above 0 and up to 1"),
     "share 2": ({"unlabelled": MORE, "unlabelled_share": 2.0}, ValueError, "unlabelled_share=2.0"),

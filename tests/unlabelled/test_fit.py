@@ -334,12 +334,32 @@ def test_train_step_of_ones_own(model_class):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
-def test_a_changed_share_is_traced_anew():
+@pytest.mark.parametrize("shares", [(None, 0.9), (0.9, None), (0.2, 0.9)], ids=str)
+def test_a_changed_share_counts_in_the_next_fit(shares):
+    """Also where it is left out: then every row counts alike again."""
     model, fresh = linear.model(), linear.model()
-    fit(model, 1)
+    fit(model, 1, unlabelled_share=shares[0])
     fresh.set_weights(model.get_weights())
     fresh.optimizer.iterations.assign(model.optimizer.iterations)
-    assert_same(fit(model, 1, unlabelled_share=0.9), fit(fresh, 1, unlabelled_share=0.9))
+    expected = fit(fresh, 1, unlabelled_share=shares[1])
+    assert_same(fit(model, 1, unlabelled_share=shares[1]), expected)
+
+
+def test_another_share_needs_no_other_trace():
+    traced = []
+
+    class Counting(kp.PhysicsModel):
+        def compute_loss(self, *args, **kwargs):
+            traced.append(1)
+            return super().compute_loss(*args, **kwargs)
+
+    model = linear.model(Counting)
+    fit(model, 1, unlabelled_share=0.2)
+    before = len(traced)
+    fit(model, 1, unlabelled_share=0.9)
+    assert len(traced) == before
+    fit(model, 1)
+    assert len(traced) > before
 
 
 def test_callbacks_that_look_at_the_physics(recwarn):

@@ -10,8 +10,7 @@ import keras_tuner
 from keras_physreg._utils.errors import received, whole_number
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.setup_checks import NO_OBJECTIVE, has_own_fit
-from keras_physreg.unlabelled.checks import check_alone as check_alone_options
-from keras_physreg.unlabelled.checks import check_batch_size, check_share
+from keras_physreg.unlabelled.checks import check_batch_size, check_no_options, check_share
 
 ENVIRONMENT = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 
@@ -104,7 +103,7 @@ def check_unlabelled(unlabelled: Any, batch_size: Any, share: Any) -> dict[str, 
     """Returns the options of unlabelled rows that are given, or raises."""
     options = {"unlabelled_batch_size": batch_size, "unlabelled_share": share}
     if unlabelled is None:
-        check_alone_options(**options)
+        check_no_options(**options)
     check_batch_size(batch_size)
     check_share(share)
     return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,77 @@
+"""Errors of the user's own functions, told with where they happened and what NumPy did."""
+
+import functools
+import traceback
+from types import CodeType
+from typing import Any
+
+import keras
+
+
+def explained(error: Exception, function: Any, subject: str) -> Exception:
+    """Returns an error of the same type that names its subject, and says what NumPy did.
+
+    Args:
+        error: What the function raised.
+        function: The user's callable.
+        subject: What the function is: "The physics `f` of layer 'l'".
+    """
+    last = _last_frame(error, function)
+    message = (
+        f"{subject} raised {type(error).__name__} at line {last.lineno} of {last.filename} "
+        f"(in `{last.name}`): {error}"
+    )
+    kind: type[Exception] = type(error)
+    if _is_of_numpy(error):
+        kind = TypeError
+        message += (
+            "\n\nIt calls NumPy, or `.numpy()`, on a symbolic tensor: while Keras traces "
+            "the training step there are no numbers yet, and through NumPy no gradient could flow "
+            "back. Write it with `keras.ops` (`np.exp` becomes `keras.ops.exp`)."
+        )
+    try:
+        told = kind(message)
+    except Exception:  # Errors of other signatures, such as those of TensorFlow.
+        told = RuntimeError(message)
+    # Keras drops the cause of errors raised in a layer; the traceback survives.
+    return told.with_traceback(error.__traceback__)
+
+
+def unwrapped(function: Any) -> Any:
+    """Returns the Python function inside a `functools.partial`, a `tf.function` or a wrapper."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif hasattr(type(function), "python_function"):  # A `tf.function`.
+            function = function.python_function
+        elif "__wrapped__" in getattr(function, "__dict__", {}):
+            function = function.__wrapped__
+        else:
+            return function
+
+
+def _code(function: Any) -> CodeType | None:
+    """Returns the code that runs when a callable is called, or `None` where it is no Python."""
+    function = unwrapped(function)
+    if isinstance(function, type):
+        function = vars(function).get("__init__")
+    elif isinstance(function, keras.layers.Layer):
+        function = function.call
+    elif not hasattr(function, "__code__"):
+        function = type(function).__call__
+    return getattr(unwrapped(function), "__code__", None)
+
+
+def _last_frame(error: Exception, function: Any) -> traceback.FrameSummary:
+    """Returns the last frame in the file of the function; else the last of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    code = _code(function)
+    own = [frame for frame in frames if code and frame.filename == code.co_filename]
+    return (own or frames)[-1]
+
+
+def _is_of_numpy(error: Exception) -> bool:
+    text = str(error)
+    if isinstance(error, NotImplementedError):
+        return "numpy" in text.lower()
+    return isinstance(error, AttributeError) and "has no attribute 'numpy'" in text

@@ -1,0 +1,56 @@
+"""The functional kind of `PhysicsModel`, which `PhysicsModel(inputs, outputs)` builds."""
+
+import warnings
+from typing import Any
+
+import keras
+
+from keras_physreg._utils.names import check_unique
+from keras_physreg.layers.physics_regularization import physics_layers
+from keras_physreg.models.functional import (
+    Functional,
+    has_trainable_inputs,
+    next_name,
+    origin_names,
+)
+from keras_physreg.models.physics_model import PhysicsModel
+
+
+# `keras.Model` makes a subclass functional by changing the bases of all its ancestors: a later
+# subclass of `PhysicsModel` with a `call` of its own would then break. So the functional kind is a
+# class of its own.
+@keras.saving.register_keras_serializable(package="keras_physreg")
+class FunctionalPhysicsModel(PhysicsModel, Functional):
+    """What `PhysicsModel(inputs, outputs)` builds; see there."""
+
+    # Keras takes a class for functional, and saves and clones it as such, by this signature.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if len(args) < 3 and kwargs.get("name") is None:
+            kwargs["name"] = next_name()
+        super().__init__(*args, **kwargs)
+        layers = physics_layers(self)
+        if not layers:
+            warnings.warn(
+                f"Model '{self.name}' has no physics: use what the `PhysicsRegularization` layer "
+                "returns as output, or Keras leaves the layer out of the model.",
+                stacklevel=2,
+            )
+        names = [name for layer in layers for name in layer.term_names]
+        check_unique("physics terms", names, f"model '{self.name}'")
+        self.output_names = origin_names(self)
+        for layer in layers:
+            layer.shields_inputs = has_trainable_inputs(self, layer)
+
+    @staticmethod
+    def replace_in_bases(cls: type) -> None:
+        """Replaces `PhysicsModel` by its functional subclass among the bases of a user's class."""
+        if not issubclass(cls, FunctionalPhysicsModel):
+            for base in cls.__bases__:
+                if base is not PhysicsModel and issubclass(base, PhysicsModel):
+                    FunctionalPhysicsModel.replace_in_bases(base)
+            cls.__bases__ = tuple(
+                FunctionalPhysicsModel if base is PhysicsModel else base for base in cls.__bases__
+            )
+
+
+PhysicsModel.functional_kind = FunctionalPhysicsModel
