@@ -54,6 +54,16 @@ def call_physics(
             outputs = _run(physics, inputs, prediction, active)
     except Exception as error:
         raise explained(error, physics, where) from error
+    return _named(outputs, names, where)
+
+
+def call_unshielded(physics: Any, inputs: Any, prediction: Any, names: Sequence[str]) -> Any:
+    """Calls the physics as it is, and returns its outputs by term name."""
+    inputs, prediction = at_full_precision((inputs, prediction))
+    return _named(physics(inputs, prediction), names, f"The physics `{display_name(physics)}`")
+
+
+def _named(outputs: Any, names: Sequence[str], where: str) -> dict[str, Any]:
     named = _by_name(outputs, names, where)
     return {name: _checked(named[name], name, where) for name in names}
 

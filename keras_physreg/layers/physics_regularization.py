@@ -16,7 +16,7 @@ from keras_physreg.layers.build_physics import (
     is_built,
     symbolic,
 )
-from keras_physreg.layers.call_physics import call_physics
+from keras_physreg.layers.call_physics import call_physics, call_unshielded
 from keras_physreg.layers.constant_logs import (
     check_no_constants,
     logged_values,
@@ -24,6 +24,7 @@ from keras_physreg.layers.constant_logs import (
 )
 from keras_physreg.layers.evaluation import Evaluation, TermValue, row_count
 from keras_physreg.layers.metrics import LastValues, NamedMeans
+from keras_physreg.layers.row_pairs import check_no_pairs
 from keras_physreg.layers.shield import shield
 from keras_physreg.layers.step import current_step
 from keras_physreg.layers.stored_weights import checked_weights, let_tensorflow_track, weight_keys
@@ -101,6 +102,7 @@ class PhysicsRegularization(keras.layers.Layer):
         # Whether trainable layers compute `inputs`; a functional `PhysicsModel` finds out. Shielded
         # inputs are no longer those that the prediction was computed from, so not in any case.
         self.shields_inputs = False
+        self._checked_signatures: set[Any] = set()
         self._term_losses = NamedMeans([f"{term.name}_loss" for term in self.terms], "term_losses")
         let_tensorflow_track(self, "term losses", self._term_losses.variables)
         if isinstance(physics, keras.layers.Layer):
@@ -171,6 +173,7 @@ class PhysicsRegularization(keras.layers.Layer):
         if self.shields_inputs:
             given = keras.tree.map_structure(lambda t: shield(t, active), inputs)
         outputs = call_physics(self.physics, given, prediction, self.term_names, self.name, active)
+        check_no_pairs(self._call_unshielded, inputs, prediction, outputs, self._checked_signatures)
         kinds = None if step is None else step.kinds
         return Evaluation(self, outputs, inputs, prediction, targets, kinds)
 
@@ -259,6 +262,9 @@ class PhysicsRegularization(keras.layers.Layer):
         for value in values:
             # Keras sums the losses of a model, which it cannot where their dtypes differ.
             self.add_loss(ops.cast(value.weighted, keras.config.floatx()))
+
+    def _call_unshielded(self, inputs: Any, prediction: Any) -> dict[str, Any]:
+        return call_unshielded(self.physics, inputs, prediction, self.term_names)
 
     def _build_physics(self, inputs: Any, prediction: Any) -> None:
         if isinstance(self.physics, keras.layers.Layer) and not is_built(self.physics):

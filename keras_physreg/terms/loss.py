@@ -109,17 +109,28 @@ def _check_same_shape(term: PhysicsTerm, output: Any, reference: Any) -> None:
     )
 
 
+def message_of_pairs(name: str, shape: tuple[int | None, ...]) -> str:
+    """Returns what to say of a residual that pairs every row with every other.
+
+    Args:
+        name: Name of the term.
+        shape: Shape of its output.
+    """
+    return (
+        f"The residual of physics term '{name}' has shape {shape}: an axis of the size of the "
+        "batch, or of unknown size, beside the batch itself, which neither input nor prediction "
+        "has. Were `(batch,)` and `(batch, 1)` broadcast against each other? Use "
+        "`keras.ops.expand_dims(..., -1)` or `keras.ops.squeeze(..., -1)` on one of them. If you "
+        "mean pairs of rows, return them as one axis: `keras.ops.reshape(..., (-1,))`."
+    )
+
+
 def _check_residual(term: PhysicsTerm, output: Any, roots: dict[str, Any]) -> None:
     """Raises where a residual has an axis of unknown size that nothing it came from has."""
     sources = keras.tree.flatten((roots["input"], roots["prediction"]))
     known = all(None not in tuple(source.shape)[1:] for source in sources)
     if known and None in tuple(output.shape)[1:]:
-        raise ValueError(
-            f"The residual of physics term '{term.name}' has shape {tuple(output.shape)}: an axis "
-            "of unknown size beside the batch, which neither input nor prediction has. Were "
-            "`(batch,)` and `(batch, 1)` broadcast against each other? Use "
-            "`keras.ops.expand_dims(..., -1)` or `keras.ops.squeeze(..., -1)` on one of them."
-        )
+        raise ValueError(message_of_pairs(term.name, tuple(output.shape)))
 
 
 def _same_size(a: int | None, b: int | None) -> bool:
