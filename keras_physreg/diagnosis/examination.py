@@ -18,6 +18,7 @@ from keras_physreg.diagnosis.finding import SEVERITIES, Finding
 from keras_physreg.diagnosis.gradient_products import DATA, Gradients
 from keras_physreg.diagnosis.gradients import GradientMeter
 from keras_physreg.diagnosis.measured import DiagnosisData
+from keras_physreg.diagnosis.physics_probe import probe_physics
 from keras_physreg.diagnosis.probe_rows import Rows
 from keras_physreg.diagnosis.rules_conflicts import conflicts
 from keras_physreg.diagnosis.rules_constants import (
@@ -25,6 +26,7 @@ from keras_physreg.diagnosis.rules_constants import (
     trivial_solutions,
     trivial_terms,
 )
+from keras_physreg.diagnosis.rules_physics import physics_findings
 from keras_physreg.diagnosis.rules_terms import term_findings
 from keras_physreg.diagnosis.sensitivities import sensitivities
 from keras_physreg.diagnosis.summaries import Measurement, measure
@@ -32,6 +34,11 @@ from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 from keras_physreg.inspection import find_terms, get_term_weights
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
+
+NO_FLOOR = (
+    "no floor: with the labels in place of the prediction its physics still depends on the "
+    "network, which it calls itself or gets its `inputs` from"
+)
 
 
 def examine(
@@ -55,13 +62,18 @@ def examine(
     meter = GradientMeter(model, training, in_full=True)
     seen = measure(meter, rows, batch_size)
     held_out = _held_out(model, held_out_rows, batch_size)
-    gradients = meter.result()
+    gradients, probe = meter.result(), probe_physics(model, rows, batch_size)
+    notes = {**meter.notes, **dict.fromkeys(probe.asks_network, NO_FLOOR)}
+    for floors in (seen.at_labels, held_out.at_labels):
+        for name in probe.asks_network:
+            floors.pop(name, None)
     terms = tuple(
-        _row(model, layer, name, seen, held_out, gradients, meter.notes.get(name))
+        _row(model, layer, name, seen, held_out, gradients, notes.get(name))
         for name, layer in find_terms(model).items()
     )
     found = [*_weightless(rows), *_data_findings(seen.data_loss, gradients)]
     found += [finding for row in terms for finding in term_findings(row, limits)]
+    found += physics_findings(probe)
     found += conflicts(terms, gradients, limits)
     constants, of_constants = _look_at_constants(model, rows, batch_size, gradients, limits)
     found += of_constants

@@ -5,7 +5,7 @@ The one file of this room that imports TensorFlow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,12 @@ from keras_physreg.diagnosis.gradient_products import Gradients as Gradients
 from keras_physreg.diagnosis.observation import Observation, observe
 from keras_physreg.diagnosis.probe_rows import Batch, Rows, choose_rows
 from keras_physreg.inspection import find_terms
+
+# Operations that hide others.
+OPAQUE = (
+    *("PartitionedCall", "StatefulPartitionedCall", "PyFunc", "PyFuncStateless", "EagerPyFunc"),
+    *("If", "StatelessIf", "While", "StatelessWhile"),
+)
 
 
 class GradientMeter:
@@ -210,15 +216,50 @@ def gradients(
     return meter.result()
 
 
-def compiled(model: keras.Model, function: Callable, rows: Rows, batch_size: int) -> Callable:
-    """Returns a function of `(x, y, sample_weight)`, traced once for batches of any size."""
+def compiled(
+    model: keras.Model, function: Callable, rows: Rows, batch_size: int, *others: np.ndarray
+) -> Callable:
+    """Returns a function of `(x, y, sample_weight, *others)`, traced once for any number of rows.
+
+    Args:
+        model: The model that runs in it.
+        function: What to compile.
+        rows: Rows of the shapes and dtypes to come.
+        batch_size: Rows in a batch.
+        *others: Arrays of the shapes and dtypes of what comes beside the rows.
+    """
     if model.run_eagerly:
         return function
     program = tf.function(function, autograph=False)
     first = next(rows.batches(batch_size))
     data = (first.x, first.y, first.sample_weight)
-    program.get_concrete_function(*tf.nest.map_structure(_of_any_size, data))
+    specs = [tf.TensorSpec(other.shape, other.dtype) for other in others]
+    program.get_concrete_function(*tf.nest.map_structure(_of_any_size, data), *specs)
     return program
+
+
+def broadcasts_rows(output: Any, sources: Sequence[Any]) -> bool | None:
+    """Returns whether `(rows,)` is broadcast against `(rows, 1)` on the way to a tensor.
+
+    Args:
+        output: A tensor.
+        sources: The tensors at which the way begins.
+
+    Returns:
+        `None` where the way cannot be seen: it is not traced, or leads through another program.
+    """
+    if not tf.is_symbolic_tensor(output):
+        return None
+    seen, waiting, opaque = {source.ref() for source in sources}, [output], False
+    while waiting:
+        tensor = waiting.pop()
+        if tensor.ref() not in seen:
+            seen.add(tensor.ref())
+            if _pairs_rows(tensor.op):
+                return True
+            opaque |= tensor.op.type in OPAQUE
+            waiting += tensor.op.inputs
+    return None if opaque else False
 
 
 def new_tape() -> tf.GradientTape:
@@ -241,6 +282,18 @@ def gradient_or_none(
         return tape.gradient(target, sources, output_gradients=start)
     except (LookupError, NotImplementedError):
         return None
+
+
+def _pairs_rows(operation: tf.Operation) -> bool:
+    """Returns whether an operation makes `(rows, rows)` of `(rows, 1)` and `(rows,)`."""
+    shapes = [tensor.shape for tensor in operation.inputs if tensor.shape.rank]
+    for made in (tensor.shape for tensor in operation.outputs if tensor.shape.rank):
+        longest = [s for s in shapes if s.rank == made.rank and s[0] is None]
+        for shape in shapes:
+            axis = made.rank - shape.rank
+            if axis and shape[0] is None and made[0] is None and made[axis] is None:
+                return any(other[axis] == 1 for other in longest)
+    return False
 
 
 def _of_any_size(array: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,12 +79,19 @@ def unweighted_step(model: keras.Model) -> Iterator[Step]:
 
 def call_unnoticed(model: keras.Model, x: Any, training: bool) -> Any:
     """Calls a model without changing `model.losses`."""
-    # Keras clears the losses of the outermost layer that is called: a layer that does not know
-    # of the model keeps `model.losses` as they were.
-    call = keras.layers.Lambda(
-        lambda inputs: model(inputs, training=training), name="diagnosis", autocast=False
+    return in_a_layer(lambda inputs: model(inputs, training=training), x, training)
+
+
+def in_a_layer(function: Callable, x: Any, training: bool) -> Any:
+    """Calls a function as a layer of its own does: `training` is that of all layers in it.
+
+    Keras clears the losses of the outermost layer that is called: a layer that knows of no other
+    clears none.
+    """
+    layer = keras.layers.Lambda(
+        lambda inputs, training: function(inputs), name="diagnosis", autocast=False
     )
-    return call(x)
+    return layer(x, training=training)
 
 
 def _data_loss(
