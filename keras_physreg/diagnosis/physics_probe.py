@@ -15,8 +15,8 @@ from keras_physreg.diagnosis.labels import labels_as_prediction
 from keras_physreg.diagnosis.network import network_variables
 from keras_physreg.diagnosis.observation import call_unnoticed, in_a_layer, unweighted_step
 from keras_physreg.diagnosis.probe_rows import Rows
+from keras_physreg.layers.evaluation import Evaluation
 from keras_physreg.layers.physics_regularization import physics_layers
-from keras_physreg.layers.step import Evaluation
 from keras_physreg.terms.loss import term_reference
 
 ROUNDING = 1e-6  # What two runs of one program may differ by, relative to the largest value.
