@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_POINTS = 2000
+MAX_POINTS = 2000
 
 
 def pyplot() -> Any:
@@ -53,7 +53,7 @@ def plot_schedules(
     if not schedules:
         raise ValueError(f"plot_schedules: nothing to draw. Received: schedules={schedules!r}")
     end = int(checks.moment("plot_schedules", "steps", steps, minimum=1))
-    times = np.unique(np.linspace(0, end - 1, min(end, MOST_POINTS)).astype(int))
+    times = np.unique(np.linspace(0, end - 1, min(end, MAX_POINTS)).astype(int))
     weights = {name: _weights_at(name, schedule, times) for name, schedule in schedules.items()}
     if ax is None:
         _, ax = pyplot().subplots(figsize=(7, 4), layout="constrained")
@@ -63,7 +63,7 @@ def plot_schedules(
 
 
 def draw_weights(ax: Axes, times: np.ndarray, weights: Mapping[str, np.ndarray]) -> None:
-    """Draws one line a term, each weight held until the next, and zeros on a line named "off"."""
+    """Draws one line per term, each weight held until the next, and zeros on a line named "off"."""
     everything = np.concatenate(list(weights.values()))
     positive = everything[everything > 0] if np.any(everything > 0) else np.ones(1)
     low, high = int(np.floor(np.log10(positive.min()))), int(np.ceil(np.log10(positive.max())))

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_physreg.diagnosis.gradients import DATA, GradientMeter, Gradients
-from keras_physreg.diagnosis.probe_rows import Rows, check_count, choose_rows
+from keras_physreg._utils.backend import needs_tensorflow
+from keras_physreg._utils.errors import whole_number
+from keras_physreg.diagnosis.gradient_products import DATA, Gradients
+from keras_physreg.diagnosis.probe_rows import Rows, choose_rows
 from keras_physreg.inspection import find_terms, get_term_weights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from keras_physreg.diagnosis.gradients import GradientMeter
 
 
 class GradientMonitor(keras.callbacks.Callback):
@@ -71,9 +75,10 @@ class GradientMonitor(keras.callbacks.Callback):
         training: bool = False,
     ) -> None:
         super().__init__()
-        check_count("every", every)
-        check_count("batch_size", batch_size)
-        self.every, self.batch_size, self.training = every, batch_size, training
+        needs_tensorflow("`GradientMonitor`")
+        self.every = whole_number("every", every)
+        self.batch_size = whole_number("batch_size", batch_size)
+        self.training = training
         self.rows: Rows = choose_rows(x, y, sample_weight, max_samples)
         self.epochs: list[int] = []
         self.history: dict[str, list[float]] = {}
@@ -97,6 +102,8 @@ class GradientMonitor(keras.callbacks.Callback):
         if (epoch - self._first_epoch) % self.every:
             return
         if self._meter is None:  # Not before the first step: it may build the model.
+            from keras_physreg.diagnosis.gradients import GradientMeter
+
             self._meter = GradientMeter(self.model, self.training)
         gradients = self._measure(self._meter)
         if not self.epochs:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_physreg.diagnosis.gradients import DATA, Gradients
-from keras_physreg.layers.physics_regularization import PhysicsRegularization, origin
+from keras_physreg.diagnosis.gradient_products import DATA, Gradients
+from keras_physreg.diagnosis.network import feeding_variables, network_variables
+from keras_physreg.layers.physics_regularization import PhysicsRegularization
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,9 @@ def connection(
     model: keras.Model, layer: PhysicsRegularization, name: str, gradients: Gradients
 ) -> Connection:
     """Says where the gradient of one term arrives."""
-    constants = _ids(layer.physics) if isinstance(layer.physics, keras.Layer) else set()
+    network = {id(v) for v in network_variables(model, layer, model.trainable_variables)}
     reached = _reached(model, name, gradients)
-    network = _ids(model) - constants or constants
-    feeding = _feeding(model, layer) & network
+    feeding = network & {id(v) for v in feeding_variables(model, layer)}
     missing, idle = feeding - reached, feeding & reached & _idle(model, name, gradients)
     return Connection(
         arrives=bool(reached & network),
@@ -69,17 +69,3 @@ def _idle(model: keras.Model, name: str, gradients: Gradients) -> set[int]:
         alive = np.ones_like(alive)
     flags = zip(model.trainable_variables, (by_term == 0) & alive, strict=True)
     return {id(variable) for variable, is_idle in flags if is_idle}
-
-
-def _feeding(model: keras.Model, layer: PhysicsRegularization) -> set[int]:
-    """Returns the variables that a functional graph has on its way to the prediction."""
-    try:
-        predictions = [origin(tensor) for tensor in keras.tree.flatten(layer.output)]
-        # Named, so that no counter of automatic names moves on.
-        return _ids(keras.Model(model.input, predictions, name="feeding"))
-    except (AttributeError, ValueError):  # Subclassed, or the layer is called more than once.
-        return set()
-
-
-def _ids(layer: keras.Layer) -> set[int]:
-    return {id(variable) for variable in layer.trainable_variables}

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_physreg.constants.constant import Constant
-from keras_physreg.diagnosis.gradients import DATA, Gradients
+from keras_physreg.diagnosis.gradient_products import DATA, Gradients
 from keras_physreg.diagnosis.sensitivities import Sensitivities
 from keras_physreg.inspection import get_term_weights
 

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_physreg.constants.constant import Constant
 from keras_physreg.constants.transforms import FAR
-from keras_physreg.diagnosis.gradients import of_any_size
-from keras_physreg.diagnosis.observation import call_unnoticed
+from keras_physreg.diagnosis.gradients import compiled
+from keras_physreg.diagnosis.observation import call_unnoticed, unweighted_step
 from keras_physreg.diagnosis.probe_rows import Rows
 from keras_physreg.layers.evaluation import Evaluation
-from keras_physreg.layers.step import open_step
 
-# Moves of the dimensionless variables, at which each term is looked at too.
-TRIES = 4
-SPREAD = 1.5
+# How many random moves of the dimensionless variables each term is looked at, and how far.
+RANDOM_MOVES = 4
+MOVE_SIZE = 1.5
 
 
-def look_elsewhere(
+def try_constants(
     model: keras.Model, constants: Sequence[Constant], rows: Rows, batch_size: int
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
     """Returns `tried` and `escapes`, as in `Sensitivities`.
@@ -37,12 +36,14 @@ def look_elsewhere(
     tried: dict[str, Any] = {}
     escapes: dict[str, dict[str, float]] = {}
     try:
-        program = compiled(model, _Explorer(model, constants).look, rows, batch_size)
+        program = compiled(model, _Trials(model, constants).look, rows, batch_size)
         for batch in rows.batches(batch_size):
             share = len(batch.numbers) / len(rows.numbers)
             losses, escaped = program(batch.x, batch.y, batch.sample_weight)
             for name, values in losses.items():
-                tried[name] = tried.get(name, 0.0) + share * values.numpy().astype("float64")
+                tried[name] = tried.get(name, 0.0) + share * ops.convert_to_numpy(values).astype(
+                    "float64"
+                )
             for name, places in escaped.items():
                 known = escapes.setdefault(name, {})
                 for place, loss in places.items():
@@ -52,40 +53,29 @@ def look_elsewhere(
     return tried, escapes
 
 
-def compiled(model: keras.Model, function: Callable, rows: Rows, batch_size: int) -> Callable:
-    """Returns a function of `(x, y, sample_weight)`, traced once for batches of any size."""
-    if model.run_eagerly:
-        return function
-    program = tf.function(function, autograph=False)
-    first = next(rows.batches(batch_size))
-    data = (first.x, first.y, first.sample_weight)
-    program.get_concrete_function(*tf.nest.map_structure(of_any_size, data))
-    return program
-
-
 def scope_of(variables: Sequence[keras.Variable], values: Sequence[Any]) -> keras.StatelessScope:
     """Returns a scope in which variables have other values, and nothing is assigned."""
     pairs = list(zip(variables, values, strict=True))
     return keras.StatelessScope(pairs, collect_losses=True, initialize_variables=False)
 
 
-class _Explorer:
+class _Trials:
     def __init__(self, model: keras.Model, constants: Sequence[Constant]) -> None:
         self._model = model
         self._raws = [constant.raw for constant in constants]
         rng = np.random.default_rng(0)
         self._moves = [
-            [SPREAD * rng.normal(size=raw.shape).astype(raw.dtype) for raw in self._raws]
-            for _ in range(TRIES)
+            [MOVE_SIZE * rng.normal(size=raw.shape).astype(raw.dtype) for raw in self._raws]
+            for _ in range(RANDOM_MOVES)
         ]
         self._places = _places(constants)
 
     def look(self, x: Any, y: Any, sample_weight: Any) -> tuple[dict, dict]:
         """Returns losses at the tried values, and those with the predictions of other rows."""
-        values = [tf.convert_to_tensor(raw) for raw in self._raws]
+        values = [ops.copy(raw) for raw in self._raws]
         losses: dict[str, Any] = {}
         escapes: dict[str, Any] = {}
-        with open_step(self._model, "labelled", unshielded=True) as step:
+        with unweighted_step(self._model) as step:
             with scope_of(self._raws, values):
                 call_unnoticed(self._model, x, False)
             for evaluation in list(step.evaluations):
@@ -101,13 +91,13 @@ class _Explorer:
             moved = [value + move for value, move in zip(values, moves, strict=True)]
             for name, loss in self._losses(evaluation, moved, y, sample_weight).items():
                 losses.setdefault(name, []).append(loss)
-        return {name: tf.stack(several) for name, several in losses.items()}
+        return {name: ops.stack(several) for name, several in losses.items()}
 
     def _escapes(
         self, evaluation: Evaluation, values: list[Any], y: Any, sample_weight: Any
     ) -> dict[str, Any]:
         """Returns losses with the predictions of other rows, which fit no physics."""
-        rolled = keras.tree.map_structure(lambda t: tf.roll(t, 1, axis=0), evaluation.prediction)
+        rolled = keras.tree.map_structure(lambda t: ops.roll(t, 1, axis=0), evaluation.prediction)
         elsewhere = replace(evaluation, prediction=rolled)
         found: dict[str, Any] = {}
         for place, moved in {"present": {}, **self._places}.items():

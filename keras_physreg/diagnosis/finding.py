@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-SEVERITIES = ("error", "warning", "info")
+Severity = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # The most severe first.
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Finding:
     """
 
     code: str
-    severity: str
+    severity: Severity
     term: str
     message: str
     cure: str

@@ -1,69 +1,28 @@
 """Gradients of the data loss and of each term's unweighted loss, summed over batches.
 
-This is the room that knows TensorFlow.
+The one file of this room that imports TensorFlow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_physreg.diagnosis.gradient_products import DATA as DATA
+from keras_physreg.diagnosis.gradient_products import Gradients as Gradients
 from keras_physreg.diagnosis.observation import Observation, observe
-from keras_physreg.diagnosis.probe_rows import Batch, choose_rows
+from keras_physreg.diagnosis.probe_rows import Batch, Rows, choose_rows
 from keras_physreg.inspection import find_terms
 
-DATA = "data"
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """The mean gradients over some data, as all their inner products.
-
-    Args:
-        names: `"data"` and the terms, in the order of the Gramian.
-        variables: Paths of the trainable variables.
-        by_variable: Inner products of the gradients, of shape `(variables, names, names)`.
-        connected: For each name, which variables its gradient reaches.
-        cut_before: The terms without a gradient whose prediction has none either, so that the
-            fault lies before the physics.
-        reasons: Why there is no gradient, in TensorFlow's words, where it gave any.
-    """
-
-    names: tuple[str, ...]
-    variables: tuple[str, ...]
-    by_variable: np.ndarray
-    connected: dict[str, tuple[bool, ...]]
-    cut_before: frozenset[str]
-    reasons: dict[str, str]
-
-    @property
-    def gramian(self) -> np.ndarray:
-        """Inner products over all trainable variables, of shape `(names, names)`."""
-        return self.by_variable.sum(axis=0)
-
-    def norm(self, name: str, variable: str | None = None) -> float | None:
-        """Norm of a gradient, in all or in one variable; `None` where it is not connected."""
-        if not any(self.connected[name]):
-            return None
-        return float(np.sqrt(self._inner(name, name, variable)))
-
-    def cosine(self, a: str, b: str, variable: str | None = None) -> float | None:
-        """Cosine of the angle between two gradients; `None` where one of them is zero."""
-        norm_a, norm_b = self.norm(a, variable), self.norm(b, variable)
-        if not norm_a or not norm_b:
-            return None
-        return float(np.clip(self._inner(a, b, variable) / norm_a / norm_b, -1.0, 1.0))
-
-    def _inner(self, a: str, b: str, variable: str | None) -> float:
-        products = self.gramian
-        if variable is not None:
-            products = self.by_variable[self.variables.index(variable)]
-        return products[self.names.index(a), self.names.index(b)]
+# Operations that hide others.
+OPAQUE = (
+    *("PartitionedCall", "StatefulPartitionedCall", "PyFunc", "PyFuncStateless", "EagerPyFunc"),
+    *("If", "StatelessIf", "While", "StatelessWhile"),
+)
 
 
 class GradientMeter:
@@ -149,7 +108,7 @@ class GradientMeter:
         """Traces a program once, for batches of any size."""
         if program in self._traced or self._model.run_eagerly:
             return
-        program.get_concrete_function(*state, *tf.nest.map_structure(of_any_size, data))
+        program.get_concrete_function(*state, *tf.nest.map_structure(_of_any_size, data))
         self._traced.append(program)
 
     def _add_batch(self, sums: Any, values: Any, x: Any, y: Any, sample_weight: Any) -> Any:
@@ -257,7 +216,87 @@ def gradients(
     return meter.result()
 
 
-def of_any_size(array: Any) -> Any:
+def compiled(
+    model: keras.Model, function: Callable, rows: Rows, batch_size: int, *others: np.ndarray
+) -> Callable:
+    """Returns a function of `(x, y, sample_weight, *others)`, traced once for any number of rows.
+
+    Args:
+        model: The model that runs in it.
+        function: What to compile.
+        rows: Rows of the shapes and dtypes to come.
+        batch_size: Rows in a batch.
+        *others: Arrays of the shapes and dtypes of what comes beside the rows.
+    """
+    if model.run_eagerly:
+        return function
+    program = tf.function(function, autograph=False)
+    first = next(rows.batches(batch_size))
+    data = (first.x, first.y, first.sample_weight)
+    specs = [tf.TensorSpec(other.shape, other.dtype) for other in others]
+    program.get_concrete_function(*tf.nest.map_structure(_of_any_size, data), *specs)
+    return program
+
+
+def broadcasts_rows(output: Any, sources: Sequence[Any]) -> bool | None:
+    """Returns whether `(rows,)` is broadcast against `(rows, 1)` on the way to a tensor.
+
+    Args:
+        output: A tensor.
+        sources: The tensors at which the way begins.
+
+    Returns:
+        `None` where the way cannot be seen: it is not traced, or leads through another program.
+    """
+    if not tf.is_symbolic_tensor(output):
+        return None
+    seen, waiting, opaque = {source.ref() for source in sources}, [output], False
+    while waiting:
+        tensor = waiting.pop()
+        if tensor.ref() not in seen:
+            seen.add(tensor.ref())
+            if _pairs_rows(tensor.op):
+                return True
+            opaque |= tensor.op.type in OPAQUE
+            waiting += tensor.op.inputs
+    return None if opaque else False
+
+
+def new_tape() -> tf.GradientTape:
+    """Returns a tape from which more than one gradient may be taken."""
+    return tf.GradientTape(persistent=True)
+
+
+def gradient_or_none(
+    tape: tf.GradientTape, target: Any, sources: list[Any], start: Any = None
+) -> list[Any] | None:
+    """Returns a gradient by several tensors; `None` where an operation has none.
+
+    Args:
+        tape: A tape that has recorded how the target came about.
+        target: Tensor to differentiate.
+        sources: Tensors to differentiate by; of those it does not depend on the gradient is `None`.
+        start: The gradient that comes in from above, of the target's shape.
+    """
+    try:
+        return tape.gradient(target, sources, output_gradients=start)
+    except (LookupError, NotImplementedError):
+        return None
+
+
+def _pairs_rows(operation: tf.Operation) -> bool:
+    """Returns whether an operation makes `(rows, rows)` of `(rows, 1)` and `(rows,)`."""
+    shapes = [tensor.shape for tensor in operation.inputs if tensor.shape.rank]
+    for made in (tensor.shape for tensor in operation.outputs if tensor.shape.rank):
+        longest = [s for s in shapes if s.rank == made.rank and s[0] is None]
+        for shape in shapes:
+            axis = made.rank - shape.rank
+            if axis and shape[0] is None and made[0] is None and made[axis] is None:
+                return any(other[axis] == 1 for other in longest)
+    return False
+
+
+def _of_any_size(array: Any) -> Any:
     """Returns the spec of batches like this one, with any number of rows."""
     return None if array is None else tf.TensorSpec((None, *array.shape[1:]), array.dtype)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_physreg._utils.names import check_unique
+from keras_physreg.diagnosis.labels import labels_as_prediction
 from keras_physreg.layers.evaluation import Evaluation
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
 from keras_physreg.layers.step import Step, open_step
 from keras_physreg.terms.loss import row_losses, term_reference
 from keras_physreg.terms.references import root
-from keras_physreg.terms.term import check_unique
 
 
 @dataclass
@@ -52,28 +55,43 @@ def observe(
         An `Observation`.
     """
     seen = Observation()
-    with open_step(model, "labelled", unshielded=True) as step:
+    with unweighted_step(model) as step:
         y_pred = call_unnoticed(model, x, training)
         evaluations = list(step.evaluations)
         if y is not None and model.loss is not None:
             seen.losses["data"] = _data_loss(model, step, x, y, y_pred, sample_weight)
-        check_unique([n for e in evaluations for n in e.layer.term_names], f"'{model.name}'")
+        names = [name for evaluation in evaluations for name in evaluation.layer.term_names]
+        check_unique("physics terms", names, f"a call of '{model.name}'")
         for evaluation in evaluations:
             _observe_terms(seen, evaluation, y, sample_weight, in_full)
             if in_full:
-                labels = _labels_as_prediction(evaluation, y, y_pred)
+                labels = labels_as_prediction(evaluation, y, y_pred)
                 _observe_labels(seen, evaluation, labels, y, sample_weight)
     return seen
 
 
+@contextlib.contextmanager
+def unweighted_step(model: keras.Model) -> Iterator[Step]:
+    """Opens a step in which physics layers leave what they compute, at weight 0, too."""
+    with open_step(model, "labelled", unshielded=True) as step:
+        yield step
+
+
 def call_unnoticed(model: keras.Model, x: Any, training: bool) -> Any:
-    """Calls a model without that its `losses` change."""
-    # Keras clears the losses of the outermost layer that is called: a layer that does not know
-    # of the model keeps `model.losses` as they were.
-    call = keras.layers.Lambda(
-        lambda inputs: model(inputs, training=training), name="diagnosis", autocast=False
+    """Calls a model without changing `model.losses`."""
+    return in_a_layer(lambda inputs: model(inputs, training=training), x, training)
+
+
+def in_a_layer(function: Callable, x: Any, training: bool) -> Any:
+    """Calls a function as a layer of its own does: `training` is that of all layers in it.
+
+    Keras clears the losses of the outermost layer that is called: a layer that knows of no other
+    clears none.
+    """
+    layer = keras.layers.Lambda(
+        lambda inputs, training: function(inputs), name="diagnosis", autocast=False
     )
-    return call(x)
+    return layer(x, training=training)
 
 
 def _data_loss(
@@ -188,47 +206,3 @@ def _moments(residual: Any, trusted: Any) -> dict[str, Any]:
     mean = ops.divide_no_nan(ops.sum(residual, axis=(0, 1)), count)
     squares = ops.sum(kept * ops.square(residual - mean), axis=(0, 1))
     return {"count": count, "mean": mean, "squares": squares}
-
-
-def _labels_as_prediction(evaluation: Evaluation, y: Any, y_pred: Any) -> Any:
-    """Returns the labels in the shape of what the physics takes as prediction, or `None`."""
-    wanted = keras.tree.flatten(evaluation.prediction)
-    if y is not None:
-        labels = _matching_labels(wanted, y, y_pred)
-    else:
-        labels = keras.tree.flatten(evaluation.targets)
-    labels = [None] * len(wanted) if len(labels) != len(wanted) else labels
-    labels = [_shaped_like(label, tensor) for label, tensor in zip(labels, wanted, strict=True)]
-    if any(label is None for label in labels):
-        return None
-    return keras.tree.pack_sequence_as(evaluation.prediction, labels)
-
-
-def _matching_labels(wanted: list[Any], y: Any, y_pred: Any) -> list[Any]:
-    outputs, labels = keras.tree.flatten(y_pred), keras.tree.flatten(y)
-    if len(outputs) != len(labels) or (len(labels) > 1 and not _same_keys(y, y_pred)):
-        return []
-    # The layer returns the prediction itself, so that the model's output is the same object.
-    by_output = {id(output): label for output, label in zip(outputs, labels, strict=True)}
-    return [by_output.get(id(tensor)) for tensor in wanted]
-
-
-def _same_keys(a: Any, b: Any) -> bool:
-    if isinstance(a, dict) or isinstance(b, dict):
-        return isinstance(a, dict) and isinstance(b, dict) and set(a) == set(b)
-    return True
-
-
-def _shaped_like(label: Any, tensor: Any) -> Any:
-    if label is None:
-        return None
-    label = ops.convert_to_tensor(label)
-    if len(label.shape) == len(tensor.shape) - 1 and tensor.shape[-1] == 1:
-        label = ops.expand_dims(label, -1)
-    if len(label.shape) == len(tensor.shape) + 1 and label.shape[-1] == 1:
-        label = ops.squeeze(label, -1)
-    pairs = zip(label.shape[1:], tensor.shape[1:], strict=False)
-    fits = len(label.shape) == len(tensor.shape) and all(
-        a == b or a is None or b is None for a, b in pairs
-    )
-    return ops.cast(label, tensor.dtype) if fits else None

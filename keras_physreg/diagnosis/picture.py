@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_physreg.diagnosis.measured import DiagnosisData
 from keras_physreg.plotting import pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from keras_physreg.diagnosis import Diagnosis
 
 DATA_COLOUR, TERM_COLOUR, HELD_OUT_COLOUR = "0.55", "C0", "C1"
 LABELS = {
@@ -24,7 +23,7 @@ LABELS = {
 }
 
 
-def plot_diagnosis(diagnosis: Diagnosis) -> Figure:
+def plot_diagnosis(diagnosis: DiagnosisData) -> Figure:
     """Draws weighted gradient norms, cosines with the data gradient, and losses against floors.
 
     Args:
@@ -101,7 +100,7 @@ def plot_gradient_history(
     return figure
 
 
-def _draw_norms(ax: Axes, diagnosis: Diagnosis) -> None:
+def _draw_norms(ax: Axes, diagnosis: DiagnosisData) -> None:
     rows = diagnosis.terms
     names = ["data", *(f"{row.term}\n(weight {row.weight:g})" for row in rows)]
     norms = [diagnosis.data_grad_norm]
@@ -122,7 +121,7 @@ def _draw_norms(ax: Axes, diagnosis: Diagnosis) -> None:
     ax.set_axisbelow(True)
 
 
-def _draw_cosines(ax: Axes, diagnosis: Diagnosis) -> None:
+def _draw_cosines(ax: Axes, diagnosis: DiagnosisData) -> None:
     positions = np.arange(len(diagnosis.terms))
     cosines = [row.grad_cosine for row in diagnosis.terms]
     values = [math.nan if cosine is None else cosine for cosine in cosines]
@@ -138,7 +137,7 @@ def _draw_cosines(ax: Axes, diagnosis: Diagnosis) -> None:
     ax.set_axisbelow(True)
 
 
-def _draw_floors(ax: Axes, diagnosis: Diagnosis) -> None:
+def _draw_floors(ax: Axes, diagnosis: DiagnosisData) -> None:
     kinds = [("", "given rows", TERM_COLOUR, -0.1)]
     if diagnosis.val_rows:
         kinds.append(("val_", "held-out rows", HELD_OUT_COLOUR, 0.1))
@@ -157,7 +156,7 @@ def _draw_floors(ax: Axes, diagnosis: Diagnosis) -> None:
     ax.set_axisbelow(True)
 
 
-def _term_axis(ax: Axes, diagnosis: Diagnosis) -> None:
+def _term_axis(ax: Axes, diagnosis: DiagnosisData) -> None:
     names = [row.term for row in diagnosis.terms]
     ax.set_yticks(np.arange(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)

@@ -9,6 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_physreg._utils.errors import received, whole_number
+
+NUMBERS = "biufc"  # The kinds of NumPy's dtypes that are numbers.
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -59,11 +63,16 @@ def choose_rows(
         The rows.
 
     Raises:
-        TypeError: If `max_samples` is no integer.
+        TypeError: If `x` is `None`, labels or weights are no numbers, or `max_samples` is no
+            integer.
         ValueError: If there are no rows, or `x`, `y` and `sample_weight` differ in their number.
     """
-    if max_samples is not None:
-        check_count("max_samples", max_samples)
+    max_samples = whole_number("max_samples", max_samples, optional=True)
+    if x is None:
+        raise TypeError(
+            "`x` must be an array or a structure of arrays of shape `(rows, ...)`, or a dataset. "
+            + received("x", x)
+        )
     if _is_dataset(x):
         if y is not None or sample_weight is not None:
             raise ValueError(
@@ -73,20 +82,64 @@ def choose_rows(
         x, y, sample_weight = _head(x, max_samples)
     x, y, sample_weight = keras.tree.map_structure(_to_array, (x, y, sample_weight))
     count = _row_count({"x": x, "y": y, "sample_weight": sample_weight})
+    for name, structure in (("y", y), ("sample_weight", sample_weight)):
+        for leaf in keras.tree.flatten(structure):
+            if leaf is not None and leaf.dtype.kind not in NUMBERS:
+                raise TypeError(f"`{name}` must hold numbers. {_received_array(name, leaf)}")
     numbers = np.arange(count)
     if max_samples is not None and count > max_samples:
         numbers = np.sort(np.random.default_rng(0).choice(count, max_samples, replace=False))
     return Rows(x, y, sample_weight, numbers)
 
 
-def check_count(name: str, value: Any) -> None:
-    """Raises if a number of rows or epochs is no integer >= 1."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(
-            f"`{name}` must be an integer >= 1. Received: {name}={value!r} (of type {type(value)})"
-        )
-    if value < 1:
-        raise ValueError(f"`{name}` must be an integer >= 1. Received: {name}={value!r}")
+def check_rows(owner: str, model: keras.Model, rows: Rows) -> None:
+    """Raises where rows do not fit the inputs of a model, as far as it tells of them.
+
+    Functional models do; others are asked by calling them.
+
+    Args:
+        owner: Who took the rows, for the message.
+        model: Any Keras model.
+        rows: The rows.
+    """
+    for name, array, wanted in _pairs(rows.x, getattr(model, "inputs", None)):
+        of = f"{owner}: model '{model.name}' takes inputs `{name}`"
+        if wanted.dtype != "string" and array.dtype.kind not in NUMBERS:
+            raise TypeError(f"{of} of numbers ({wanted.dtype}). {_received_array(name, array)}")
+        if not _fits(array.shape, tuple(wanted.shape)):
+            shape = ("rows", *wanted.shape[1:])
+            raise ValueError(
+                f"{of} of shape ({', '.join(map(str, shape))}). {_received_array(name, array)}"
+            )
+
+
+def _pairs(x: Any, inputs: Any) -> list[tuple[str, np.ndarray, Any]]:
+    """Returns the arrays beside the symbolic inputs that they are for, as far as that is known."""
+    if not inputs:
+        return []
+    if isinstance(x, dict):
+        by_name = {tensor.name: tensor for tensor in inputs}
+        known = {n: a for n, a in x.items() if n in by_name and isinstance(a, np.ndarray)}
+        return [(f"x['{name}']", array, by_name[name]) for name, array in known.items()]
+    arrays = list(x) if isinstance(x, list | tuple) else [x]
+    if len(arrays) != len(inputs) or not all(isinstance(a, np.ndarray) for a in arrays):
+        return []
+    names = ["x"] if len(arrays) == 1 else [f"x[{k}]" for k in range(len(arrays))]
+    return list(zip(names, arrays, inputs, strict=True))
+
+
+def _fits(got: tuple, wanted: tuple) -> bool:
+    # As Keras does, a last axis of size 1 may be there or not.
+    if len(got) == len(wanted) + 1 and got[-1] == 1:
+        got = got[:-1]
+    elif len(got) == len(wanted) - 1 and wanted[-1] == 1:
+        got = (*got, 1)
+    sizes = zip(got[1:], wanted[1:], strict=False)
+    return len(got) == len(wanted) and all(b is None or a == b for a, b in sizes)
+
+
+def _received_array(name: str, array: np.ndarray) -> str:
+    return f"Received: {name} of shape {array.shape} and dtype {array.dtype}."
 
 
 def _is_dataset(x: Any) -> bool:

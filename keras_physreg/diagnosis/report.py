@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
-from keras_physreg.constants.constant import find_constants
+from keras_physreg._utils.backend import needs_tensorflow
+from keras_physreg._utils.errors import received, whole_number
+from keras_physreg._utils.serialization import as_json
 from keras_physreg.diagnosis import text
-from keras_physreg.diagnosis.connections import connection
-from keras_physreg.diagnosis.constant_diagnosis import (
-    ConstantDiagnosis,
-    constant_rows,
-    joint_gramian,
-)
-from keras_physreg.diagnosis.finding import SEVERITIES, Finding
-from keras_physreg.diagnosis.gradients import DATA, GradientMeter, Gradients
-from keras_physreg.diagnosis.probe_rows import Rows, check_count, choose_rows
-from keras_physreg.diagnosis.rules_conflicts import conflicts
-from keras_physreg.diagnosis.rules_constants import (
-    constant_findings,
-    trivial_solutions,
-    trivial_terms,
-)
-from keras_physreg.diagnosis.rules_terms import term_findings
-from keras_physreg.diagnosis.sensitivities import sensitivities
-from keras_physreg.diagnosis.summaries import Measurement, measure
+from keras_physreg.diagnosis.measured import DiagnosisData
+from keras_physreg.diagnosis.probe_rows import Rows, check_rows, choose_rows
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
-from keras_physreg.inspection import find_terms, get_term_weights
-from keras_physreg.layers.physics_regularization import PhysicsRegularization
+from keras_physreg.inspection import find_terms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(DiagnosisData):
     """What `diagnose` found; print it to read it.
 
     Args:
@@ -51,20 +34,9 @@ class Diagnosis:
         terms: The numbers of each term.
         findings: What there is to say of them, the most severe first; empty for a healthy model.
         gradients: All inner products of the gradients.
-        thresholds: From where on a number was worth a finding.
+        thresholds: The limits beyond which a number became a finding.
         constants: The numbers of each `Constant`, of a vector one by one.
     """
-
-    model: str
-    rows: int
-    val_rows: int
-    data_loss: float | None
-    data_grad_norm: float | None
-    terms: tuple[TermDiagnosis, ...]
-    findings: tuple[Finding, ...]
-    gradients: Gradients
-    thresholds: Thresholds
-    constants: tuple[ConstantDiagnosis, ...] = ()
 
     def __getitem__(self, term: str) -> TermDiagnosis:
         """Returns the numbers of a term by its name."""
@@ -105,7 +77,7 @@ class Diagnosis:
             "gramian": self.gradients.gramian.tolist(),
             "thresholds": dataclasses.asdict(self.thresholds),
         }
-        return _finite_or_none(found)
+        return as_json(found)
 
     def plot(self) -> Figure:
         """Draws weighted gradient norms, cosines, and losses against their floors.
@@ -158,7 +130,7 @@ def diagnose(
         validation_data: Held-out `(x, y)` or `(x, y, sample_weight)`, or a dataset: tells a term
             at its floor from a memorised one.
         training: Whether dropout and batch normalisation work as in training.
-        thresholds: From where on a number is worth a finding.
+        thresholds: The limits beyond which a number becomes a finding.
 
     Returns:
         A `Diagnosis`: `print` it, look into `findings`, `to_dict()` or `plot()`.
@@ -179,57 +151,28 @@ def diagnose(
     >>> [(finding.code, finding.term) for finding in report.findings]
     [('disconnected', 'balance')]
     """
+    needs_tensorflow("`diagnose`")
     _check_model(model)
-    check_count("batch_size", batch_size)
+    batch_size = whole_number("batch_size", batch_size)
     limits = Thresholds() if thresholds is None else thresholds
     if not isinstance(limits, Thresholds):
         raise TypeError(
             "`thresholds` must be a `keras_physreg.Thresholds`. "
-            f"Received: thresholds={thresholds!r} (of type {type(thresholds)})"
+            + received("thresholds", thresholds)
         )
-    meter = GradientMeter(model, training, in_full=True)
-    chosen = choose_rows(x, y, sample_weight, max_samples)
-    seen = measure(meter, chosen, batch_size)
-    held_out = _held_out(model, validation_data, max_samples, batch_size)
-    gradients = meter.result()
-    layers = find_terms(model)
-    rows = tuple(
-        _row(model, layer, name, seen, held_out, gradients, meter.notes.get(name))
-        for name, layer in layers.items()
-    )
-    found = [*_weightless(chosen), *_data_findings(seen.data_loss, gradients)]
-    found += [finding for row in rows for finding in term_findings(row, limits)]
-    found += conflicts(rows, gradients, limits)
-    constants, of_constants = _look_at_constants(model, chosen, batch_size, gradients, limits)
-    found += of_constants
-    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return Diagnosis(
-        model=model.name,
-        rows=seen.rows,
-        val_rows=held_out.rows,
-        data_loss=seen.data_loss,
-        data_grad_norm=gradients.norm(DATA),
-        terms=rows,
-        findings=tuple(found),
-        gradients=gradients,
-        thresholds=limits,
-        constants=constants,
-    )
+    rows = choose_rows(x, y, sample_weight, max_samples)
+    check_rows("diagnose", model, rows)
+    held_out = _held_out(model, validation_data, max_samples)
+    # It loads TensorFlow, which importing this package does not need.
+    from keras_physreg.diagnosis.examination import examine
 
-
-def _finite_or_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite_or_none(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_finite_or_none(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    found = examine(model, rows, held_out, batch_size, training, limits)
+    return Diagnosis(**vars(found))
 
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`diagnose` takes a Keras model. Received: model={model!r} (of type {type(model)})"
-        )
+        raise TypeError(f"`diagnose` takes a Keras model. {received('model', model)}")
     if not model.built:
         raise ValueError(
             f"Model '{model.name}' is not built: call it on a batch, or fit it, before `diagnose`."
@@ -241,91 +184,17 @@ def _check_model(model: Any) -> None:
         )
 
 
-def _held_out(
-    model: keras.Model, data: Any, max_samples: int | None, batch_size: int
-) -> Measurement:
+def _held_out(model: keras.Model, data: Any, max_samples: int | None) -> Rows | None:
     if data is None:
-        return Measurement(0, None, {}, {})
-    if isinstance(data, (list, tuple)) and not 2 <= len(data) <= 3:
+        return None
+    if isinstance(data, list | tuple) and not 2 <= len(data) <= 3:
         raise ValueError(
             "`validation_data` must be `(x, y)`, `(x, y, sample_weight)` or a dataset. "
             f"Received: a {type(data).__name__} of {len(data)}."
         )
     x, y, sample_weight = (
-        (*data, None)[:3] if isinstance(data, (list, tuple)) else (data, None, None)
+        (*data, None)[:3] if isinstance(data, list | tuple) else (data, None, None)
     )
-    meter = GradientMeter(model, in_full=True, differentiate=False)
-    return measure(meter, choose_rows(x, y, sample_weight, max_samples), batch_size)
-
-
-def _row(
-    model: keras.Model,
-    layer: PhysicsRegularization,
-    name: str,
-    seen: Measurement,
-    held_out: Measurement,
-    gradients: Gradients,
-    note: str | None,
-) -> TermDiagnosis:
-    weight = get_term_weights(model)[name]
-    norm, data_norm = gradients.norm(name), gradients.norm(DATA)
-    return TermDiagnosis(
-        term=name,
-        weight=weight,
-        grad_norm=norm,
-        grad_ratio=weight * norm / data_norm if norm is not None and data_norm else None,
-        grad_cosine=gradients.cosine(DATA, name),
-        reached=sum(gradients.connected[name]),
-        trainable=len(gradients.variables),
-        connection=connection(model, layer, name, gradients),
-        here=seen.at_prediction.get(name),
-        labels=seen.at_labels.get(name),
-        val_here=held_out.at_prediction.get(name),
-        val_labels=held_out.at_labels.get(name),
-        note=note,
-    )
-
-
-def _look_at_constants(
-    model: keras.Model, rows: Rows, batch_size: int, gradients: Gradients, limits: Thresholds
-) -> tuple[tuple[ConstantDiagnosis, ...], list[Finding]]:
-    constants = sorted(find_constants(model), key=lambda constant: not constant.trainable)
-    learned = [constant for constant in constants if constant.trainable]
-    moved = sensitivities(model, learned, rows, batch_size) if learned else None
-    gramian = np.zeros((0, 0)) if moved is None else joint_gramian(moved, get_term_weights(model))
-    table = constant_rows(model, constants, gradients, moved, gramian)
-    found = [*constant_findings(table, gramian, limits)]
-    if moved is not None:
-        found += [*trivial_terms(moved), *trivial_solutions(moved, limits)]
-    return table, found
-
-
-def _weightless(rows: Rows) -> list[Finding]:
-    weights = [w for w in keras.tree.flatten(rows.sample_weight) if w is not None]
-    if not weights or any(w[rows.numbers].any() for w in weights):
-        return []
-    return [
-        Finding(
-            "weightless",
-            "warning",
-            DATA,
-            f"All {len(rows.numbers)} rows have `sample_weight` 0: the data loss, and each term "
-            "that compares with the label, is 0 whatever the model predicts.",
-            "Give rows whose labels count, or leave `sample_weight` out.",
-        )
-    ]
-
-
-def _data_findings(loss: float | None, gradients: Gradients) -> list[Finding]:
-    norm = gradients.norm(DATA)
-    if loss is None or norm is None or (math.isfinite(loss) and math.isfinite(norm)):
-        return []
-    return [
-        Finding(
-            "non-finite",
-            "error",
-            DATA,
-            f"The data loss is {loss:.3g} and the norm of its gradient {norm:.3g}.",
-            "Look for NaN in the inputs, the labels and the weights of the model.",
-        )
-    ]
+    rows = choose_rows(x, y, sample_weight, max_samples)
+    check_rows("diagnose: `validation_data`", model, rows)
+    return rows

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from keras_physreg.diagnosis.finding import Finding
-from keras_physreg.diagnosis.gradients import DATA, Gradients
+from keras_physreg.diagnosis.gradient_products import DATA, Gradients
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from keras_physreg.diagnosis.finding import Finding
 from keras_physreg.diagnosis.summaries import Summary
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 
+Place = Literal["below", "at", "above"]
 Places = list[tuple[str, Summary, Summary]]
 
 
@@ -80,8 +82,8 @@ def _places(row: TermDiagnosis) -> Places:
     return found if found and found[0][1] is row.here else []
 
 
-def _against_floor(here: Summary, labels: Summary, limits: Thresholds) -> str:
-    """Says `"below"`, `"at"` or `"above"`; where mean and median differ, the higher one counts."""
+def _against_floor(here: Summary, labels: Summary, limits: Thresholds) -> Place:
+    """Says where a loss stands; where mean and median differ, the higher one counts."""
     pairs = [(here.trusted_loss, labels.loss)]
     if here.median is not None and labels.median is not None:
         # Heavy tails: a few rows make the mean, and say little of the others.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from keras_physreg.diagnosis.finding import Finding
+from keras_physreg.diagnosis.finding import Finding, Severity
 from keras_physreg.diagnosis.rules_floors import floor_findings
 from keras_physreg.diagnosis.summaries import Summary
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
@@ -106,7 +106,7 @@ def _partly_connected(row: TermDiagnosis) -> Iterator[Finding]:
 
 
 def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
-    harm = "error" if row.weight else "warning"
+    harm: Severity = "error" if row.weight else "warning"
     shielded = "" if row.weight else " At weight 0 it does no harm yet."
     places = (
         ("", row.here),

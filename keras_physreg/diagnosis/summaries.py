@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_physreg.diagnosis.gradients import DATA, GradientMeter
+from keras_physreg.diagnosis.gradient_products import DATA
 from keras_physreg.diagnosis.probe_rows import Rows
 
-MOST_ROWS_NAMED = 10
+if TYPE_CHECKING:
+    from keras_physreg.diagnosis.gradients import GradientMeter
+
+MAX_ROWS_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class _Gathering:
         self.bad_row_count += len(bad)
         ok = np.all([np.ones(len(numbers), bool), *(g for g in given if len(g) == len(numbers))], 0)
         self.bad_given_count += int((~ok[np.unique(rows)]).sum())
-        self.bad_rows += [int(n) for n in bad[: MOST_ROWS_NAMED - len(self.bad_rows)]]
+        self.bad_rows += [int(n) for n in bad[: MAX_ROWS_NAMED - len(self.bad_rows)]]
         self.bad_components |= {int(c) for c in components}
 
 

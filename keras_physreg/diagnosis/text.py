@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import html
 import math
-from typing import TYPE_CHECKING
 
+from keras_physreg._utils.text_table import text_table
 from keras_physreg.constants.constant import MAX_LOGGED_ELEMENTS
-
-if TYPE_CHECKING:
-    from keras_physreg.diagnosis.constant_diagnosis import ConstantDiagnosis
-    from keras_physreg.diagnosis.report import Diagnosis
-    from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
+from keras_physreg.diagnosis.constant_diagnosis import ConstantDiagnosis
+from keras_physreg.diagnosis.measured import DiagnosisData
+from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 
 CLEAN = "Nothing found: every term is connected and finite, and none fights the data."
 CONSTANT_COLUMNS = ["constant", "value", "unit", "low", "high"]
@@ -19,17 +17,17 @@ CONSTANT_COLUMNS += ["grad norm", "sensitivity", "told by"]
 PARTIAL = "Nothing found in what could be measured; the notes say what could not."
 
 
-def as_text(diagnosis: Diagnosis) -> str:
+def as_text(diagnosis: DiagnosisData) -> str:
     """Returns the table, then notes and findings."""
     lines = [_title(diagnosis), ""]
     for columns, cells in _tables(diagnosis):
-        lines += [*_aligned([columns, *cells]), ""]
+        lines += [*text_table(columns, cells), ""]
     lines += _notes(diagnosis)
     lines += [str(finding) for finding in diagnosis.findings] or [_nothing_found(diagnosis)]
     return "\n".join(lines)
 
 
-def _tables(diagnosis: Diagnosis) -> list[tuple[list[str], list[list[str]]]]:
+def _tables(diagnosis: DiagnosisData) -> list[tuple[list[str], list[list[str]]]]:
     tables = [(_columns(diagnosis), _cells(diagnosis))]
     shown = [row for row in diagnosis.constants if row.size <= MAX_LOGGED_ELEMENTS]
     if shown:
@@ -37,18 +35,7 @@ def _tables(diagnosis: Diagnosis) -> list[tuple[list[str], list[list[str]]]]:
     return tables
 
 
-def _aligned(table: list[list[str]]) -> list[str]:
-    widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
-    lines = []
-    for first, *rest in table:
-        padded = [first.ljust(widths[0])]
-        padded += [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join(padded).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return lines
-
-
-def as_html(diagnosis: Diagnosis) -> str:
+def as_html(diagnosis: DiagnosisData) -> str:
     """Returns the same as HTML, for notebooks."""
     tables = "".join(_html_table(*table) for table in _tables(diagnosis))
     items = [html.escape(note) for note in _notes(diagnosis)] + [
@@ -73,17 +60,17 @@ def _html_table(columns: list[str], cells: list[list[str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _nothing_found(diagnosis: Diagnosis) -> str:
+def _nothing_found(diagnosis: DiagnosisData) -> str:
     measured = all(row.trainable and row.loss is not None for row in diagnosis.terms)
     return CLEAN if measured and diagnosis.data_grad_norm is not None else PARTIAL
 
 
-def _title(diagnosis: Diagnosis) -> str:
+def _title(diagnosis: DiagnosisData) -> str:
     held_out = f", {diagnosis.val_rows} held-out rows" if diagnosis.val_rows else ""
     return f"Diagnosis of '{diagnosis.model}' on {diagnosis.rows} rows{held_out}"
 
 
-def _columns(diagnosis: Diagnosis) -> list[str]:
+def _columns(diagnosis: DiagnosisData) -> list[str]:
     held_out = ["val loss", "val floor"] if diagnosis.val_rows else []
     return [
         *["term", "weight", "loss", "weighted", "floor", *held_out],
@@ -91,7 +78,7 @@ def _columns(diagnosis: Diagnosis) -> list[str]:
     ]
 
 
-def _cells(diagnosis: Diagnosis) -> list[list[str]]:
+def _cells(diagnosis: DiagnosisData) -> list[list[str]]:
     rows = [_term_cells(row, bool(diagnosis.val_rows)) for row in diagnosis.terms]
     blank = [""] * (len(rows[0]) - 3)
     data = ["(data loss)", "", _number(diagnosis.data_loss), *blank]
@@ -129,7 +116,7 @@ def _bias(row: TermDiagnosis) -> str:
     return f"{row.biases[largest]:+.2f}{of}"
 
 
-def _notes(diagnosis: Diagnosis) -> list[str]:
+def _notes(diagnosis: DiagnosisData) -> list[str]:
     notes = [f"{row.term}: {row.note}." for row in diagnosis.terms if row.note]
     if not diagnosis.gradients.variables:
         notes.append("The model has no trainable variables: there are no gradients to look at.")
@@ -142,7 +129,7 @@ def _notes(diagnosis: Diagnosis) -> list[str]:
     return notes + _notes_on_constants(diagnosis)
 
 
-def _notes_on_constants(diagnosis: Diagnosis) -> list[str]:
+def _notes_on_constants(diagnosis: DiagnosisData) -> list[str]:
     sizes = {row.constant.rpartition("_")[0]: row.size for row in diagnosis.constants}
     notes = [
         f"{name}: {size} elements are too many for the table, and their sensitivities were not "

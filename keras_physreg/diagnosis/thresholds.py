@@ -1,4 +1,4 @@
-"""Thresholds: from where on a number is worth a finding."""
+"""Thresholds: the limits beyond which a number becomes a finding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numbers import Real
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on a number is worth a finding.
+    """The limits beyond which a number becomes a finding.
 
     A loss is at its floor from `below_factor` to `floor_factor` times the floor; of a mean and a
     median, both must be. Gradients are compared as `diagnose` shows them: the ratio is the

@@ -1,0 +1,171 @@
+"""Looks at a model by all means, and puts what was found together."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+
+from keras_physreg.constants.constant import find_constants
+from keras_physreg.diagnosis.connections import connection
+from keras_physreg.diagnosis.constant_diagnosis import (
+    ConstantDiagnosis,
+    constant_rows,
+    joint_gramian,
+)
+from keras_physreg.diagnosis.finding import SEVERITIES, Finding
+from keras_physreg.diagnosis.gradient_products import DATA, Gradients
+from keras_physreg.diagnosis.gradients import GradientMeter
+from keras_physreg.diagnosis.measured import DiagnosisData
+from keras_physreg.diagnosis.physics_probe import probe_physics
+from keras_physreg.diagnosis.probe_rows import Rows
+from keras_physreg.diagnosis.rules_conflicts import conflicts
+from keras_physreg.diagnosis.rules_constants import (
+    constant_findings,
+    trivial_solutions,
+    trivial_terms,
+)
+from keras_physreg.diagnosis.rules_physics import physics_findings
+from keras_physreg.diagnosis.rules_terms import term_findings
+from keras_physreg.diagnosis.sensitivities import sensitivities
+from keras_physreg.diagnosis.summaries import Measurement, measure
+from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
+from keras_physreg.diagnosis.thresholds import Thresholds
+from keras_physreg.inspection import find_terms, get_term_weights
+from keras_physreg.layers.physics_regularization import PhysicsRegularization
+
+NO_FLOOR = (
+    "no floor: with the labels in place of the prediction its physics still depends on the "
+    "network, which it calls itself or gets its `inputs` from"
+)
+
+
+def examine(
+    model: keras.Model,
+    rows: Rows,
+    held_out_rows: Rows | None,
+    batch_size: int,
+    training: bool,
+    limits: Thresholds,
+) -> DiagnosisData:
+    """Measures a model on rows, and says what there is to say of it.
+
+    Args:
+        model: A built model with physics terms.
+        rows: The rows to look at.
+        held_out_rows: Rows that the model was not trained on, or `None`.
+        batch_size: Rows in a batch.
+        training: Whether dropout and batch normalisation work as in training.
+        limits: The limits beyond which a number becomes a finding.
+    """
+    meter = GradientMeter(model, training, in_full=True)
+    seen = measure(meter, rows, batch_size)
+    held_out = _held_out(model, held_out_rows, batch_size)
+    gradients, probe = meter.result(), probe_physics(model, rows, batch_size)
+    notes = {**meter.notes, **dict.fromkeys(probe.asks_network, NO_FLOOR)}
+    for floors in (seen.at_labels, held_out.at_labels):
+        for name in probe.asks_network:
+            floors.pop(name, None)
+    terms = tuple(
+        _row(model, layer, name, seen, held_out, gradients, notes.get(name))
+        for name, layer in find_terms(model).items()
+    )
+    found = [*_weightless(rows), *_data_findings(seen.data_loss, gradients)]
+    found += [finding for row in terms for finding in term_findings(row, limits)]
+    found += physics_findings(probe)
+    found += conflicts(terms, gradients, limits)
+    constants, of_constants = _look_at_constants(model, rows, batch_size, gradients, limits)
+    found += of_constants
+    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return DiagnosisData(
+        model=model.name,
+        rows=seen.rows,
+        val_rows=held_out.rows,
+        data_loss=seen.data_loss,
+        data_grad_norm=gradients.norm(DATA),
+        terms=terms,
+        findings=tuple(found),
+        gradients=gradients,
+        thresholds=limits,
+        constants=constants,
+    )
+
+
+def _held_out(model: keras.Model, rows: Rows | None, batch_size: int) -> Measurement:
+    if rows is None:
+        return Measurement(0, None, {}, {})
+    return measure(GradientMeter(model, in_full=True, differentiate=False), rows, batch_size)
+
+
+def _row(
+    model: keras.Model,
+    layer: PhysicsRegularization,
+    name: str,
+    seen: Measurement,
+    held_out: Measurement,
+    gradients: Gradients,
+    note: str | None,
+) -> TermDiagnosis:
+    weight = get_term_weights(model)[name]
+    norm, data_norm = gradients.norm(name), gradients.norm(DATA)
+    return TermDiagnosis(
+        term=name,
+        weight=weight,
+        grad_norm=norm,
+        grad_ratio=weight * norm / data_norm if norm is not None and data_norm else None,
+        grad_cosine=gradients.cosine(DATA, name),
+        reached=sum(gradients.connected[name]),
+        trainable=len(gradients.variables),
+        connection=connection(model, layer, name, gradients),
+        here=seen.at_prediction.get(name),
+        labels=seen.at_labels.get(name),
+        val_here=held_out.at_prediction.get(name),
+        val_labels=held_out.at_labels.get(name),
+        note=note,
+    )
+
+
+def _look_at_constants(
+    model: keras.Model, rows: Rows, batch_size: int, gradients: Gradients, limits: Thresholds
+) -> tuple[tuple[ConstantDiagnosis, ...], list[Finding]]:
+    constants = sorted(find_constants(model), key=lambda constant: not constant.trainable)
+    learned = [constant for constant in constants if constant.trainable]
+    moved = sensitivities(model, learned, rows, batch_size) if learned else None
+    gramian = np.zeros((0, 0)) if moved is None else joint_gramian(moved, get_term_weights(model))
+    table = constant_rows(model, constants, gradients, moved, gramian)
+    found = [*constant_findings(table, gramian, limits)]
+    if moved is not None:
+        found += [*trivial_terms(moved), *trivial_solutions(moved, limits)]
+    return table, found
+
+
+def _weightless(rows: Rows) -> list[Finding]:
+    weights = [w for w in keras.tree.flatten(rows.sample_weight) if w is not None]
+    if not weights or any(w[rows.numbers].any() for w in weights):
+        return []
+    return [
+        Finding(
+            "weightless",
+            "warning",
+            DATA,
+            f"All {len(rows.numbers)} rows have `sample_weight` 0: the data loss, and each term "
+            "that compares with the label, is 0 whatever the model predicts.",
+            "Give rows whose labels count, or leave `sample_weight` out.",
+        )
+    ]
+
+
+def _data_findings(loss: float | None, gradients: Gradients) -> list[Finding]:
+    norm = gradients.norm(DATA)
+    if loss is None or norm is None or (math.isfinite(loss) and math.isfinite(norm)):
+        return []
+    return [
+        Finding(
+            "non-finite",
+            "error",
+            DATA,
+            f"The data loss is {loss:.3g} and the norm of its gradient {norm:.3g}.",
+            "Look for NaN in the inputs, the labels and the weights of the model.",
+        )
+    ]

@@ -1,0 +1,54 @@
+"""The labels, in the structure of what a physics layer takes as the prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_physreg.layers.evaluation import Evaluation
+
+
+def labels_as_prediction(evaluation: Evaluation, y: Any, y_pred: Any) -> Any:
+    """Returns the labels in the shape of what the physics takes as prediction, or `None`."""
+    wanted = keras.tree.flatten(evaluation.prediction)
+    if y is not None:
+        labels = _matching_labels(wanted, y, y_pred)
+    else:
+        labels = keras.tree.flatten(evaluation.targets)
+    labels = [None] * len(wanted) if len(labels) != len(wanted) else labels
+    labels = [_shaped_like(label, tensor) for label, tensor in zip(labels, wanted, strict=True)]
+    if any(label is None for label in labels):
+        return None
+    return keras.tree.pack_sequence_as(evaluation.prediction, labels)
+
+
+def _matching_labels(wanted: list[Any], y: Any, y_pred: Any) -> list[Any]:
+    outputs, labels = keras.tree.flatten(y_pred), keras.tree.flatten(y)
+    if len(outputs) != len(labels) or (len(labels) > 1 and not _same_keys(y, y_pred)):
+        return []
+    # The layer returns the prediction itself, so that the model's output is the same object.
+    by_output = {id(output): label for output, label in zip(outputs, labels, strict=True)}
+    return [by_output.get(id(tensor)) for tensor in wanted]
+
+
+def _same_keys(a: Any, b: Any) -> bool:
+    if isinstance(a, dict) or isinstance(b, dict):
+        return isinstance(a, dict) and isinstance(b, dict) and set(a) == set(b)
+    return True
+
+
+def _shaped_like(label: Any, tensor: Any) -> Any:
+    if label is None:
+        return None
+    label = ops.convert_to_tensor(label)
+    if len(label.shape) == len(tensor.shape) - 1 and tensor.shape[-1] == 1:
+        label = ops.expand_dims(label, -1)
+    if len(label.shape) == len(tensor.shape) + 1 and label.shape[-1] == 1:
+        label = ops.squeeze(label, -1)
+    pairs = zip(label.shape[1:], tensor.shape[1:], strict=False)
+    fits = len(label.shape) == len(tensor.shape) and all(
+        a == b or a is None or b is None for a, b in pairs
+    )
+    return ops.cast(label, tensor.dtype) if fits else None
