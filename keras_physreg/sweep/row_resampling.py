@@ -24,7 +24,7 @@ def covariance_of_rows(losses: np.ndarray, logarithms: bool) -> np.ndarray:
         An array of shape `(settings - 1, settings - 1)`.
 
     Example:
-    >>> covariance_of_rows(np.array([[1.0, 1.0], [2.0, 2.0]]), logarithms=True)
+    >>> covariance_of_rows(np.array([[1.0, 1.0], [2.0, 2.0]]), logarithms=True).round(6)
     array([[0.]])
     """
     rng = np.random.default_rng(0)

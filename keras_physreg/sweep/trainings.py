@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from keras_physreg.replicas import ReplicaHistory, ReplicaTrainer
+from keras_physreg.replicas.engines import why_sequential
 from keras_physreg.replicas.plan import Plan
+from keras_physreg.replicas.preparation import as_batches
 from keras_physreg.sweep.measured import Combination
+from keras_physreg.sweep.row_scores import RowScorer
 from keras_physreg.sweep.scoring import Curves, comparable, compared_epochs, measure
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
@@ -82,7 +86,7 @@ class Trainings:
             if not wanted:
                 break
             found |= self._extend(wanted, found)
-        return found
+        return {t: self._with_row_scores(s, _raised(fixed, t, s)) for t, s in found.items()}
 
     def combine(self, weights: dict[str, float]) -> Combination | None:
         """Trains several terms together; returns `None` where Ctrl-C ended it.
@@ -100,7 +104,11 @@ class Trainings:
         name = next(iter(weights))
         off = self._read(first.baseline, [0.0], name, first)
         on = self._read(self._curves(history, plan, name), [1.0], name, first)
-        return None if on.unfinished.any() else Combination.of(weights, off, on)
+        if on.unfinished.any():
+            return None
+        both = Combination.of(weights, off, on)
+        sweep = self._with_row_scores(both.sweep, [first.fixed, first.fixed | weights])
+        return replace(both, sweep=sweep)
 
     def _extend(self, terms: list[str], found: dict[str, TermSweep]) -> dict[str, TermSweep]:
         now = self.rounds[-1]
@@ -121,6 +129,28 @@ class Trainings:
         return {
             t: found[t].extended(more) for t, more in further.items() if not more.unfinished.any()
         }
+
+    def _with_row_scores(self, sweep: TermSweep, settings: list[dict[str, float]]) -> TermSweep:
+        """Adds the score of each row of validation data, unless Ctrl-C ends it."""
+        if self.interrupted or not self._scores_rows:
+            return sweep
+        try:
+            return self._scorer.add_to(sweep, lambda at: self._plan([settings[i] for i in at]))
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return sweep
+
+    @property
+    def _scores_rows(self) -> bool:
+        """Whether there is one held-out set, and rows can be scored by the step of a replica."""
+        return self.settings.splits is None and why_sequential(self.trainer["model"]) is None
+
+    @cached_property
+    def _scorer(self) -> RowScorer:
+        assert self._trained is not None
+        size = self.fit["validation_batch_size"]
+        validation = as_batches("validation_data", self.fit["validation_data"], size)
+        return RowScorer(self._trained, validation, self.fit["monitor"])
 
     def _wants_more(self, term: TermSweep) -> bool:
         return term.best_is_last and term.next_weight <= self.extend_to * (1 + 1e-9)
@@ -171,3 +201,8 @@ class Trainings:
             now.epochs,
             found.epochs,
         )
+
+
+def _raised(fixed: dict[str, float], term: str, sweep: TermSweep) -> list[dict[str, float]]:
+    """Returns the settings of a sweep: the baseline, then the term at each of its weights."""
+    return [fixed | {term: weight} for weight in sweep.weights.tolist()]
