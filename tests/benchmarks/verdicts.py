@@ -6,7 +6,8 @@ of the set, at each weight for its epoch and as recommended, to see the loss on 
 fixed. Each call adds a line to `verdicts.jsonl` in the folder given; a call whose line is there is
 left out, so that a run can be cut short and taken up again.
 
-Run: python tests/benchmarks/verdicts.py --out FOLDER [--sweeps N] [--cases NAME ...] [--table]
+Run: python tests/benchmarks/verdicts.py --out FOLDER [--sweeps N] [--cases NAME ...] [--unshared]
+    [--table]
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ import keras_physreg as kp
 from keras_physreg.sweep import trainings
 
 SIZES = (20, 50, 100)
-SETS = range(11)
-WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-3, 4))
-EPOCHS = 400  # of one step: a batch holds all rows
-TRUTH_SEEDS = 8
+SETS = range(13)
+WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-2, 4))
+EPOCHS = 200  # of one step: a batch holds all rows
+TRUTH_SEEDS = 6
 
 
 class Calibration:
@@ -40,10 +41,11 @@ class Calibration:
     Args:
         case: The case.
         size: Number of labelled rows.
+        shared: Whether all sweeps use the same programs; else each compiles its own.
     """
 
-    def __init__(self, case: Case, size: int) -> None:
-        self.case, self.size = case, size
+    def __init__(self, case: Case, size: int, shared: bool = True) -> None:
+        self.case, self.size, self.shared = case, size, shared
         self.model = case.build()
         self.sweeps, self.truths = (SharedTrainer(case.x, case.y) for _ in range(2))
 
@@ -52,7 +54,8 @@ class Calibration:
         begin = time.perf_counter()
         labelled, test = self.case.draw(self.size, number)
         self.sweeps.labelled = labelled
-        with mock.patch.object(trainings, "ReplicaTrainer", self.sweeps):
+        trainer = self.sweeps if self.shared else kp.ReplicaTrainer
+        with mock.patch.object(trainings, "ReplicaTrainer", trainer):
             result = kp.sanity_sweep(
                 self.model,
                 self.case.x[labelled],
@@ -174,8 +177,9 @@ def main() -> None:
     """Runs what is left to do, then prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of verdicts.jsonl")
-    parser.add_argument("--sweeps", type=int, help="labelled sets in all; by default 330")
+    parser.add_argument("--sweeps", type=int, help="labelled sets in all; by default 312")
     parser.add_argument("--cases", nargs="+", help="names of cases; by default all")
+    parser.add_argument("--unshared", action="store_true", help="compile anew in each sweep")
     parser.add_argument("--table", action="store_true", help="only print the tables")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -198,13 +202,16 @@ def run(arguments: argparse.Namespace, file: Path) -> None:
     file.write_text("".join(json.dumps(line) + "\n" for line in known), encoding="utf-8")
     begin = time.perf_counter()
     for case, size, numbers in calls(cases, sets, done):
-        calibration = Calibration(case, size)
+        calibration = Calibration(case, size, not arguments.unshared)
         for number in numbers:
             line = calibration.run(number)
             with file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(line) + "\n")
             took = f"{line['seconds'][0]} + {line['seconds'][1]} s"
-            print(f"{time.perf_counter() - begin:7.0f} s  {case.name}, {size}, {number}: {took}")
+            print(
+                f"{time.perf_counter() - begin:7.0f} s  {case.name}, {size}, {number}: {took}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
