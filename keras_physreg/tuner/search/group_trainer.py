@@ -71,7 +71,7 @@ class GroupTrainer:
         return {trial_id: result for trial_id, result in found.items() if result is not None}
 
     def train(self, structure: str, trials: list[Any]) -> tuple[bool, dict[str, Any]]:
-        """Trains the trials, and saves what came of each.
+        """Trains the trials, and saves the result of each.
 
         Args:
             structure: What the trials have in common.
@@ -154,5 +154,5 @@ class GroupTrainer:
         trial_logs.write(self.recipe.callbacks, trainer.model, history, trial, replicas)
         if result.metrics:
             checkpoints.save(trainer.model, self.recipe.fit["x"], folder)
-        result.save(folder)  # Last: it says that all the rest is there.
+        result.save(folder)  # Last: it marks the trial as done.
         return result
