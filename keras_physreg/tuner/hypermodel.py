@@ -29,38 +29,38 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
     | `<term>_weight` | Float between low and high, sampled in equal ratios, where the term is on |
     | `<term>_ramp` | Int, with `ramps`: epochs in which the weight rises from low to that |
 
-    `keras_tuner.GridSearch` takes eleven weights a term (the lowest, and ten in equal ratios).
-    The epochs of a ramp are those of `fit`, counted from 0: a ramp keeps its length in whichever
-    rung of `keras_tuner.Hyperband` a trial is, and goes on where an earlier rung left it; so does
-    the optimizer.
+    `keras_tuner.GridSearch` tries eleven weights per term: the lowest, and ten in equal ratios.
+    A ramp counts the epochs of `fit`, from 0. In every rung of `keras_tuner.Hyperband` it has the
+    same length, and it continues where an earlier rung ended, as the optimizer does.
 
     Give the tuner `objective=hypermodel.objective`. KerasTuner records most errors as failures of
-    a trial, and goes on. What would make a search meaningless ends it with a `FatalValueError`, in
-    the first trial at the latest: an objective that the weights decide, such as `val_loss`, or
-    that is not logged; no validation data; `Tuner(optimizer=..., loss=..., metrics=...)`, which
-    break the logs of the terms; a project folder left by a search over other ranges.
+    a trial, and continues. What would make a search meaningless ends it with a `FatalValueError`,
+    in the first trial at the latest: an objective that the weights decide, such as `val_loss`, or
+    one that is not logged; no validation data; `Tuner(optimizer=..., loss=..., metrics=...)`,
+    which break the logs of the terms; a `fit` of your own that drops the callbacks which run the
+    ramps; a project folder left by a search over other ranges.
 
-    A chief and workers, as KerasTuner sets them up by `KERASTUNER_TUNER_ID`,
-    `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT`, share a search with it. Their traffic is
-    neither authenticated nor encrypted: bind it to a network of trusted machines only. A worker
-    that dies must be started again under its id, or the chief waits for ever.
+    A chief and workers can share a search: set `KERASTUNER_TUNER_ID`, `KERASTUNER_ORACLE_IP` and
+    `KERASTUNER_ORACLE_PORT`, as KerasTuner describes. Their traffic is neither authenticated nor
+    encrypted: use it within a network of trusted machines only. Start a worker that died again
+    under its id, or the chief waits for ever.
 
     Args:
-        build: Function `hp -> compiled model`, or a `keras_tuner.HyperModel`, whose own `fit` and
-            `declare_hyperparameters` are used.
-        weights: Dict from term name to `(low, high)`, in units of 1 / loss, or `None` to hold the
-            term off. Or what `sanity_sweep` returned: its ranges, and off where it found none.
+        build: Function `hp -> compiled model`, or a `keras_tuner.HyperModel`; its `fit` and
+            `declare_hyperparameters` are used. A `fit` of your own must hand on its `callbacks`.
+        weights: Dict from term name to `(low, high)`, in units of 1 / loss, or `None` to keep the
+            term off. Or the result of `sanity_sweep`: its ranges, and off where it found none.
             Terms of the model that are left out keep their weight.
         ramps: Dict from term name to `(shortest, longest)` or `(shortest, longest, step)` in
-            epochs, or to one number of epochs for every trial. 0 epochs: the weight is held from
-            the start, as it is for terms left out. The ramp is geometric and begins at `low`.
-        include_zero: Whether trials may switch a term off: half of the random ones do.
+            epochs, or to one number of epochs for every trial. 0 epochs: no ramp, as for terms
+            that are left out. The ramp is geometric and begins at `low`.
+        include_zero: Whether trials may switch a term off; half of the random ones do.
 
     Raises:
-        TypeError: If an argument has a type that cannot serve.
+        TypeError: If an argument has a wrong type.
         ValueError: If a range is empty, not above 0 or not finite, or `ramps` names a term that
             `weights` does not; from a search, as `keras_tuner.errors.FatalValueError`, if the
-            model lacks a term, is not compiled, or the search is set up as told above.
+            model lacks a term, is not compiled, or the search is set up as described above.
 
     Example:
     >>> import keras, keras_tuner, keras_physreg as kp
@@ -104,14 +104,14 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         return {name for space in self.spaces for name in space.names}
 
     def check_objective(self, objective: Any) -> None:
-        """Raises for an objective that the weights decide, whatever they do to the model.
+        """Raises for an objective that the weights decide, even where the model gets worse.
 
         Args:
             objective: A name, a `keras_tuner.Objective`, or a list of them.
 
         Raises:
             keras_tuner.errors.FatalValueError: If there is none, or it is a weighted loss or the
-                training data loss.
+                training data loss, or a loss that is to be maximised.
         """
         setup_checks.check_objective(objective)
 
@@ -153,7 +153,7 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         setup_checks.check_model(model, [space.term for space in self.spaces])
         set_term_weights(model, _final_weights(self.schedules(hp)))
         if model.built:
-            # A checkpoint is loaded next, maybe, whose optimizer would be left out otherwise.
+            # A checkpoint may be loaded next; without this its optimizer would be left out.
             model.optimizer.build(model.trainable_variables)
         return model
 
@@ -167,22 +167,26 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
     ) -> Any:
         """Trains the model of a trial, and moves the weights of the terms that have a ramp.
 
-        Outside of a search it serves to train a model by the hyperparameters that were found.
+        Outside of a search it trains a model with the hyperparameters that were found.
 
         Args:
             hp: The hyperparameters of the trial.
             model: What `build` returned.
-            *args: Handed over to `model.fit`, or to the `fit` of the wrapped hypermodel.
-            callbacks: Likewise; a `WeightScheduler` is put before them where there is a ramp.
+            *args: Passed to `model.fit`, or to the `fit` of the wrapped hypermodel.
+            callbacks: Likewise, after a `WeightScheduler` where the trial has a ramp.
             **kwargs: Likewise.
 
         Returns:
             What that `fit` returned.
+
+        Raises:
+            keras_tuner.errors.FatalValueError: If a `fit` of your own trained without the
+                callbacks, so that the ramps of the trial did not run; or see the class.
         """
         schedules = self.schedules(hp)
         callbacks = keras.tree.flatten(callbacks or [])
         setup_checks.check_callbacks(callbacks, schedules)
-        # A rung of Hyperband has loaded a checkpoint, which may stand somewhere on a ramp.
+        # A rung of Hyperband has loaded a checkpoint, whose weight may be one within a ramp.
         set_term_weights(model, _final_weights(schedules))
         ramps = {name: s for name, s in schedules.items() if isinstance(s, GeometricRamp)}
         if not ramps:
@@ -210,7 +214,7 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         args: tuple,
         kwargs: dict[str, Any],
     ) -> Any:
-        """Trains, and ends the whole search if it is set up in a way that makes it meaningless."""
+        """Trains; ends the whole search if its set-up makes it meaningless."""
         setup_checks.check_tuner(tuner)
         setup_checks.check_whole_space(tuner.oracle.get_space(), self.hyperparameter_names)
         objective = tuner.oracle.objective

@@ -50,22 +50,22 @@ class ParetoFront(ParetoRows):
 def pareto_front(
     tuner: keras_tuner.Tuner, term: str, data_loss: str = "val_data_loss"
 ) -> ParetoFront:
-    """Finds the trials between which one has to choose: less data loss, or less of a term's loss.
+    """Finds the trials that trade the data loss off against a term's loss.
 
     A trial is on the front unless another one is as good in both losses and better in one. Both
     are unweighted, and of the epoch at which the trial's objective was best.
 
     Args:
-        tuner: Any KerasTuner tuner, after its search, or made anew on the folder of one.
+        tuner: Any KerasTuner tuner, after its search, or created again on its project folder.
         term: Name of the term whose validation loss is the other objective.
         data_loss: Name of the log that is the data loss; for a model other than a `PhysicsModel`,
-            `val_<metric>` of a compiled metric that is better when smaller.
+            `val_<metric>` of a compiled metric of which smaller is better.
 
     Returns:
         A `ParetoFront`.
 
     Raises:
-        TypeError: If the tuner is none.
+        TypeError: If `tuner` is no tuner.
         ValueError: If no trial was completed, or none logged the losses.
 
     Example:

@@ -15,7 +15,6 @@ from keras_physreg.replicas.trainer import checked_programs
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.search import arguments, checkpoints, failures, progress_lines, trial_logs
 from keras_physreg.tuner.search.ask_and_tell import AskAndTell, Hooks
-from keras_physreg.tuner.search.data_checks import check_data
 from keras_physreg.tuner.search.group_trainer import GroupTrainer, Recipe
 from keras_physreg.tuner.search.project import Project
 from keras_physreg.tuner.search.search_state import SearchState
@@ -201,8 +200,6 @@ class ReplicaTuner(keras_tuner.Tuner):
             "sample_weight": sample_weight,
             "unlabelled": unlabelled,
         }
-        model = self.hypermodel.build(self.oracle.get_space())
-        check_data(model, data, training["batch_size"])
         fit = {**data, **training, "verbose": 0 if verbose in (0, 2) else verbose}
         trainer = GroupTrainer(self.hypermodel, self._recipe(fit, callbacks), self._trial_folder)
         with self._project.locked():

@@ -30,7 +30,7 @@ def has_own_fit(hypermodel: keras_tuner.HyperModel) -> bool:
 
 
 def check_objective(objective: Any) -> None:
-    """Raises for an objective that the weights decide, whatever they do to the model.
+    """Raises for an objective that the weights decide, even where the model gets worse.
 
     Args:
         objective: As `keras_tuner.Oracle` takes it: a name, an `Objective` or a list of them.
@@ -45,13 +45,16 @@ def check_objective(objective: Any) -> None:
             )
         if name in UNFIT_OBJECTIVES:
             raise FatalValueError(
-                f"The objective '{name}' {UNFIT_OBJECTIVES[name]}, whatever they do to the model. "
+                f"The objective '{name}' {UNFIT_OBJECTIVES[name]}, even where the model is worse. "
                 "Give the tuner `objective=hypermodel.objective`, the unweighted validation data "
                 "loss, or `keras_tuner.Objective('val_<metric>', direction)` of a compiled metric. "
                 f"Received: objective={objective}"
             )
         if name == "val_data_loss" and getattr(part, "direction", "min") != "min":
-            raise FatalValueError(f"A loss is to be minimised. Received: objective={objective}")
+            raise FatalValueError(
+                f"The objective '{name}' must have direction 'min': a loss is minimised. Received: "
+                f"objective={objective}"
+            )
 
 
 def check_names(hypermodel: keras_tuner.HyperModel, names: set[str]) -> None:
@@ -115,7 +118,7 @@ def check_model(model: Any, terms: list[str]) -> None:
 
 
 def running_tuner(callbacks: Iterable[Any]) -> keras_tuner.Tuner | None:
-    """Returns the tuner that runs the trial: it hands itself over in a callback."""
+    """Returns the tuner that runs the trial, from the callback that it adds."""
     tuners = (getattr(callback, "tuner", None) for callback in callbacks)
     return next((tuner for tuner in tuners if isinstance(tuner, keras_tuner.Tuner)), None)
 
@@ -138,7 +141,7 @@ def check_callbacks(callbacks: Iterable[Any], terms: Iterable[str]) -> None:
     if both := sorted(moved & set(terms)):
         raise FatalValueError(
             f"A WeightScheduler among the callbacks moves the weights of {both}, which are "
-            "hyperparameters of the search: they would mean nothing. Leave these terms out of it; "
+            "hyperparameters of the search: they have no effect. Leave these terms out of it; "
             "`PhysicsHyperModel(ramps=...)` searches over ramps."
         )
 
@@ -151,13 +154,13 @@ def check_arguments(model: keras.Model, args: tuple, kwargs: dict[str, Any]) -> 
         raise FatalTypeError(f"`search` hands its arguments to `model.fit`: {error}") from error
     if given.get("validation_data") is None and not given.get("validation_split"):
         raise FatalValueError(
-            "The search needs `validation_data=(x, y)` or `validation_split`: on training rows a "
-            "term that merely keeps the model from memorising them would seem to hurt."
+            "The search needs `validation_data=(x, y)` or `validation_split`: measured on training "
+            "rows, a term that keeps the model from memorising them would seem to hurt."
         )
     if given.get("validation_freq", 1) != 1:
         raise FatalValueError(
-            "The search needs validation after every epoch; otherwise KerasTuner takes the number "
-            "of a validation for that of its epoch. "
+            "The search needs validation after every epoch: KerasTuner takes the number of a "
+            "validation for the number of its epoch. "
             f"Received: validation_freq={given['validation_freq']!r}"
         )
 
@@ -174,12 +177,12 @@ def check_logged(objective: keras_tuner.Objective, logs: dict[str, Any]) -> None
 
 
 class ObjectiveIsLogged(keras.callbacks.Callback):
-    """Callback that ends the search at the first epoch which does not log its objective."""
+    """Callback that ends the search at the first epoch that does not log its objective."""
 
     def __init__(self, objective: keras_tuner.Objective) -> None:
         super().__init__()
         self.objective = objective
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks for the objective among the logs."""
+        """Raises if the objective is not among the logs."""
         check_logged(self.objective, logs or {})

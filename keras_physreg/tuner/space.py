@@ -1,4 +1,4 @@
-"""TermSpace: the hyperparameters of one term's weight, and what they say of a trial."""
+"""TermSpace: the hyperparameters of one term, and its weight or ramp in a trial."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TermSpace:
 
 
 def term_spaces(weights: Any, ramps: Any, include_zero: bool) -> list[TermSpace]:
-    """Returns what is searched for each term, or raises if an argument has no meaning."""
+    """Returns what is searched for each term, or raises if an argument is invalid."""
     if isinstance(weights, SweepResult):
         weights = {name: verdict.search_range for name, verdict in weights.verdicts.items()}
     if not isinstance(weights, Mapping):
@@ -69,8 +69,7 @@ def term_spaces(weights: Any, ramps: Any, include_zero: bool) -> list[TermSpace]
     ranges = {name: _checked_range(name, given) for name, given in weights.items()}
     if not any(ranges.values()):
         warnings.warn(
-            f"There is no weight to search for: {list(ranges)} are held at 0 in every trial, as a "
-            "sweep suggests for terms that do not help.",
+            f"There is no weight to search for: {list(ranges)} are held at 0 in every trial.",
             stacklevel=3,
         )
     ramps = _checked_ramps(ramps, list(ranges))

@@ -1,16 +1,26 @@
 """Runs a search in a folder; says "ready" once it begins, as a process that can be killed.
 
-python -m tests.tuner.killable_search FOLDER
+python -m tests.tuner.killable_search FOLDER ORACLE
 """
 
 import json
 import pathlib
 import sys
+import warnings
+
+import keras_tuner
 
 from keras_physreg.tuner.search.group_trainer import GroupTrainer
-from tests.tuner.replica_searches import make_tuner, outcomes, random_oracle, search
+from tests.tuner.replica_searches import build, make_tuner, outcomes, search
 
 TRIALS = 8
+ORACLES = {
+    "random": lambda: keras_tuner.oracles.RandomSearchOracle(max_trials=TRIALS, seed=1),
+    "grid": lambda: keras_tuner.oracles.GridSearchOracle(max_trials=TRIALS),
+    "bayesian": lambda: keras_tuner.oracles.BayesianOptimizationOracle(
+        max_trials=TRIALS, num_initial_points=3, seed=1
+    ),
+}
 
 
 def log_training(folder):
@@ -25,13 +35,14 @@ def log_training(folder):
     GroupTrainer.train = logged
 
 
-def main(folder):
+def main(folder, oracle):
+    warnings.simplefilter("ignore")
     log_training(folder)
     print("ready", flush=True)
-    settings = {"oracle": random_oracle(TRIALS), "replicas": 2, "engine": "sequential"}
-    tuner = search(make_tuner(folder, **settings))
+    settings = {"oracle": ORACLES[oracle](), "replicas": 2, "engine": "sequential"}
+    tuner = search(make_tuner(folder, build, **settings))
     (folder / "outcomes.json").write_text(json.dumps(outcomes(tuner)))
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    main(pathlib.Path(sys.argv[1]), sys.argv[2])

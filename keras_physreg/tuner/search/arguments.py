@@ -37,7 +37,7 @@ FIT_ARGUMENTS = {
 
 
 def check_alone() -> None:
-    """Raises where KerasTuner would share the search between processes."""
+    """Raises where environment variables ask KerasTuner to share the search."""
     if found := [name for name in ENVIRONMENT if name in os.environ]:
         raise RuntimeError(
             f"`ReplicaTuner` cannot be a chief or a worker, but {', '.join(found)} is set. It asks "
@@ -48,10 +48,10 @@ def check_alone() -> None:
 
 
 def check_hypermodel(hypermodel: Any) -> None:
-    """Raises unless it knows which hyperparameters are weights and ramps of terms."""
+    """Raises unless it is a `PhysicsHyperModel` without a `fit` of the user's own."""
     if not isinstance(hypermodel, PhysicsHyperModel):
         raise TypeError(
-            "`hypermodel` must be a `PhysicsHyperModel`, which tells the weights of terms from "
+            "`hypermodel` must be a `PhysicsHyperModel`, which knows the weights of terms from "
             "other hyperparameters: `PhysicsHyperModel(build, weights={'x': (1e-3, 10.0)})`. "
             + received("hypermodel", hypermodel)
         )
@@ -126,6 +126,7 @@ def check_validation(validation_data: Any) -> None:
     """Raises where there are no validation data."""
     if validation_data is None:
         raise ValueError(
-            "The search needs `validation_data=(x, y)`: on training rows a term that keeps the "
-            "model from memorising them would seem to hurt. Received: validation_data=None"
+            "The search needs `validation_data=(x, y)`: measured on training rows, a term that "
+            "keeps the model from memorising them would seem to hurt. Received: "
+            "validation_data=None"
         )

@@ -1,4 +1,4 @@
-"""The loop of a search: trials are asked for, trained and told of, many at a time."""
+"""The loop of a search: it asks for many trials at once, trains them and reports them."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Hooks:
 
 
 class AskAndTell:
-    """Asks an oracle for trials, has them trained, and tells it what came of them.
+    """Asks an oracle for trials, trains them, and tells it the results.
 
-    A round is what is asked for at once: new trials, or such as are to be repeated, but never
-    both. So what the oracle proposes does not depend on whether the search was interrupted: no
-    trial is under way when it makes the first proposal of a round.
+    A round consists of new trials, or of trials that are repeated, but never of both. So no trial
+    is under way when the oracle makes the first proposal of a round, whether the search was
+    interrupted or not: it proposes the same.
 
     Args:
         state: The state of the search.
@@ -88,7 +88,7 @@ class AskAndTell:
             time.sleep(0.1)
 
     def run(self, trials: list[Any]) -> None:
-        """Trains trials that are not trained yet, and tells the oracle about all."""
+        """Trains the trials that have no result yet, and tells the oracle about all."""
         errors: list[tuple[Any, Any]] = []
         for trial in trials:
             self.hooks.on_trial_begin(trial)
@@ -119,13 +119,14 @@ class AskAndTell:
             self.hooks.on_trial_end(trial)
 
     def _tell_errors(self, errors: list[tuple[Any, Any]], trials: list[Any]) -> None:
-        """Tells of trials that raised; raises where the cause is none of the trials' own.
+        """Tells the oracle of trials that raised; raises where they are not the cause.
 
-        So it is where all trials of a round raise, and there were some, or none has completed yet.
+        They are not where all trials of a round raise, and several did in a row, or no trial has
+        completed yet.
         """
-        meant = any(isinstance(e, keras_tuner.errors.FailedTrialError) for _, e in errors)
-        new = not all(self.state.was_told(trial) for trial in trials)  # No second attempts.
-        all_raised = len(errors) == len(trials) and new and not meant
+        intended = any(isinstance(e, keras_tuner.errors.FailedTrialError) for _, e in errors)
+        new = not all(self.state.was_told(trial) for trial in trials)  # Not second attempts.
+        all_raised = len(errors) == len(trials) and new and not intended
         self._raised_in_a_row = self._raised_in_a_row + len(errors) if all_raised else 0
         few = self._raised_in_a_row < MIN_RAISED and self._any_completed()
         if all_raised and not few:

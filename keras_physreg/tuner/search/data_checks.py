@@ -1,4 +1,4 @@
-"""Checks of the data of a search, before a trial is asked for."""
+"""Checks of the data of a search, before the first trial is trained."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import numpy as np
 from keras_physreg.replicas.preparation import as_batches
 
 
-def check_data(model: keras.Model, data: dict[str, Any], batch_size: int | None) -> None:
+def check_data(model: keras.Model, fit: dict[str, Any]) -> None:
     """Raises for data that no trial could be trained on.
 
     Args:
         model: The model of some trial.
-        data: `x`, `y`, `sample_weight`, `validation_data` and `unlabelled`, as `search` takes them.
-        batch_size: Rows in a batch, or `None`.
+        fit: Arguments of `ReplicaTrainer.fit`.
 
     Raises:
         TypeError: If something holds text or rows of different lengths.
@@ -25,15 +24,16 @@ def check_data(model: keras.Model, data: dict[str, Any], batch_size: int | None)
     """
     takes_text = any(is_text(tensor) for tensor in _tensors(model, "inputs"))
     for name in ("y", "sample_weight", *([] if takes_text else ["x", "unlabelled"])):
-        check_numbers(name, data[name])
-    as_batches("x, y, sample_weight", [data[n] for n in ("x", "y", "sample_weight")], batch_size)
-    validation = data["validation_data"]
-    as_batches("validation_data", validation, batch_size)
+        check_numbers(name, fit[name])
+    labelled = fit["x"], fit["y"], fit["sample_weight"]
+    as_batches("x, y, sample_weight", labelled, fit["batch_size"])
+    validation = fit["validation_data"]
+    as_batches("validation_data", validation, fit["validation_batch_size"])
     check_numbers("validation_data", validation[1:] if takes_text else validation)
-    for name, inputs in (("x", data["x"]), ("validation_data", validation[0])):
+    for name, inputs in (("x", fit["x"]), ("validation_data", validation[0])):
         _check_inputs(model, name, inputs)
     if len(validation) > 1:
-        _check_labels(model, data["y"], validation[1])
+        _check_labels(model, fit["y"], validation[1])
 
 
 def check_numbers(name: str, arrays: Any) -> None:

@@ -79,7 +79,7 @@ def check_completed(oracle: Any) -> None:
     if TrialStatus.COMPLETED not in statuses:
         raise RuntimeError(
             f"None of the {len(statuses)} trials completed. {reasons(oracle)} Fix the cause, "
-            "then begin anew with `overwrite=True`."
+            "then start again with `overwrite=True`."
         )
 
 

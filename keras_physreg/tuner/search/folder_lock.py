@@ -67,8 +67,8 @@ def _opened(path: Path) -> BinaryIO:
             if error.errno in HELD:
                 raise RuntimeError(_held(path, holder)) from None
             warnings.warn(
-                f"The file system of {path} has no locks ({error}): see to it yourself that no "
-                "other process runs the search of this folder.",
+                f"The file system of {path} has no locks ({error}): make sure that no other "
+                "process runs the search of this folder.",
                 stacklevel=5,
             )
             return path.open("a+b")

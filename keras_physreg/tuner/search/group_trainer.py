@@ -14,6 +14,7 @@ import keras_tuner
 from keras_physreg._utils.variables import unchanged
 from keras_physreg.sweep import ReplicaHistory, ReplicaTrainer
 from keras_physreg.tuner.search import checkpoints, trial_logs, trial_result
+from keras_physreg.tuner.search.data_checks import check_data
 from keras_physreg.tuner.search.trial_result import TrialResult
 
 MAX_STRUCTURES = 4  # Compiled programs that are kept: they hold memory.
@@ -60,6 +61,7 @@ class GroupTrainer:
 
     def __init__(self, hypermodel: Any, recipe: Recipe, folder: Callable[[str], Path]) -> None:
         self.hypermodel, self.recipe, self.folder = hypermodel, recipe, folder
+        self._data_are_checked = False
         self._known: OrderedDict[str, tuple[ReplicaTrainer, Any]] = OrderedDict()
 
     def results(self, trials: list[Any]) -> dict[str, TrialResult]:
@@ -69,7 +71,7 @@ class GroupTrainer:
         return {trial_id: result for trial_id, result in found.items() if result is not None}
 
     def train(self, structure: str, trials: list[Any]) -> tuple[bool, dict[str, Any]]:
-        """Trains the trials, and saves what came of each.
+        """Trains the trials, and saves the result of each.
 
         Args:
             structure: What the trials have in common.
@@ -80,7 +82,11 @@ class GroupTrainer:
 
         Raises:
             CannotTrainError: If the model cannot be built or trained.
+            TypeError, ValueError: If no model could be trained on the data.
         """
+        if not self._data_are_checked:
+            check_data(self.hypermodel.build(keras_tuner.HyperParameters()), self.recipe.fit)
+            self._data_are_checked = True
         try:
             trainer, history = self._trained(structure, trials)
         except (keras_tuner.errors.FatalError, OSError):
@@ -148,5 +154,5 @@ class GroupTrainer:
         trial_logs.write(self.recipe.callbacks, trainer.model, history, trial, replicas)
         if result.metrics:
             checkpoints.save(trainer.model, self.recipe.fit["x"], folder)
-        result.save(folder)  # Last: it says that all the rest is there.
+        result.save(folder)  # Last: it marks the trial as done.
         return result

@@ -1,4 +1,4 @@
-"""What a search tells while it runs."""
+"""The lines that a search prints while it runs."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def best(oracle: Any) -> str:
 
 
 def nothing_left(oracle: Any, folder: Any) -> str:
-    """Returns what is said where a search was finished before."""
+    """Returns the message for a search that was finished before."""
     return (
         f"Nothing is left to run: the search in {folder} has had all its {len(oracle.trials)} "
-        f"trials. {best(oracle)} Raise `max_trials` of the oracle for more, or begin anew with "
+        f"trials. {best(oracle)} Raise `max_trials` of the oracle for more, or start again with "
         "`overwrite=True`."
     )
 
 
 def interrupted(oracle: Any, folder: Any) -> str:
-    """Returns what is said after Ctrl-C."""
+    """Returns the message after Ctrl-C."""
     ended = len(oracle.end_order)
     return (
         f"\nInterrupted. {ended} trial{'s' * (ended != 1)} done and kept in {folder}; the "

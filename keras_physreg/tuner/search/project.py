@@ -3,7 +3,7 @@
 KerasTuner spreads the state over `oracle.json`, `tuner0.json` and a `trial.json` for each trial,
 which a killed process leaves cut off or in disagreement. Here the state is written at once, after
 trials were handed out and before they are trained. Whatever KerasTuner wrote since then is either
-made anew (trials that were handed out) or stands in the trials' `result.json`.
+made again (trials that were handed out) or is in the trials' `result.json`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from keras_physreg.tuner.search.trial_result import RESULT
 STATE = "replica_tuner.json"
 OF_KERASTUNER = "oracle.json"
 ELSEWHERE = "Give another `project_name` or `directory`"
-CURE = f"{ELSEWHERE}, or `overwrite=True` to begin anew."
+CURE = f"{ELSEWHERE}, or `overwrite=True` to start again."
 OWN_DELETION = (
     f"{ELSEWHERE}, or delete the folder yourself: `overwrite=True` deletes a folder only where its "
     "state file says that it holds a search."
@@ -50,7 +50,7 @@ class Project:
         """Makes the folder ready for KerasTuner, which is not to read its own files there.
 
         Args:
-            overwrite: Whether the search is begun anew.
+            overwrite: Whether to delete the search in the folder.
 
         Raises:
             ValueError: If another tuner left its search there, or, with `overwrite`, if the folder
@@ -72,7 +72,7 @@ class Project:
         return (self.folder / STATE).exists()
 
     def has_results(self) -> bool:
-        """Returns whether a trial is trained, even if nobody was told."""
+        """Returns whether a trial is trained, even if the oracle was not told."""
         return any(self.folder.glob(f"trial_*/{RESULT}"))
 
     def save(self, state: dict[str, Any]) -> None:
@@ -98,8 +98,8 @@ class Project:
         """Raises where another tuner has gone on with the search since this one read it."""
         if self.exists() and self._content() != self._known:
             raise ValueError(
-                f"Another tuner has gone on with the search in {self.folder} since this one was "
-                "made. Make this one anew, with the same arguments, to go on from there."
+                f"Another tuner has continued the search in {self.folder} since this one was "
+                "made. Make this one again, with the same arguments, to continue from there."
             )
 
     def remove_orphans(self, known: set[str]) -> None:

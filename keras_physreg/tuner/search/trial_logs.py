@@ -1,4 +1,4 @@
-"""Callbacks that only write logs: they are told the epochs of a trial once it is trained."""
+"""Callbacks that only write logs: they get the epochs of a trial after its training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def checked(callbacks: Any) -> list[Any]:
         if isinstance(callback, keras.callbacks.TensorBoard):
             if callback.histogram_freq or callback.write_images or callback.update_freq != "epoch":
                 raise ValueError(
-                    "Replicas are logged once an epoch, after their training: use "
+                    "Replicas are logged once per epoch, after their training: use "
                     "`TensorBoard(log_dir)` without histograms, images and batches. Received: "
                     f"histogram_freq={callback.histogram_freq}, "
                     f"write_images={callback.write_images}, update_freq={callback.update_freq!r}"
@@ -44,7 +44,7 @@ def write(
     trial: Any,
     replicas: Sequence[int],
 ) -> None:
-    """Tells each callback the epochs of a trial, execution by execution.
+    """Calls each callback with the epochs of a trial, execution by execution.
 
     TensorBoard writes to `log_dir/<trial>/execution<n>`, as under KerasTuner's own tuners, and
     CSVLogger to the same place beside its file name.

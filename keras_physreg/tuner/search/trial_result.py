@@ -1,4 +1,4 @@
-"""What came of a trial, and its files."""
+"""The result of a trial, and its files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TYPES = {"message": str | None, "metrics": dict, "step": int, "best_execution": 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What came of a trial.
+    """The result of a trial.
 
     Args:
         status: `"COMPLETED"`, `"FAILED"` or, where another attempt may help, `"INVALID"`.

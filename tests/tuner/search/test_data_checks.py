@@ -1,4 +1,4 @@
-"""Data that no trial could be trained on are refused before one is asked for."""
+"""Data that no trial could be trained on are refused before the first one is trained."""
 
 import keras
 import numpy as np
@@ -78,12 +78,15 @@ CASES = {
 
 
 @pytest.mark.parametrize(("given", "error", "told"), CASES.values(), ids=CASES)
-def test_refused_at_once(tmp_path, given, error, told):
-    tuner = make_tuner(tmp_path)
+def test_refused_at_once(tmp_path, monkeypatch, given, error, told):
+    invent(monkeypatch)
+    tuner = make_tuner(tmp_path, oracle=random_oracle(2), replicas=1)
     data = {"x": Z, "y": X, "validation_data": VALIDATION, "verbose": 0}
     with pytest.raises(error, match=told):
         tuner.search(**{**data, **given})
-    assert tuner.oracle.trials == {}
+    assert tuner.oracle.end_order == []
+    search(tuner)  # No trial is lost.
+    assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"] * 2
 
 
 def build_of_text(hp):
@@ -137,7 +140,8 @@ ACCEPTED = {
 @pytest.mark.parametrize(("builder", "data", "held_out"), ACCEPTED.values(), ids=ACCEPTED)
 def test_accepted(builder, data, held_out):
     given = {"x": data[0], "y": data[1], "sample_weight": None, "unlabelled": None}
-    check_data(builder(None), {**given, "validation_data": held_out}, None)
+    sizes = {"batch_size": None, "validation_batch_size": None}
+    check_data(builder(None), {**given, **sizes, "validation_data": held_out})
 
 
 def test_numbers_of_best_models(tmp_path, monkeypatch):
