@@ -20,7 +20,7 @@ from keras_physreg.replicas.outcome import Outcome, Trained
 from keras_physreg.replicas.program import Program
 from keras_physreg.replicas.runner import Runner
 
-MAX_SLOTS = 64  # Replicas in one program: more of them run no faster, and few ones slower.
+MAX_SLOTS = 32  # Replicas in one program: more of them run no faster, and few ones slower.
 MAX_TURNS = 16  # Of a program in one training: what needs more is worth larger programs.
 MAX_FORMS = 8  # Of which programs are kept: they hold memory.
 
@@ -47,7 +47,7 @@ class CompiledTrainer:
 
     Args:
         engine: How.
-        per_program: Replicas in one program at most; `None` for 64.
+        per_program: Replicas in one program at most; `None` for 32.
     """
 
     def __init__(self, engine: Engine, per_program: int | None) -> None:

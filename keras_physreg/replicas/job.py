@@ -12,7 +12,7 @@ from keras_physreg.replicas.batches import Batches, Cut
 from keras_physreg.replicas.clock import Clock
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.row_sets import RowSets
-from keras_physreg.replicas.start_weights import starting_weights
+from keras_physreg.replicas.start_weights import StartWeights
 from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
 from keras_physreg.replicas.weight_table import WeightTable
 from keras_physreg.unlabelled.row_order import row_order
@@ -24,6 +24,7 @@ class Job:
 
     Args:
         step: The step of one replica.
+        starts: Makes the weights that the replicas start from.
         table: The term weights of all replicas.
         seeds: One seed per replica, or `None`.
         train: The data; without `rows` every replica trains on all of it.
@@ -41,6 +42,7 @@ class Job:
     """
 
     step: ReplicaStep
+    starts: StartWeights
     table: WeightTable
     seeds: list[int] | None
     train: Batches
@@ -94,7 +96,7 @@ class Job:
     def starting_weights(self) -> list[np.ndarray]:
         """Returns the weights and state that the replicas start from, replicas first."""
         variables = self.step.variables
-        values = starting_weights(self.step.model, variables, self.replicas, self.seeds)
+        values = self.starts.of(self.replicas, self.seeds)
         first = self.table.steps(0, 1, 1, self.clock)[0, 0]
         for column, position in enumerate(self.term_positions):
             values[len(variables.trainable) + position] = first[:, column]

@@ -17,6 +17,7 @@ from keras_physreg.replicas.optimizers import batches_seen
 from keras_physreg.replicas.outcome import Outcome
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.row_sets import row_sets
+from keras_physreg.replicas.start_weights import StartWeights
 from keras_physreg.replicas.unlabelled_rows import unlabelled_rows
 from keras_physreg.replicas.weight_table import WeightTable
 
@@ -40,7 +41,7 @@ class ReplicaTrainer:
         engine: `"stacked"` runs each operation on all replicas of a program at once, `"in-turn"`
             runs the replicas of a program one after the other, `"sequential"` calls `fit` once per
             replica. `"auto"` takes the fastest that serves; `history.engine` says which and why.
-        replicas_per_program: Replicas that one program holds at most; `None` for 64. There is one
+        replicas_per_program: Replicas that one program holds at most; `None` for 32. There is one
             program per core; more replicas run in several calls of them.
 
     Raises:
@@ -176,8 +177,10 @@ class ReplicaTrainer:
         )
         held_out = validation is not None or validation_rows is not None
         logs = preparation.log_names(self.model, held_out)
+        step = ReplicaStep(self.model, unlabelled_share)
         job = Job(
-            step=ReplicaStep(self.model, unlabelled_share),
+            step=step,
+            starts=StartWeights(self.model, step.variables),
             table=self.table,
             seeds=self.seeds,
             train=train,

@@ -1,8 +1,11 @@
 """Times replicas in compiled programs against `model.fit`, in turn in one process.
 
-Steady state: microseconds a step and replica, compiling left out, over the same steps for all. The
-best `fit` is the fastest of steps_per_execution 32 and 128, with and without jit_compile. Compile
-time and the peak memory of the process stand beside it.
+Steady state: microseconds per step and replica, compiling left out, over the same steps for all.
+"shared": all replicas see the same batches. "own": every replica has rows and a seed of its own, as
+in a cross-validated sweep, where nothing is shared; drawing the weights by seed counts, too. The
+factors against `fit` are those of "own". The best `fit` is the fastest of steps_per_execution 32
+and 128, with and without jit_compile. Compile time and the peak memory of the process stand beside
+it.
 
 Run: python tests/benchmarks/sweep.py [--models mlp norm conv gru] [--replicas 64] [--tuner]
 """
@@ -61,7 +64,7 @@ def make_data(kind):
 
 
 def time_fit(kind, data, epochs, **compile_args):
-    """Microseconds a step of `fit`, the second call: the first one compiles."""
+    """Microseconds per step of `fit`, the second call: the first one compiles."""
     model = build(kind, **compile_args)
     fit = {"batch_size": BATCH, "verbose": 0}
     model.fit(*data, epochs=2, **fit)
@@ -83,15 +86,29 @@ def best_fit(kind, data, epochs):
     return found[best], f"steps_per_execution={best[0]}, jit_compile={best[1]}"
 
 
-def time_replicas(kind, data, replicas, epochs):
-    trainer = kp.ReplicaTrainer(build(kind), {"x": np.geomspace(1e-10, 1.0, replicas)})
-    history = trainer.fit(*data, batch_size=BATCH, epochs=epochs, verbose=0)
+def time_replicas(kind, data, replicas, epochs, own):
+    """Microseconds per step and replica, seconds to compile, and the engine.
+
+    Args:
+        kind: The model.
+        data: Inputs and labels.
+        replicas: Number of replicas.
+        epochs: Epochs to train.
+        own: Whether each replica has a seed, and trains on four fifths of rows drawn by it.
+    """
+    rows, seeds = None, None
+    if own:
+        data = [np.concatenate([part, part[: ROWS // 4]]) for part in data]
+        seeds = list(range(replicas))
+        rows = [np.random.default_rng(seed).permutation(len(data[0]))[:ROWS] for seed in seeds]
+    trainer = kp.ReplicaTrainer(build(kind), {"x": np.geomspace(1e-10, 1.0, replicas)}, seeds)
+    history = trainer.fit(*data, batch_size=BATCH, epochs=epochs, rows=rows, verbose=0)
     compile_seconds, seconds = history.seconds
     return seconds / epochs / STEPS / replicas * 1e6, compile_seconds, history.engine
 
 
 def time_tuner(kind, data, epochs, trials):
-    """Seconds a trial of KerasTuner's RandomSearch, which builds and compiles each model anew."""
+    """Seconds per trial of KerasTuner's RandomSearch, which builds and compiles each model anew."""
     import keras_tuner
 
     def build_trial(hp):
@@ -120,24 +137,23 @@ def measure(kind, counts, fit_epochs, replica_steps, tuner):
     data = make_data(kind)
     default = time_fit(kind, data, fit_epochs)
     best, how = best_fit(kind, data, fit_epochs)
-    print(f"\n{kind}: fit {default:.0f} us a step by default, {best:.0f} at best ({how})")
-    print(f"{'K':>5}{'us/step/replica':>17}{'x best':>8}{'x default':>11}{'compile s':>11}", end="")
+    print(f"\n{kind}: fit {default:.0f} us per step by default, {best:.0f} at best ({how})")
+    print(f"{'K':>5}{'shared':>9}{'own':>9}{'x best':>8}{'x default':>11}{'compile s':>11}", end="")
     print(f"{'peak MiB':>10}  engine")
     for replicas in counts:
         epochs = max(2, replica_steps // replicas // STEPS)
-        micro, compiling, engine = time_replicas(kind, data, replicas, epochs)
-        row = (
-            f"{replicas:5}{micro:17.1f}{best / micro:8.1f}{default / micro:11.1f}{compiling:11.1f}"
-        )
-        print(f"{row}{peak_memory():10.0f}  {engine}", flush=True)
+        shared, _, _ = time_replicas(kind, data, replicas, epochs, own=False)
+        micro, compiling, engine = time_replicas(kind, data, replicas, epochs, own=True)
+        row = f"{replicas:5}{shared:9.1f}{micro:9.1f}{best / micro:8.1f}{default / micro:11.1f}"
+        print(f"{row}{compiling:11.1f}{peak_memory():10.0f}  {engine}", flush=True)
     if tuner:
         seconds = time_tuner(kind, data, fit_epochs, trials=3)
         steps = fit_epochs * STEPS
         start = time.perf_counter()
-        time_replicas(kind, data, 64, fit_epochs)
+        time_replicas(kind, data, 64, fit_epochs, own=True)
         replicas = (time.perf_counter() - start) / 64
         print(
-            f"KerasTuner: {seconds:.2f} s a trial of {steps} steps (3 trials); 64 replicas with "
+            f"KerasTuner: {seconds:.2f} s per trial of {steps} steps (3 trials); 64 replicas with "
             f"compiling {replicas:.3f} s each: {seconds / replicas:.0f} times"
         )
 

@@ -51,7 +51,7 @@ def test_compiles_anew_only_for_very_many_more_replicas(programs):
     for key, values in first.history.items():
         np.testing.assert_allclose(many.history[key][:, 30:], values, rtol=1e-4, atol=1e-6)
     trainer.refit({"x": [0.0] * 33}, verbose=0)
-    assert programs == [2, 33]
+    assert programs == [2, 17]  # two groups, for 32 replicas are the most of a program
     assert trainer.compiles == 2
 
 
