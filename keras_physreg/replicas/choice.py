@@ -6,7 +6,8 @@ import numpy as np
 
 from keras_physreg.replicas import engines
 from keras_physreg.replicas.compiled import CannotCompileError, CompiledTrainer
-from keras_physreg.replicas.job import Job, Outcome
+from keras_physreg.replicas.job import Job
+from keras_physreg.replicas.outcome import Outcome
 from keras_physreg.replicas.probe import Probe
 from keras_physreg.replicas.sequential import SequentialTrainer
 
