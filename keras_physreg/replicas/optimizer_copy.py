@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+RATE = "learning_rate"
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 IMMUTABLE = (
     *(bool, int, float, complex, str, bytes, type(None), np.generic, np.ndarray, tf.Tensor),
@@ -37,7 +38,11 @@ def copied(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> Any:
         with warnings.catch_warnings():
             # Of lambdas in configs: nothing is saved here.
             warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
-            copy = type(optimizer).from_config(dict(optimizer.get_config()))
+            config = dict(optimizer.get_config())
+        rate = _scheduled_rate(optimizer)
+        copy = type(optimizer).from_config(config | ({} if rate is None else {RATE: 1.0}))
+        if rate is not None:
+            copy.learning_rate = rate
         copy.build(variables)
     except Exception as error:
         name = type(optimizer).__name__
@@ -46,15 +51,21 @@ def copied(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> Any:
     return copy
 
 
+def _scheduled_rate(optimizer: Any) -> Any:
+    """Returns the schedule or function that gives an optimizer its learning rate, or `None`."""
+    values = [value for name, value in vars(optimizer).items() if name in _internal_names()]
+    return next((v for v in values if isinstance(v, Schedule | types.FunctionType)), None)
+
+
 def _carry_over(optimizer: Any, copy: Any) -> None:
     """Sets the attributes of a copy that its config did not."""
     state = {id(variable) for variable in optimizer.variables}
     others = vars(copy)
     for name, value in list(vars(optimizer).items()):
-        if isinstance(value, Schedule):
-            setattr(copy, name, value)
-        elif name in _internal_names() or _is_state(value, state):
+        if name in _internal_names() or _is_state(value, state):
             continue
+        elif isinstance(value, Schedule):
+            setattr(copy, name, value)
         elif isinstance(value, keras.Optimizer) and isinstance(others.get(name), type(value)):
             _carry_over(value, others[name])
         elif name not in others or not _equal(value, others[name]):

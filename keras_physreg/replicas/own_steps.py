@@ -14,6 +14,8 @@ from keras_physreg.replicas.batches import without_nones
 from keras_physreg.replicas.optimizers import batch_count
 from keras_physreg.replicas.replica_step import ReplicaStep
 
+LOG = "log "  # What the names of logs begin with.
+
 
 class OwnSteps:
     """Takes the same steps of `model.train_step` from any start.
@@ -56,7 +58,7 @@ class OwnSteps:
     def named(self, values: list[np.ndarray], logs: dict[str, Any]) -> dict[str, np.ndarray]:
         """Returns values of the `variables` and logs by name."""
         found = dict(zip(self.names, values, strict=True))
-        return found | {f"log '{key}'": convert_to_numpy(value) for key, value in logs.items()}
+        return found | {f"{LOG}'{key}'": convert_to_numpy(value) for key, value in logs.items()}
 
 
 @contextlib.contextmanager

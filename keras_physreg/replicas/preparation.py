@@ -8,8 +8,9 @@ from keras.ops import convert_to_numpy
 
 from keras_physreg._utils.errors import received, whole_number
 from keras_physreg._utils.variables import unchanged
-from keras_physreg.layers.step import open_step
+from keras_physreg.layers.step import Evaluation, open_step
 from keras_physreg.replicas.batches import Batches, as_tensors
+from keras_physreg.replicas.hidden_state import hidden_variables
 from keras_physreg.replicas.replica_step import labelled
 
 
@@ -71,8 +72,9 @@ def build(model: keras.Model, data: Batches) -> None:
             f"Model '{model.name}' was compiled with loss={model.loss!r}, which needs labels: give "
             "`y`, or compile it with `loss=None` to train on the physics alone. Received: y=None"
         )
+    hidden = [variable for _, variable in hidden_variables(model)]
     try:
-        with unchanged(model.variables), labelled(model):
+        with unchanged([*model.variables, *hidden]), labelled(model):
             y_pred = model(x)
             model.compute_loss(x, y, y_pred, sample_weight, training=False)
             model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
@@ -81,17 +83,27 @@ def build(model: keras.Model, data: Batches) -> None:
 
 
 def check_repeatable(model: keras.Model, data: Batches) -> None:
-    """Raises if the physics gives other values when it is called again."""
+    """Raises if model or physics give other values when they are called again."""
     x = data.take(np.arange(min(data.size, data.batch_size)))[0]
-    first, second = _physics_outputs(model, x), _physics_outputs(model, x)
-    for name, value in first.items():
-        if not np.array_equal(value, second[name], equal_nan=True):
+    for first, second in zip(_evaluations(model, x), _evaluations(model, x), strict=True):
+        names = ", ".join(f"'{name}'" for name in first.outputs)
+        if not _equal((first.inputs, first.prediction), (second.inputs, second.prediction)):
             raise ValueError(
-                f"The physics of term '{name}' gives other values when it is called again with the "
-                "same input: it is random, and replicas could not be compared. Hand the random "
-                "numbers over as an input, or draw them in a physics `keras.layers.Layer` from a "
-                "`keras.random.SeedGenerator`, which each replica then has for itself."
+                f"Model '{model.name}' gives the physics of the terms {names} another prediction "
+                "when it is called again with the same input: a layer is random, or keeps state in "
+                "what is no variable, and replicas could not be compared. Draw random numbers from "
+                "a `keras.random.SeedGenerator` of the layer, which each replica then has for "
+                "itself, and only where `training` is true."
             )
+        for name, output in first.outputs.items():
+            if not _equal(output, second.outputs[name]):
+                raise ValueError(
+                    f"The physics of term '{name}' gives other values when it is called again with "
+                    "the same input: it is random, and replicas could not be compared. Hand the "
+                    "random numbers over as an input, or draw them in a physics "
+                    "`keras.layers.Layer` from a `keras.random.SeedGenerator`, which each replica "
+                    "then has for itself."
+                )
 
 
 def choose_monitor(monitor: str | None, logs: list[str]) -> str:
@@ -119,11 +131,15 @@ def log_names(model: keras.Model, validation: bool) -> list[str]:
     return names + [f"val_{name}" for name in names] if validation else names
 
 
-def _physics_outputs(model: keras.Model, x: Any) -> dict[str, np.ndarray]:
-    with unchanged(model.variables), open_step(model, "labelled") as step:
+def _evaluations(model: keras.Model, x: Any) -> list[Evaluation]:
+    """Returns what the physics layers computed in a call that leaves the model as it was."""
+    hidden = [variable for _, variable in hidden_variables(model)]
+    with unchanged([*model.variables, *hidden]), open_step(model, "labelled") as step:
         model(x)
-    return {
-        name: convert_to_numpy(output)
-        for evaluation in step.evaluations
-        for name, output in evaluation.outputs.items()
-    }
+    return step.evaluations
+
+
+def _equal(value: Any, other: Any) -> bool:
+    pairs = zip(keras.tree.flatten(value), keras.tree.flatten(other), strict=True)
+    arrays = [(convert_to_numpy(a), convert_to_numpy(b)) for a, b in pairs if a is not None]
+    return all(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc") for a, b in arrays)

@@ -9,12 +9,13 @@ from keras_physreg._utils.variables import unchanged, values_of
 from keras_physreg.replicas.engines import Engine
 from keras_physreg.replicas.hidden_state import hidden_variables, why_hidden
 from keras_physreg.replicas.job import Job
-from keras_physreg.replicas.own_steps import OwnSteps, unlabelled_share
+from keras_physreg.replicas.own_steps import LOG, OwnSteps, unlabelled_share
 from keras_physreg.replicas.probe_start import COMPARED, STEPS, Start, batches, row_numbers, starts
 from keras_physreg.replicas.program_steps import ProgramSteps
 from keras_physreg.replicas.rounding import allowed, distance, precision, rounded
 
 TINY = 1e-30
+REPEATABLE = 1e-3  # Beyond this share of a log, its repetition is another draw.
 ROUNDED = 2  # Further runs per replica, from a start that is rounded.
 
 
@@ -52,10 +53,11 @@ class Probe:
         self._refused: str | None = None
         with unchanged([*self._own.variables, *variables]), unlabelled_share(job.step):
             before = values_of(variables)
-            self._own.take(*self._starts[0].of(0))
+            first = self._own.take(*self._starts[0].of(0))
             self._refused = why_hidden(model, hidden, before)
             if self._refused is None:
                 self._take_own_steps()
+                self._refused = _why_not_repeatable(first, self._courses[0][0].values)
 
     def difference(self, engine: Engine) -> str | None:
         """Returns how an engine's steps differ from those of `fit`; `None` where they do not.
@@ -87,8 +89,7 @@ class Probe:
         try:
             program = ProgramSteps(self._job, engine, self._own, self._rows, self._more)
             for start, courses in zip(self._starts, self._courses, strict=True):
-                replicas = program.take(start)
-                for course, values in zip(courses, replicas, strict=False):
+                for course, values in zip(courses, program.take(start), strict=False):
                     if (found := self._words(course, values)) is not None:
                         return found
         except tf.errors.ResourceExhaustedError:
@@ -115,3 +116,14 @@ class Probe:
         )
         name = name.split(" (")[0]
         return f"its steps with {optimizer} are not those of `fit`: {name} is {how}"
+
+
+def _why_not_repeatable(values: dict[str, np.ndarray], again: dict[str, np.ndarray]) -> str | None:
+    """Returns that a model's own steps differ from themselves, if they do, judged by the logs."""
+    for name in (name for name in values if name.startswith(LOG)):
+        if distance(values[name], again[name]) > REPEATABLE * np.max(np.abs(values[name])):
+            return (
+                "the model's own steps come out differently when they are repeated: it draws "
+                "random numbers other than from a `keras.random.SeedGenerator`"
+            )
+    return None

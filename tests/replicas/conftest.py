@@ -1,0 +1,12 @@
+"""Programs that are quick to compile."""
+
+import pytest
+
+from keras_physreg.replicas import compiled, engines
+
+
+@pytest.fixture
+def without_xla(monkeypatch):
+    """One program, of TensorFlow's own kernels, as for models that XLA slows down."""
+    monkeypatch.setattr(compiled, "cores", lambda: 1)
+    monkeypatch.setattr(engines, "SLOW_BY_XLA", ("MatMul",))
