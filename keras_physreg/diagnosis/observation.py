@@ -97,7 +97,7 @@ def in_a_layer(function: Callable, x: Any, training: bool) -> Any:
 def _data_loss(
     model: keras.Model, step: Step, x: Any, y: Any, y_pred: Any, sample_weight: Any
 ) -> Any:
-    step.evaluations = []  # So that a `PhysicsModel` adds no physics.
+    step.evaluations.clear()  # So that a `PhysicsModel` adds no physics.
     total = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
     if step.data_loss is not None:
         return step.data_loss

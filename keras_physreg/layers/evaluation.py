@@ -1,6 +1,6 @@
 """What a physics layer computed in one call, and what came of each of its terms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -18,6 +18,7 @@ class Evaluation:
         prediction: What the physics took second.
         targets: The label, where the layer was given it.
         kinds: Which rows have labels; `None`: all.
+        counted: Names of the terms that the total has by now.
     """
 
     layer: Any
@@ -26,6 +27,7 @@ class Evaluation:
     prediction: Any
     targets: Any = None
     kinds: "RowKinds | None" = None
+    counted: set[str] = field(default_factory=set, compare=False)
 
     @property
     def labelled_rows(self) -> Any:

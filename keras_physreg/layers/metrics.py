@@ -22,13 +22,20 @@ class NamedMeans(keras.metrics.Metric):
         self.total = self.add_variable(shape, "zeros", name="total")
         self.rows = self.add_variable(shape, "zeros", name="rows")
 
-    def update_state(self, values: Mapping[str, Any], rows: Any) -> None:
-        """Adds one batch: its means by name, some of which may be missing, and its rows."""
+    def update_state(self, values: Mapping[str, Any], rows: Any, again: bool = False) -> None:
+        """Adds one batch: its means by name, some of which may be missing, and its rows.
+
+        Args:
+            values: Means by name.
+            rows: The number of rows.
+            again: Whether the rows were counted before, so that the means of both add up.
+        """
         rows = ops.cast(rows, self.dtype)
         zero = ops.zeros((), self.dtype)
         sums = [rows * ops.cast(values[n], self.dtype) if n in values else zero for n in self.names]
         self.total.assign_add(ops.stack(sums))
-        self.rows.assign_add(ops.stack([rows if n in values else zero for n in self.names]))
+        if not again:
+            self.rows.assign_add(ops.stack([rows if n in values else zero for n in self.names]))
 
     def result(self) -> dict[str, Any]:
         """Returns the means by name; NaN where nothing was computed: 0 would look like a value."""

@@ -10,6 +10,7 @@ from keras_physreg._utils import serialization
 from keras_physreg._utils.errors import received
 from keras_physreg._utils.owners import owners, register_owner
 from keras_physreg.constants.constant import Constant, find_constants
+from keras_physreg.layers.added_losses import earlier_in_call, note_in_call
 from keras_physreg.layers.build_physics import (
     build_physics,
     compute_in_float32,
@@ -151,7 +152,7 @@ class PhysicsRegularization(keras.layers.Layer):
             return prediction  # Keras runs an unbuilt model once on symbols, to build it.
         evaluation = self.evaluate_physics(inputs, prediction, targets)
         if step is not None and step.mode == "labelled":
-            step.evaluations.append(evaluation)
+            step.record(evaluation, trains=bool(training))
         else:
             self._add_losses(evaluation, skip_unlabelled=step is not None and not training)
         return prediction
@@ -174,7 +175,7 @@ class PhysicsRegularization(keras.layers.Layer):
             given = keras.tree.map_structure(lambda t: shield(t, active), inputs)
         outputs = call_physics(self.physics, given, prediction, self.term_names, self.name, active)
         check_no_pairs(self._call_unshielded, inputs, prediction, outputs, self._checked_signatures)
-        kinds = None if step is None else step.kinds
+        kinds = None if step is None else step.call.kinds
         return Evaluation(self, outputs, inputs, prediction, targets, kinds)
 
     def compare(
@@ -209,9 +210,15 @@ class PhysicsRegularization(keras.layers.Layer):
             values.append(term_value(term, variable, parts, labels, weights))
         return values
 
-    def track(self, values: Sequence[TermValue], rows: Any) -> None:
-        """Updates the logged term losses, each batch by its number of rows, and the constants."""
-        self._term_losses.update_state({f"{v.name}_loss": v.loss for v in values}, rows)
+    def track(self, values: Sequence[TermValue], rows: Any, again: bool = False) -> None:
+        """Updates the logged term losses, each batch by its number of rows, and the constants.
+
+        Args:
+            values: The terms of a batch.
+            rows: The number of its rows.
+            again: Whether other values of the terms were logged for the batch, which add up.
+        """
+        self._term_losses.update_state({f"{v.name}_loss": v.loss for v in values}, rows, again)
         if self.constants:
             self._constant_values.update_state(logged_values(self.constants))
 
@@ -258,10 +265,15 @@ class PhysicsRegularization(keras.layers.Layer):
 
     def _add_losses(self, evaluation: Evaluation, skip_unlabelled: bool) -> None:
         values = self.compare(evaluation, skip_unlabelled=skip_unlabelled)
-        self.track(values, row_count(evaluation.prediction))
-        for value in values:
-            # Keras sums the losses of a model, which it cannot where their dtypes differ.
-            self.add_loss(ops.cast(value.weighted, keras.config.floatx()))
+        earlier = earlier_in_call(self)
+        rows = row_count(evaluation.prediction) if earlier is None else earlier.rows
+        self.track(values, rows, again=earlier is not None)
+        # Keras sums the losses of a model, which it cannot where their dtypes differ.
+        losses = [ops.cast(value.weighted, keras.config.floatx()) for value in values]
+        for loss in losses:
+            self.add_loss(loss)
+        if losses:
+            note_in_call(self, losses[0], rows)
 
     def _call_unshielded(self, inputs: Any, prediction: Any) -> dict[str, Any]:
         return call_unshielded(self.physics, inputs, prediction, self.term_names)

@@ -18,6 +18,21 @@ _local = threading.local()  # MirroredStrategy runs each replica's step in a thr
 
 
 @dataclass
+class Call:
+    """The last call of a model in its step.
+
+    Args:
+        kinds: Which rows have labels; `None`: all.
+        evaluations: What the physics layers computed in it, and since.
+        running: Whether it runs now.
+    """
+
+    kinds: RowKinds | None = None
+    evaluations: list[Evaluation] = field(default_factory=list)
+    running: bool = False
+
+
+@dataclass
 class Step:
     """The physics of one step of one model.
 
@@ -31,8 +46,8 @@ class Step:
         unlabelled: Inputs of rows without labels, which the model sees beside those it is called
             on.
         unlabelled_share: What they count in terms that need no label; see `RowKinds`.
-        kinds: Which rows have labels in the last call of the model.
-        evaluations: What the physics layers computed in the last call of the model.
+        call: The last call of the model.
+        counted: Whether the total has each term that was computed in the step, by name.
         data_loss: The compiled loss alone, once `compute_loss` knows it.
     """
 
@@ -41,9 +56,43 @@ class Step:
     unshielded: bool = False
     unlabelled: Any = None
     unlabelled_share: Any = None
-    kinds: RowKinds | None = None
-    evaluations: list[Evaluation] = field(default_factory=list)
+    call: Call = field(default_factory=Call)
+    counted: dict[str, bool] = field(default_factory=dict)
     data_loss: Any = None
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """What the physics layers computed in the last call of the model."""
+        return self.call.evaluations
+
+    @contextlib.contextmanager
+    def calling(self, kinds: RowKinds | None = None) -> Iterator[None]:
+        """Marks a call of the model: as Keras clears `losses`, the last one counts."""
+        self.call = Call(kinds, running=True)
+        try:
+            yield
+        finally:
+            self.call.running = False
+
+    def record(self, evaluation: Evaluation, trains: bool) -> None:
+        """Adds what a physics layer computed.
+
+        Args:
+            evaluation: Outputs of the layer.
+            trains: Whether the layer is called as in training.
+        """
+        known, running = self.evaluations, self.call.running
+        if not running:  # A part of the model was called by itself: its last call counts, too.
+            known[:] = [other for other in known if other.layer is not evaluation.layer]
+        known.append(evaluation)
+        if running or trains:
+            for name in evaluation.outputs:
+                self.counted.setdefault(name, False)
+
+    def count(self, evaluation: Evaluation, names: list[str]) -> None:
+        """Notes that the total has terms of an evaluation."""
+        evaluation.counted.update(names)
+        self.counted |= dict.fromkeys(names, True)
 
 
 def current_step() -> Step | None:

@@ -5,15 +5,15 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_physreg._utils.names import check_unique
-from keras_physreg.layers.evaluation import RowKinds, TermValue, row_count
-from keras_physreg.layers.metrics import NamedMeans
-from keras_physreg.layers.step import Step, current_step, open_step
+from keras_physreg.layers.evaluation import RowKinds, row_count
+from keras_physreg.layers.step import current_step, open_step
 from keras_physreg.models.callback_order import arrange_callbacks
 from keras_physreg.models.distribution import replica_count
 from keras_physreg.models.functional import is_functional
 from keras_physreg.models.log_names import check_log_names
-from keras_physreg.models.run_step import in_step, run_in_step
+from keras_physreg.models.loss_means import TOTAL, LossMeans
+from keras_physreg.models.physics_losses import count_terms, is_foreign, sum_weighted
+from keras_physreg.models.run_step import has_own_train_step, in_step, run_in_step
 from keras_physreg.models.saving import check_savable, check_weights_file
 from keras_physreg.unlabelled.checks import check_no_options, check_share
 from keras_physreg.unlabelled.input_rows import first_rows, join_first, labelled_inputs
@@ -79,30 +79,33 @@ class PhysicsModel(keras.Model):
         else:
             super().__init__(*args, **kwargs)
             self._share = UnlabelledShare()
-            self._loss_means = NamedMeans(["data_loss", "physics_loss"], "losses")
+            self._loss_means = LossMeans()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Opens the labelled step around a subclass' own `train_step` and `test_step`, too."""
         super().__init_subclass__(**kwargs)
         for name in ("train_step", "test_step"):
-            if name in vars(cls):
-                setattr(cls, name, in_step(vars(cls)[name]))
+            method = getattr(cls, name)  # Its own, or one that another base brings.
+            ours = getattr(PhysicsModel, name)
+            if method is not ours and not hasattr(method, "runs_in_step"):
+                setattr(cls, name, in_step(method, training=name == "train_step"))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the model; outside of its steps, terms that need the label are left out."""
         step = current_step()
-        if step is None:
+        if step is None or is_foreign(self, step):
             args = tuple(labelled_inputs(arg) for arg in args)
             with open_step(self, "direct"):
                 return super().__call__(*args, **kwargs)
         if step.model is not self:
             return super().__call__(*args, **kwargs)
-        step.evaluations.clear()  # As Keras clears `losses`: the last call counts.
         if step.unlabelled is None:
-            return super().__call__(*args, **kwargs)
+            with step.calling():
+                return super().__call__(*args, **kwargs)
         args, kwargs, labelled = join_first(self.call, args, kwargs, step.unlabelled)
-        step.kinds = RowKinds(labelled, step.unlabelled_share)
-        return first_rows(super().__call__(*args, **kwargs), labelled)
+        with step.calling(RowKinds(labelled, step.unlabelled_share)):
+            outputs = super().__call__(*args, **kwargs)
+        return first_rows(outputs, labelled)
 
     def fit(
         self,
@@ -230,11 +233,11 @@ class PhysicsModel(keras.Model):
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of training, with the physics; see `keras.Model`."""
-        return run_in_step(self, super().train_step, args, kwargs)
+        return run_in_step(self, super().train_step, args, kwargs, training=True)
 
     def test_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of evaluation, with the physics; see `keras.Model`."""
-        return run_in_step(self, super().test_step, args, kwargs)
+        return run_in_step(self, super().test_step, args, kwargs, training=False)
 
     def predict_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of prediction, without the physics; see `keras.Model`."""
@@ -272,10 +275,22 @@ class PhysicsModel(keras.Model):
 
     @property
     def losses(self) -> list[Any]:
-        """List of scalar losses added by layers; in a step, the physics is not among them."""
+        """List of scalar losses, as in Keras: those that layers added, and of regularizers.
+
+        In a `train_step` or `compute_loss` of your own the weighted terms that need no label are
+        among them, and count once `losses` was read. Like all other losses they are in what
+        `compute_loss` of `PhysicsModel` returns, too: add them to it, and they count twice.
+        """
         step = current_step()
-        alone = step is not None and step.model is self and step.mode == "skip"
-        return [] if alone else super().losses
+        if step is None or step.mode == "direct" or keras.backend.backend() == "jax":
+            return super().losses  # In JAX Keras itself reads them in its step.
+        if step.mode == "skip":
+            return [] if step.model is self else super().losses
+        counted = count_terms(step, self, label_free=True)
+        if counted.new:
+            step.model._loss_means.log(counted, step.evaluations[0].labelled_rows, {})
+        floatx = keras.config.floatx()
+        return [*super().losses, *(ops.cast(v.weighted, floatx) for v in counted.values)]
 
     def compute_loss(
         self,
@@ -289,26 +304,25 @@ class PhysicsModel(keras.Model):
         step = current_step()
         if step is None or step.model is not self or step.mode != "labelled":
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        values = self._compare_terms(step, y, sample_weight)
-        losses = [ops.sum(loss) / replica_count() for loss in self.losses]
+        counted = count_terms(step, self, y, sample_weight)
+        losses = [ops.sum(loss) / replica_count() for loss in super().losses]
         if self.loss is not None:
             with open_step(self, "skip"):  # Without `losses` Keras' loss is that of the data.
                 step.data_loss = super().compute_loss(x, y, y_pred, sample_weight, training)
             losses.insert(0, step.data_loss)
-        dtype = keras.backend.result_type("float32", keras.config.floatx())
-        physics = ops.sum([ops.zeros((), dtype), *(ops.cast(v.weighted, dtype) for v in values)])
-        self._track_losses(step.data_loss, physics, row_count(y_pred))
         total = ops.sum(losses) if len(losses) > 1 else losses[0] if losses else None
-        physics = physics / replica_count()
-        return physics if total is None else total + ops.cast(physics, total.dtype)
+        physics = sum_weighted(counted.values) / replica_count()
+        total = physics if total is None else total + ops.cast(physics, total.dtype)
+        known = {} if self.loss is None else {"data_loss": step.data_loss}
+        if has_own_train_step(self):
+            known[TOTAL] = total
+        self._loss_means.log(counted, row_count(y_pred), known)
+        return total
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the logs; raises where two of them would share a name."""
         check_log_names(self)
-        logs = super().get_metrics_result()
-        if self.loss is None:
-            logs.pop("data_loss", None)
-        return logs
+        return self._loss_means.complete(super().get_metrics_result(), self)
 
     @property
     def unlabelled_share(self) -> float | None:
@@ -320,29 +334,3 @@ class PhysicsModel(keras.Model):
         check_share(share)
         if self._share.set(share) and self.train_function is not None:
             self.make_train_function(force=True)
-
-    def _compare_terms(self, step: Step, y: Any, sample_weight: Any) -> list[TermValue]:
-        """Compares the physics of the last call with the labels, and logs the term losses."""
-        values: list[TermValue] = []
-        layers = [evaluation.layer for evaluation in step.evaluations]
-        for evaluation in step.evaluations:
-            layer = evaluation.layer
-            if sum(other is layer for other in layers) > 1:
-                raise ValueError(
-                    f"Physics layer '{layer.name}' is called more than once in model "
-                    f"'{self.name}', so that its terms have two values. Give each call a layer of "
-                    "its own, with terms of other names."
-                )
-            found = layer.compare(evaluation, y, sample_weight)
-            names = [value.name for value in [*values, *found]]
-            check_unique("physics terms", names, f"a call of '{self.name}'")
-            # By the rows that Keras' `loss` counts, so that the weighted terms in the logs add up.
-            layer.track(found, evaluation.labelled_rows)
-            values += found
-        return values
-
-    def _track_losses(self, data_loss: Any, physics_loss: Any, rows: Any) -> None:
-        values = {"physics_loss": physics_loss}
-        if data_loss is not None:
-            values["data_loss"] = data_loss * replica_count()
-        self._loss_means.update_state(values, rows)
