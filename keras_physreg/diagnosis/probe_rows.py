@@ -33,6 +33,16 @@ class Rows:
     sample_weight: Any
     numbers: np.ndarray
 
+    def shapes(self) -> str:
+        """Returns the shapes of the arrays, in words."""
+        named = {"x": self.x, "y": self.y, "sample_weight": self.sample_weight}
+        return ", ".join(
+            f"{name} of shape {leaf.shape}"
+            for name, structure in named.items()
+            for leaf in keras.tree.flatten(structure)
+            if leaf is not None
+        )
+
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yields batches, the last one possibly smaller."""
         for start in range(0, len(self.numbers), batch_size):
