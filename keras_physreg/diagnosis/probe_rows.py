@@ -123,6 +123,20 @@ def check_rows(owner: str, model: keras.Model, rows: Rows) -> None:
             )
 
 
+def labels_misfit(model: keras.Model, rows: Rows) -> str:
+    """Returns which labels are not of the shape of an output; not wrong by itself, but a cause."""
+    outputs = getattr(model, "outputs", None) or []
+    labels = keras.tree.flatten(rows.y)
+    if rows.y is None or len(labels) != len(outputs):
+        return ""
+    wrong = [
+        f"of shape {label.shape} for an output of shape {tuple(output.shape)}"
+        for label, output in zip(labels, outputs, strict=True)
+        if label is not None and not _fits(label.shape, tuple(output.shape))
+    ]
+    return f"cannot be compared with the predictions: it is {', '.join(wrong)}." if wrong else ""
+
+
 def _pairs(x: Any, inputs: Any) -> list[tuple[str, np.ndarray, Any]]:
     """Returns the arrays beside the symbolic inputs that they are for, as far as that is known."""
     if not inputs:
