@@ -11,8 +11,9 @@ import keras
 from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
 from keras_physreg.diagnosis.gradient_products import DATA, Gradients
-from keras_physreg.diagnosis.probe_rows import Rows, choose_rows
+from keras_physreg.diagnosis.probe_rows import Rows, check_rows, choose_rows
 from keras_physreg.inspection import find_terms, get_term_weights
+from keras_physreg.layers.build_physics import is_built
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,8 +48,10 @@ class GradientMonitor(keras.callbacks.Callback):
             `epochs`.
 
     Raises:
-        TypeError: If a count is no integer.
-        ValueError: If a count is < 1 or the data do not fit; in `fit`, if the model has no terms.
+        NotImplementedError: If Keras runs on another backend than TensorFlow.
+        TypeError: If a count is no integer, or the data are no arrays of numbers.
+        ValueError: If a count is < 1 or the data do not fit each other; in `fit`, before the first
+            step of a built model, if they do not fit the model, or it has no terms.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -86,7 +89,7 @@ class GradientMonitor(keras.callbacks.Callback):
         self._meter: GradientMeter | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Finds the terms on the model that trains."""
+        """Checks that the model has terms and takes the probe rows."""
         if not find_terms(self.model):
             raise ValueError(
                 f"GradientMonitor: model '{self.model.name}' has no physics terms. Call a "
@@ -94,6 +97,9 @@ class GradientMonitor(keras.callbacks.Callback):
             )
         self.epochs, self.history = [], {}
         self._first_epoch, self._meter = None, None
+        check_rows("GradientMonitor", self.model, self.rows)
+        if is_built(self.model):
+            self._meter = self._new_meter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures, and adds to the logs."""
@@ -101,10 +107,8 @@ class GradientMonitor(keras.callbacks.Callback):
             self._first_epoch = epoch
         if (epoch - self._first_epoch) % self.every:
             return
-        if self._meter is None:  # Not before the first step: it may build the model.
-            from keras_physreg.diagnosis.gradients import GradientMeter
-
-            self._meter = GradientMeter(self.model, self.training)
+        if self._meter is None:  # The first step has built the model.
+            self._meter = self._new_meter()
         gradients = self._measure(self._meter)
         if not self.epochs:
             self._warn_of_disconnected(gradients, self._meter.notes)
@@ -133,9 +137,29 @@ class GradientMonitor(keras.callbacks.Callback):
 
         return plot_gradient_history(self.history, self.epochs)
 
+    def _new_meter(self) -> GradientMeter:
+        """Returns a meter that has seen that it can measure the rows."""
+        # It loads TensorFlow, which importing this package does not need.
+        from keras_physreg.diagnosis.gradients import GradientMeter
+
+        meter = GradientMeter(self.model, self.training)
+        try:
+            meter.try_out(next(self.rows.batches(self.batch_size)), self._in_one_batch)
+        except Exception as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
+                f"GradientMonitor cannot measure model '{self.model.name}' on the probe rows "
+                f"({self.rows.shapes()}): {error}"
+            ) from error
+        return meter
+
+    @property
+    def _in_one_batch(self) -> bool:
+        return len(self.rows.numbers) <= self.batch_size
+
     def _measure(self, meter: GradientMeter) -> Gradients:
         batches = self.rows.batches(self.batch_size)
-        if len(self.rows.numbers) <= self.batch_size:
+        if self._in_one_batch:
             return meter.measure(next(batches))
         meter.reset()
         for batch in batches:

@@ -9,7 +9,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_physreg._utils.errors import boolean
 from keras_physreg.inspection import find_terms, get_term_weights
+from keras_physreg.layers.build_physics import is_built
+from keras_physreg.layers.metrics import NamedMeans
 
 
 class TerminateOnNonFinite(keras.callbacks.Callback):
@@ -33,6 +36,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         stopped_batch: The batch in which it did, counted from 0.
 
     Raises:
+        TypeError: If `restore_weights` is no boolean.
         ValueError: In `fit`, if the model has no physics terms.
 
     Example:
@@ -51,7 +55,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
 
     def __init__(self, restore_weights: bool = False) -> None:
         super().__init__()
-        self.restore_weights = restore_weights
+        self.restore_weights = boolean("restore_weights", restore_weights)
         self.stopped_term: str | None = None
         self.stopped_epoch: int | None = None
         self.stopped_batch: int | None = None
@@ -74,7 +78,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
             )
         self._copies = []
         # The first step builds what is not built yet; the optimizer is built after it, and once.
-        if self.restore_weights and _is_built(self.model):
+        if self.restore_weights and is_built(self.model):
             if not self.model.optimizer.built:
                 self.model.optimizer.build(self.model.trainable_variables)
             self._keep_copies()
@@ -90,6 +94,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         logged = [name for name in self._terms if f"{name}_loss" in logs]
         values = {name: float(logs[f"{name}_loss"]) for name in logged}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
+        bad = [name for name in bad if self._has_rows(name)]
         total_is_finite = math.isfinite(float(logs.get("loss", 0.0)))
         if not bad and total_is_finite:
             self._go_on(values, bad)
@@ -161,6 +166,14 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
             f"{batch}; its weight is {weights[name]:g}, and {before}."
         )
 
+    def _has_rows(self, name: str) -> bool:
+        """Returns whether a term had any rows in this epoch: NaN is the mean of none, too."""
+        key = f"{name}_loss"
+        metrics = find_terms(self.model)[name].metrics
+        means = [m for m in metrics if isinstance(m, NamedMeans) and key in m.names]
+        rows = [float(m.rows.numpy()[m.names.index(key)]) for m in means]
+        return not means or sum(rows) > 0
+
     def _warn(self, message: str) -> None:
         warnings.warn(f"TerminateOnNonFinite: {message}", RuntimeWarning, stacklevel=2)
 
@@ -170,7 +183,3 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         if all(bool(ops.all(ops.isfinite(weight))) for weight in self.model.trainable_weights):
             variables = [*self.model.weights, *self.model.optimizer.variables]
             self._copies = [(v, ops.copy(v)) for v in variables]
-
-
-def _is_built(model: keras.Model) -> bool:
-    return model.built and all(layer.built for layer in model.layers)

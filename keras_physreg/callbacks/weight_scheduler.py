@@ -1,16 +1,21 @@
 """WeightScheduler: moves the weights of physics terms while the model trains."""
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_physreg._utils.errors import received
 from keras_physreg.inspection import get_term_weights, weight_variable
 from keras_physreg.schedules.schedule import Schedule
 from keras_physreg.schedules.values import as_schedule, weight_at
 
 UNITS = ("epoch", "step")
+
+# By the id of a weight's variable, the scheduler that was the last to steer it.
+_schedulers: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 class WeightScheduler(keras.callbacks.Callback):
@@ -47,7 +52,7 @@ class WeightScheduler(keras.callbacks.Callback):
     Raises:
         TypeError: If `schedules` is no dict, or holds something that cannot serve as a schedule.
         ValueError: If `schedules` is empty or the unit unknown; in `fit`, if the model has no such
-            term, or a schedule returns what cannot be a weight.
+            term, another scheduler steers it, or a schedule returns what cannot be a weight.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -70,7 +75,7 @@ class WeightScheduler(keras.callbacks.Callback):
         if not isinstance(schedules, Mapping):
             raise TypeError(
                 "`schedules` must be a dict from term names to schedules. "
-                f"Received: schedules={schedules!r} (of type {type(schedules)})"
+                + received("schedules", schedules)
             )
         if not schedules:
             raise ValueError("`schedules` names no term. Received: schedules={}")
@@ -81,11 +86,23 @@ class WeightScheduler(keras.callbacks.Callback):
         self.verbose = verbose
         # Only while training: a copy of the callback must not steer a copy of a variable.
         self._variables: dict[str, keras.Variable] = {}
+        self._training: Any = None
         self._held: dict[str, float] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Finds the terms on the model that trains."""
-        self._variables = {name: weight_variable(self.model, name) for name in self.schedules}
+        """Finds the terms on the model that trains, and refuses those that another steers."""
+        variables = {name: weight_variable(self.model, name) for name in self.schedules}
+        for name, variable in variables.items():
+            other = _schedulers.get(id(variable))
+            if other is not None and other._steers(variable, self.params):
+                raise ValueError(
+                    f"Two WeightSchedulers steer physics term '{name}' of model "
+                    f"'{self.model.name}' in one training: {list(other.schedules)} and "
+                    f"{list(self.schedules)}. Leave '{name}' out of one of them; a "
+                    "`keras_physreg.Chain` joins two schedules into one."
+                )
+        self._variables, self._training = variables, self.params
+        _schedulers.update({id(variable): self for variable in variables.values()})
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets the weights for the epoch, or for its first step."""
@@ -108,14 +125,14 @@ class WeightScheduler(keras.callbacks.Callback):
         added = {f"{name}_weight": weights[name] for name in self.schedules}
         if taken := sorted(added.keys() & logs.keys()):
             raise ValueError(
-                f"The logs hold {taken} already: another WeightScheduler steers the same term, or "
-                "a metric has this name. Steer each term once, and rename the metric."
+                f"The logs hold {taken} already: a metric or another callback logs under the name "
+                "of a term's weight. Rename it, or the term."
             )
         logs.update(added)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Lets go of the model's variables."""
-        self._variables = {}
+        self._variables, self._training = {}, None
 
     def moves_between(self, first_epoch: int, end_epoch: int) -> bool:
         """Returns whether a weight may change between the epochs of a range.
@@ -133,6 +150,12 @@ class WeightScheduler(keras.callbacks.Callback):
         if self.unit == "step" or not known:
             return len(epochs) > 0
         return any(len(np.unique(schedule(epochs))) > 1 for schedule in self.schedules.values())
+
+    def _steers(self, variable: keras.Variable, params: Any) -> bool:
+        """Returns whether it steers a variable in the training that these `params` are of."""
+        # All callbacks of one `fit` share the dict; a `fit` that broke off had another one.
+        in_it = params is not None and self._training is params
+        return in_it and any(own is variable for own in self._variables.values())
 
     def _step(self) -> int:
         return int(self.model.optimizer.iterations.numpy())

@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_physreg.constants.constant import Constant
 from keras_physreg.constants.transforms import FAR
-from keras_physreg.diagnosis.gradients import compiled
+from keras_physreg.diagnosis.graphs import compiled
 from keras_physreg.diagnosis.observation import call_unnoticed, unweighted_step
 from keras_physreg.diagnosis.probe_rows import Rows
 from keras_physreg.layers.evaluation import Evaluation

@@ -1,11 +1,8 @@
-"""Gradients of the data loss and of each term's unweighted loss, summed over batches.
-
-The one file of this room that imports TensorFlow.
-"""
+"""Gradients of the data loss and of each term's unweighted loss, summed over batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,15 +11,10 @@ import tensorflow as tf
 
 from keras_physreg.diagnosis.gradient_products import DATA as DATA
 from keras_physreg.diagnosis.gradient_products import Gradients as Gradients
+from keras_physreg.diagnosis.graphs import of_any_size
 from keras_physreg.diagnosis.observation import Observation, observe
-from keras_physreg.diagnosis.probe_rows import Batch, Rows, choose_rows
+from keras_physreg.diagnosis.probe_rows import Batch, choose_rows
 from keras_physreg.inspection import find_terms
-
-# Operations that hide others.
-OPAQUE = (
-    *("PartitionedCall", "StatefulPartitionedCall", "PyFunc", "PyFuncStateless", "EagerPyFunc"),
-    *("If", "StatelessIf", "While", "StatelessWhile"),
-)
 
 
 class GradientMeter:
@@ -71,8 +63,7 @@ class GradientMeter:
     def update(self, batch: Batch) -> dict[str, Any]:
         """Adds a batch, and returns what was observed, in NumPy."""
         if self._sums is None:
-            names = self.names if self._differentiates else ()
-            self._sums = [[_zeros(v) for v in self._variables] for _ in names]
+            self._sums = self._no_sums()
         state, data = (self._sums, self._values), (batch.x, batch.y, batch.sample_weight)
         self._trace(self._add, state, data)
         self._sums, self._values, observed = self._add(*state, *data)
@@ -88,6 +79,24 @@ class GradientMeter:
         data = (batch.x, batch.y, batch.sample_weight)
         self._trace(self._at_once, (self._values,), data)
         return self._gradients(self._at_once(self._values, *data))
+
+    def try_out(self, batch: Batch, alone: bool) -> None:
+        """Raises what batches like this one would raise, and compiles for them.
+
+        Args:
+            batch: The first batch.
+            alone: Whether it is the only one, for `measure`, or others follow, for `update`.
+        """
+        program = self._at_once if alone else self._add
+        state: tuple = (self._values,) if alone else (self._no_sums(), self._values)
+        data = (batch.x, batch.y, batch.sample_weight)
+        self._trace(program, state, data)
+        if self._model.run_eagerly:
+            program(*state, *data)
+
+    def _no_sums(self) -> list[list[tf.Tensor]]:
+        names = self.names if self._differentiates else ()
+        return [[_zeros(v) for v in self._variables] for _ in names]
 
     def _gradients(self, by_variable: tf.Tensor) -> Gradients:
         return Gradients(
@@ -108,7 +117,7 @@ class GradientMeter:
         """Traces a program once, for batches of any size."""
         if program in self._traced or self._model.run_eagerly:
             return
-        program.get_concrete_function(*state, *tf.nest.map_structure(_of_any_size, data))
+        program.get_concrete_function(*state, *tf.nest.map_structure(of_any_size, data))
         self._traced.append(program)
 
     def _add_batch(self, sums: Any, values: Any, x: Any, y: Any, sample_weight: Any) -> Any:
@@ -214,91 +223,6 @@ def gradients(
     for batch in choose_rows(x, y, sample_weight, max_samples).batches(batch_size):
         meter.update(batch)
     return meter.result()
-
-
-def compiled(
-    model: keras.Model, function: Callable, rows: Rows, batch_size: int, *others: np.ndarray
-) -> Callable:
-    """Returns a function of `(x, y, sample_weight, *others)`, traced once for any number of rows.
-
-    Args:
-        model: The model that runs in it.
-        function: What to compile.
-        rows: Rows of the shapes and dtypes to come.
-        batch_size: Rows in a batch.
-        *others: Arrays of the shapes and dtypes of what comes beside the rows.
-    """
-    if model.run_eagerly:
-        return function
-    program = tf.function(function, autograph=False)
-    first = next(rows.batches(batch_size))
-    data = (first.x, first.y, first.sample_weight)
-    specs = [tf.TensorSpec(other.shape, other.dtype) for other in others]
-    program.get_concrete_function(*tf.nest.map_structure(_of_any_size, data), *specs)
-    return program
-
-
-def broadcasts_rows(output: Any, sources: Sequence[Any]) -> bool | None:
-    """Returns whether `(rows,)` is broadcast against `(rows, 1)` on the way to a tensor.
-
-    Args:
-        output: A tensor.
-        sources: The tensors at which the way begins.
-
-    Returns:
-        `None` where the way cannot be seen: it is not traced, or leads through another program.
-    """
-    if not tf.is_symbolic_tensor(output):
-        return None
-    seen, waiting, opaque = {source.ref() for source in sources}, [output], False
-    while waiting:
-        tensor = waiting.pop()
-        if tensor.ref() not in seen:
-            seen.add(tensor.ref())
-            if _pairs_rows(tensor.op):
-                return True
-            opaque |= tensor.op.type in OPAQUE
-            waiting += tensor.op.inputs
-    return None if opaque else False
-
-
-def new_tape() -> tf.GradientTape:
-    """Returns a tape from which more than one gradient may be taken."""
-    return tf.GradientTape(persistent=True)
-
-
-def gradient_or_none(
-    tape: tf.GradientTape, target: Any, sources: list[Any], start: Any = None
-) -> list[Any] | None:
-    """Returns a gradient by several tensors; `None` where an operation has none.
-
-    Args:
-        tape: A tape that has recorded how the target came about.
-        target: Tensor to differentiate.
-        sources: Tensors to differentiate by; of those it does not depend on the gradient is `None`.
-        start: The gradient that comes in from above, of the target's shape.
-    """
-    try:
-        return tape.gradient(target, sources, output_gradients=start)
-    except (LookupError, NotImplementedError):
-        return None
-
-
-def _pairs_rows(operation: tf.Operation) -> bool:
-    """Returns whether an operation makes `(rows, rows)` of `(rows, 1)` and `(rows,)`."""
-    shapes = [tensor.shape for tensor in operation.inputs if tensor.shape.rank]
-    for made in (tensor.shape for tensor in operation.outputs if tensor.shape.rank):
-        longest = [s for s in shapes if s.rank == made.rank and s[0] is None]
-        for shape in shapes:
-            axis = made.rank - shape.rank
-            if axis and shape[0] is None and made[0] is None and made[axis] is None:
-                return any(other[axis] == 1 for other in longest)
-    return False
-
-
-def _of_any_size(array: Any) -> Any:
-    """Returns the spec of batches like this one, with any number of rows."""
-    return None if array is None else tf.TensorSpec((None, *array.shape[1:]), array.dtype)
 
 
 def _zeros(variable: keras.Variable) -> tf.Tensor:

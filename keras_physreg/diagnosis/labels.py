@@ -24,6 +24,26 @@ def labels_as_prediction(evaluation: Evaluation, y: Any, y_pred: Any) -> Any:
     return keras.tree.pack_sequence_as(evaluation.prediction, labels)
 
 
+def why_no_labels(evaluation: Evaluation, y: Any, y_pred: Any) -> str:
+    """Returns why no labels can stand in for the prediction, in words."""
+    labels = evaluation.targets if y is None else y
+    if labels is None:
+        return "no labels were given"
+    outputs = {id(output) for output in keras.tree.flatten(y_pred)}
+    if y is not None and any(
+        id(t) not in outputs for t in keras.tree.flatten(evaluation.prediction)
+    ):
+        return "its physics takes as prediction what is no output of the model"
+    return (
+        "the labels do not have the structure of the prediction that its physics takes "
+        f"(got {_shapes(labels)}, needs {_shapes(evaluation.prediction)})"
+    )
+
+
+def _shapes(structure: Any) -> Any:
+    return keras.tree.map_structure(lambda tensor: str(tuple(tensor.shape)), structure)
+
+
 def _matching_labels(wanted: list[Any], y: Any, y_pred: Any) -> list[Any]:
     outputs, labels = keras.tree.flatten(y_pred), keras.tree.flatten(y)
     if len(outputs) != len(labels) or (len(labels) > 1 and not _same_keys(y, y_pred)):

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_physreg._utils.names import check_unique
-from keras_physreg.diagnosis.labels import labels_as_prediction
+from keras_physreg.diagnosis.labels import labels_as_prediction, why_no_labels
 from keras_physreg.layers.evaluation import Evaluation
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
 from keras_physreg.layers.step import Step, open_step
@@ -65,8 +65,7 @@ def observe(
         for evaluation in evaluations:
             _observe_terms(seen, evaluation, y, sample_weight, in_full)
             if in_full:
-                labels = labels_as_prediction(evaluation, y, y_pred)
-                _observe_labels(seen, evaluation, labels, y, sample_weight)
+                _observe_labels(seen, evaluation, y, y_pred, sample_weight)
     return seen
 
 
@@ -120,14 +119,13 @@ def _observe_terms(
 
 
 def _observe_labels(
-    seen: Observation, evaluation: Evaluation, labels: Any, y: Any, sample_weight: Any
+    seen: Observation, evaluation: Evaluation, y: Any, y_pred: Any, sample_weight: Any
 ) -> None:
     layer: PhysicsRegularization = evaluation.layer
     names = [name for name in layer.term_names if name in seen.losses]
+    labels = labels_as_prediction(evaluation, y, y_pred)
     if labels is None:
-        why = "the labels have no part of the shape and place of what the physics takes"
-        if y is None and evaluation.targets is None:
-            why = "no labels were given"
+        why = why_no_labels(evaluation, y, y_pred)
         seen.notes.update(dict.fromkeys(names, f"no floor: {why}"))
         return
     try:

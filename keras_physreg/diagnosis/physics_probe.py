@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_physreg.diagnosis.constant_trials import scope_of
-from keras_physreg.diagnosis.gradients import broadcasts_rows, compiled, gradient_or_none, new_tape
+from keras_physreg.diagnosis.graphs import broadcasts_rows, compiled, gradient_or_none, new_tape
 from keras_physreg.diagnosis.labels import labels_as_prediction
 from keras_physreg.diagnosis.network import network_variables
 from keras_physreg.diagnosis.observation import call_unnoticed, in_a_layer, unweighted_step

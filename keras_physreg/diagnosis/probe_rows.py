@@ -33,6 +33,16 @@ class Rows:
     sample_weight: Any
     numbers: np.ndarray
 
+    def shapes(self) -> str:
+        """Returns the shapes of the arrays, in words."""
+        named = {"x": self.x, "y": self.y, "sample_weight": self.sample_weight}
+        return ", ".join(
+            f"{name} of shape {leaf.shape}"
+            for name, structure in named.items()
+            for leaf in keras.tree.flatten(structure)
+            if leaf is not None
+        )
+
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yields batches, the last one possibly smaller."""
         for start in range(0, len(self.numbers), batch_size):
@@ -111,6 +121,20 @@ def check_rows(owner: str, model: keras.Model, rows: Rows) -> None:
             raise ValueError(
                 f"{of} of shape ({', '.join(map(str, shape))}). {_received_array(name, array)}"
             )
+
+
+def labels_misfit(model: keras.Model, rows: Rows) -> str:
+    """Returns which labels are not of the shape of an output; not wrong by itself, but a cause."""
+    outputs = getattr(model, "outputs", None) or []
+    labels = keras.tree.flatten(rows.y)
+    if rows.y is None or len(labels) != len(outputs):
+        return ""
+    wrong = [
+        f"of shape {label.shape} for an output of shape {tuple(output.shape)}"
+        for label, output in zip(labels, outputs, strict=True)
+        if label is not None and not _fits(label.shape, tuple(output.shape))
+    ]
+    return f"cannot be compared with the predictions: it is {', '.join(wrong)}." if wrong else ""
 
 
 def _pairs(x: Any, inputs: Any) -> list[tuple[str, np.ndarray, Any]]:

@@ -12,7 +12,7 @@ from keras_physreg._utils.errors import received, whole_number
 from keras_physreg._utils.serialization import as_json
 from keras_physreg.diagnosis import text
 from keras_physreg.diagnosis.measured import DiagnosisData
-from keras_physreg.diagnosis.probe_rows import Rows, check_rows, choose_rows
+from keras_physreg.diagnosis.probe_rows import Rows, check_rows, choose_rows, labels_misfit
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 from keras_physreg.inspection import find_terms
@@ -166,7 +166,13 @@ def diagnose(
     # It loads TensorFlow, which importing this package does not need.
     from keras_physreg.diagnosis.examination import examine
 
-    found = examine(model, rows, held_out, batch_size, training, limits)
+    try:
+        found = examine(model, rows, held_out, batch_size, training, limits)
+    except Exception as error:
+        for name, chosen in (("`y`", rows), ("the labels of `validation_data`", held_out)):
+            if chosen is not None and (wrong := labels_misfit(model, chosen)):
+                raise ValueError(f"{name} {wrong} {error}") from error
+        raise
     return Diagnosis(**vars(found))
 
 

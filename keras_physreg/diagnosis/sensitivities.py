@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_physreg.constants.constant import MAX_LOGGED_ELEMENTS, Constant
 from keras_physreg.diagnosis.constant_trials import scope_of, try_constants
-from keras_physreg.diagnosis.gradients import compiled, gradient_or_none, new_tape
+from keras_physreg.diagnosis.graphs import compiled, gradient_or_none, new_tape
 from keras_physreg.diagnosis.observation import call_unnoticed, unweighted_step
 from keras_physreg.diagnosis.probe_rows import Rows
 

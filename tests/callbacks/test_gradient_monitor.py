@@ -147,6 +147,9 @@ Z, X = data()
         ({"batch_size": -3}, ValueError, "`batch_size` must be"),
         ({"max_samples": 0}, ValueError, "`max_samples` must be"),
         ({"y": X[:4]}, ValueError, "same number of rows"),
+        ({"x": None, "y": None}, TypeError, "`x` must be an array.*Received: x=None"),
+        ({"y": X.astype(str)}, TypeError, r"`y` must hold numbers.*shape \(70, 2\) and dtype <U32"),
+        ({"sample_weight": ["a"] * 70}, ValueError, "must be arrays"),
     ],
 )
 def test_bad_input(kwargs, error, message):
@@ -159,3 +162,50 @@ def test_a_model_without_terms_is_refused():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="has no physics terms"):
         model.fit(Z, X, callbacks=[kp.GradientMonitor(Z, X)], verbose=0)
+
+
+BAD_ROWS = {
+    "columns": (Z[:, :2], X, r"takes inputs `x` of shape \(rows, 3\).*x of shape \(70, 2\)"),
+    "text": (Z.astype(str), X, r"takes inputs `x` of numbers \(float32\).*dtype <U32"),
+    "labels": (Z, np.zeros((70, 3)), r"on the probe rows \(x of shape .*y of shape \(70, 3\)\): "),
+}
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("batch_size", [256, 32])
+@pytest.mark.parametrize("kind", BAD_ROWS)
+def test_rows_that_the_model_cannot_take_are_refused_before_training(kind, batch_size, eager):
+    x, y, message = BAD_ROWS[kind]
+    model = model_with_term()
+    model.compile("sgd", "mse", run_eagerly=eager)
+    before = model.get_weights()
+    monitor = kp.GradientMonitor(x, y, batch_size=batch_size)
+    with pytest.raises((TypeError, ValueError), match=f"(?s)^GradientMonitor.*{message}"):
+        model.fit(Z, X, callbacks=[monitor], verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert model.optimizer.iterations == 0
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_a_subclass_says_which_callback_holds_the_wrong_rows(built):
+    model = unbuilt_model()
+    if built:
+        model(Z[:1])
+    before = [v.numpy() for v in model.trainable_variables]
+    with pytest.raises(ValueError, match=r"GradientMonitor cannot measure.*x of shape \(70, 2\)"):
+        model.fit(Z, X, callbacks=[kp.GradientMonitor(Z[:, :2], X)], verbose=0)
+    after = [v.numpy() for v in model.trainable_variables[: len(before)]]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_inputs_by_name_and_without_their_last_axis():
+    z = {"a": keras.Input((1,), name="a"), "b": keras.Input((2,), name="b")}
+    x = keras.layers.Dense(2)(keras.layers.Concatenate()([z["a"], z["b"]]))
+    model = kp.PhysicsModel(z, kp.PhysicsRegularization(lambda z, x: x - z["b"], {"t": 0.3})(z, x))
+    model.compile("sgd", "mse")
+    given = {"a": Z[:, 0], "b": Z[:, 1:]}
+    monitor = kp.GradientMonitor(given, X)
+    model.fit(given, X, callbacks=[monitor], verbose=0)
+    assert monitor.history["t_grad_norm"][0] > 0
+    with pytest.raises(ValueError, match=r"`x\['b'\]` of shape \(rows, 2\).*\(70, 3\)"):
+        model.fit(given, X, callbacks=[kp.GradientMonitor({**given, "b": Z}, X)], verbose=0)

@@ -4,6 +4,8 @@ import pytest
 from keras import ops
 
 import keras_physreg as kp
+from keras_physreg.inspection import find_terms
+from keras_physreg.layers.evaluation import TermValue
 from tests.diagnosis.linear import data, linear_model, unbuilt_model
 
 BAD = 40  # The row that makes the physics NaN: batch 4 of ten rows each.
@@ -201,3 +203,26 @@ def test_a_model_without_terms_is_refused():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"keras\.callbacks\.TerminateOnNaN"):
         model.fit(z, x, callbacks=[kp.TerminateOnNonFinite()], verbose=0)
+
+
+@pytest.mark.parametrize("value", ["no", 1, None, np.ones(1)])
+def test_restore_weights_must_be_a_boolean(value):
+    with pytest.raises(TypeError, match="`restore_weights` must be True or False"):
+        kp.TerminateOnNonFinite(restore_weights=value)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_the_mean_of_no_rows_stops_nothing(weight):
+    """A term without any row so far has no mean; with one that is not finite it has."""
+    model, stop = model_with_root(weight), kp.TerminateOnNonFinite()
+    stop.set_model(model)
+    stop.on_train_begin()
+    stop.on_epoch_begin(0)
+    logs = {"loss": 1.0, "data_loss": 1.0, "fine_loss": 1.0, "root_loss": np.nan}
+    stop.on_train_batch_end(0, logs)
+    assert (stop.stopped_term, model.stop_training) == (None, False)
+    (layer,) = {*find_terms(model).values()}
+    layer.track([TermValue(name, np.float32(np.nan), 0.0) for name in ("fine", "root")], 10)
+    with pytest.warns(RuntimeWarning, match="'root' is nan at epoch 0, batch 1"):
+        stop.on_train_batch_end(1, logs)
+    assert stop.stopped_term == ("root" if weight else None)

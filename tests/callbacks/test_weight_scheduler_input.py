@@ -1,5 +1,7 @@
 """WeightScheduler: what it refuses, and when."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -59,9 +61,50 @@ def test_a_model_without_physics():
         fit(model, kp.WeightScheduler({"x": RAMP}))
 
 
-def test_one_term_steered_twice():
-    with pytest.raises(ValueError, match=r"x_weight.*another WeightScheduler"):
-        fit(physics_model(), kp.WeightScheduler({"x": RAMP}), kp.WeightScheduler({"x": [1]}))
+TWICE = r"Two WeightSchedulers steer physics term 'z' of model '\w+' in one training"
+
+
+@pytest.mark.parametrize("make", [physics_model, plain_model])
+@pytest.mark.parametrize("units", [("epoch", "epoch"), ("step", "epoch")])
+def test_one_term_steered_twice_is_refused_before_training(make, units):
+    model = make()
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    two = [kp.WeightScheduler({"z": RAMP}, unit=unit) for unit in units]
+    with pytest.raises(ValueError, match=TWICE):
+        fit(model, *two)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_one_scheduler_given_twice():
+    scheduler = kp.WeightScheduler({"z": RAMP})
+    with pytest.raises(ValueError, match=TWICE):
+        fit(physics_model(), scheduler, scheduler)
+
+
+def test_schedulers_of_other_trainings_are_no_second_ones():
+    """A second fit, a copy, another model, and a fit after one that broke off."""
+    model, first = physics_model(), kp.WeightScheduler({"x": RAMP, "z": RAMP})
+
+    class Break(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    fit(model, first)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, first, Break())
+    fit(model, kp.WeightScheduler({"z": [0.5]}))
+    fit(model, first)
+    fit(physics_model(), copy.deepcopy(first))
+    fit(physics_model(), kp.WeightScheduler({"x": RAMP}), kp.WeightScheduler({"z": RAMP}))
+
+
+def test_a_metric_of_the_name_of_a_weight():
+    model = physics_model()
+    metric = keras.metrics.MeanSquaredError(name="x_weight")
+    model.compile("sgd", "mse", metrics=[metric])
+    with pytest.raises(ValueError, match=r"hold \['x_weight'\] already: a metric or another"):
+        fit(model, kp.WeightScheduler({"x": RAMP}))
 
 
 def test_steps_named_in_errors_are_iterations():

@@ -207,7 +207,19 @@ def test_floor_is_unknown_where_the_physics_takes_no_output_of_the_model():
     model.compile("sgd", "mse")
     report = kp.diagnose(model, z, x)
     assert (report["inner"].floor, report["inner"].bias) == (None, None)
-    assert "no floor" in str(report)
+    assert "inner: no floor: its physics takes as prediction what is no output of the model" in str(
+        report
+    )
+
+
+def test_floor_is_unknown_where_labels_have_another_structure():
+    z, x = data()
+    report = kp.diagnose(linear_model(lambda z, x: x - z[:, :2], {"t": 1.0}), z, x[:, :1])
+    assert report["t"].floor is None
+    assert report["t"].note == (
+        "no floor: the labels do not have the structure of the prediction that its physics takes "
+        "(got (None, 1), needs (None, 2))"
+    )
 
 
 def test_floor_is_unknown_where_the_physics_fails_at_the_labels():
@@ -328,6 +340,51 @@ Z, X = data()
         ({"max_samples": -1}, ValueError, "`max_samples` must be an integer >= 1"),
         ({"max_samples": True}, TypeError, "`max_samples` must be an integer >= 1"),
         ({"validation_data": (Z,)}, ValueError, r"must be `\(x, y\)`.* a tuple of 1"),
+        ({"x": None}, TypeError, r"`x` must be an array or a structure .* Received: x=None"),
+        ({"x": "rows.csv"}, ValueError, r"must be arrays.*Received: x of shape \(\)"),
+        (
+            {"x": Z.astype(str)},
+            TypeError,
+            r"diagnose: model '\w+' takes inputs `x` of numbers \(float32\)\. Received: x of shape "
+            r"\(70, 3\) and dtype <U32",
+        ),
+        (
+            {"x": Z.astype(object)},
+            TypeError,
+            r"takes inputs `x` of numbers .*dtype object",
+        ),
+        ({"y": X.astype(str)}, TypeError, r"`y` must hold numbers. Received: y of shape \(70, 2\)"),
+        (
+            {"sample_weight": np.full(70, "1")},
+            TypeError,
+            r"`sample_weight` must hold numbers. Received: .*dtype <U1",
+        ),
+        (
+            {"x": Z[:, :2]},
+            ValueError,
+            r"diagnose: model '\w+' takes inputs `x` of shape \(rows, 3\)\. Received: x of shape "
+            r"\(70, 2\) and dtype float32",
+        ),
+        (
+            {"x": Z[:, None]},
+            ValueError,
+            r"of shape \(rows, 3\)\. Received: x of shape \(70, 1, 3\)",
+        ),
+        (
+            {"y": np.zeros((70, 3))},
+            ValueError,
+            r"`y` cannot be compared .* of shape \(70, 3\) for an output of shape \(None, 2\)\.",
+        ),
+        (
+            {"validation_data": (Z[:, :2], X)},
+            ValueError,
+            r"diagnose: `validation_data`: model '\w+' takes inputs `x` of shape \(rows, 3\)",
+        ),
+        (
+            {"validation_data": (Z, np.zeros((70, 3)))},
+            ValueError,
+            r"the labels of `validation_data` cannot be compared .* of shape \(70, 3\)",
+        ),
     ],
 )
 def test_bad_input(kwargs, error, message):
