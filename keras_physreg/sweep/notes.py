@@ -17,7 +17,8 @@ UNLIKE = 2.0  # Times the other: floors of training and held-out rows that diffe
 
 def notes(sweep: MeasuredSweep) -> list[str]:
     """Returns a note for each thing that limits the verdicts."""
-    found = [_few_splits(sweep.settings), _few_rows(sweep.settings), _basis(sweep)]
+    found = [_few_splits(sweep.settings), _left_out(sweep.settings)]
+    found += [_few_rows(sweep.settings), _basis(sweep)]
     for name, term in sweep.terms.items():
         found += [_unlike(name, term), _diverged_baselines(sweep, name), _not_finite(name, term)]
     found.append(_baseline_still_falls(sweep))
@@ -40,6 +41,16 @@ def _few_splits(settings: SweepSettings) -> str:
         f"{splits.count} splits are fewer than the {ADVISED_SPLITS} advised: a gain must be "
         f"{here / advised:.2g} times as large before it is sure, and which weight is best depends "
         "more on how the rows fell. Give more `repeats`."
+    )
+
+
+def _left_out(settings: SweepSettings) -> str:
+    sizes = set() if settings.splits is None else set(map(len, settings.splits.train))
+    if len(sizes) < 2 or len(settings.trained_on) > 1:
+        return ""
+    return (
+        f"All trainings have {min(sizes)} rows: where a split has {max(sizes)}, one row, drawn by "
+        "its seeds, is left out."
     )
 
 

@@ -17,29 +17,9 @@ from keras_physreg.sweep.judgement import Scores, judge
 from keras_physreg.sweep.scoring import compared_epochs
 from tests import problems
 from tests.sweep import models
-
-TRUTH = np.random.default_rng(7).normal(size=(6, 2)).astype("float32")
-
-
-def data(rows, noise, seed):
-    rng = np.random.default_rng(seed)
-    z = rng.normal(size=(rows, 6)).astype("float32")
-    return z, (z @ TRUTH + noise * rng.normal(size=(rows, 2))).astype("float32")
-
+from tests.sweep.linear import TRUTH, data, linear
 
 TRAIN, HELD_OUT = data(8, 1.0, seed=1), data(64, 0.0, seed=2)
-
-
-def linear(sign=1.0, scale=1.0, terms=("law",)):
-    """A linear model of few noisy labels; the law says what it should predict, or the opposite."""
-
-    def law(z, x_pred):
-        return {name: scale * (x_pred - sign * keras.ops.matmul(z, TRUTH)) for name in terms}
-
-    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
-    model = kp.regularize(encoder, law, dict.fromkeys(terms, 0.0))
-    model.compile(keras.optimizers.Adam(0.05), "mse")
-    return model
 
 
 def sweep(model, weights=(1e-4, 1e-1, 1e1), **arguments):
