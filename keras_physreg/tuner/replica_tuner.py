@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,24 @@ from keras_tuner.engine.trial import TrialStatus
 
 from keras_physreg._utils.errors import boolean, whole_number
 from keras_physreg.replicas.trainer import checked_programs
+from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
-from keras_physreg.tuner.search import arguments, checkpoints, failures, progress_lines, trial_logs
+from keras_physreg.tuner.search import (
+    arguments,
+    checkpoints,
+    cross_validation,
+    failures,
+    progress_lines,
+    trial_logs,
+)
 from keras_physreg.tuner.search.ask_and_tell import AskAndTell, Hooks
-from keras_physreg.tuner.search.group_trainer import GroupTrainer, Recipe
+from keras_physreg.tuner.search.description import describe_rows, describe_search
+from keras_physreg.tuner.search.group_trainer import GroupTrainer
 from keras_physreg.tuner.search.project import Project
+from keras_physreg.tuner.search.recipe import Recipe
 from keras_physreg.tuner.search.search_state import SearchState
+from keras_physreg.tuner.search.trial_result import TrialResult
+from keras_physreg.tuner.search_report import SearchReport, search_report
 from keras_physreg.tuner.setup_checks import check_whole_space
 
 
@@ -29,51 +40,66 @@ class ReplicaTuner(keras_tuner.Tuner):
     `ReplicaTrainer`; a trial with another model (other units, another learning rate) is a group of
     its own. Programs are compiled once per model, and used again for later trials.
 
-    A trial's objective is, as with KerasTuner's own tuners, the mean over its executions of the
-    objective at the execution's best epoch; `trial.metrics` has every other log at these epochs,
-    where it is finite. Its folder has the checkpoint of the best execution (weights; the optimizer
-    begins anew) and `history.csv` with the logs of every epoch.
+    With few labelled rows, give `cv`, and all rows to `search`, without `validation_data`: the
+    executions of a trial are then trainings on splits of the rows, as in `sanity_sweep`. All count
+    at one epoch, at which the mean logarithm of the held-out loss is least; that mean, as a loss,
+    is the objective. Each model is trained with all searched terms off as well, on the same splits
+    with the same seeds. `report()` says how sure the best trial is against that and against the
+    second best, and for how many epochs to train on all rows; `search` prints it.
+
+    Without `cv`, a trial's objective is, as with KerasTuner's own tuners, the mean over its
+    executions of the objective at the execution's best epoch. `trial.metrics` has every other log
+    at these epochs, where it is finite. The trial's folder has `history.csv`, the logs of every
+    epoch, and a checkpoint of the best execution at its best epoch: its weights, without the state
+    of the optimizer.
 
     A trial whose `loss` or `val_loss` is not finite in some epoch is FAILED, alone, and
-    `trial.message` says when. A model that cannot be built or trained is INVALID, for the oracle
-    to retry, as with KerasTuner; where all trials of the first round raise, or three in a row that
-    are all of a round, the error ends the search, and they are run again when it is mended.
+    `trial.message` says when. A model that cannot be built or trained is INVALID, and the oracle
+    may retry it, as with KerasTuner. Where all trials of the first round raise, or of later rounds
+    three or more in a row, the error ends the search; fix the cause, and they run again.
 
-    The state of the search is in one file, which is written at once, and a trial is done when its
-    `result.json` is there: a search that was killed goes on where it was when it is started again
-    with the same arguments, without loss, doubled or forgotten trials. KerasTuner's own files are
-    written as well. After Ctrl-C what was finished is kept, too.
+    A search that was killed continues when it is started again with the same arguments: no trial
+    is lost, trained twice or forgotten, and the oracle proposes the trials that it would have
+    proposed. The state is in one file, `replica_tuner.json`, and a trial is done when its
+    `result.json` is there; KerasTuner's own files are written as well. After Ctrl-C, too, finished
+    trials are kept. Only one process at a time can use a project folder.
 
     Args:
         hypermodel: A `PhysicsHyperModel`.
-        oracle: A KerasTuner oracle. Without an objective it gets `hypermodel.objective`; 0 for its
-            seed means none to KerasTuner. At replica speed: `RandomSearchOracle`,
-            `BayesianOptimizationOracle` (which proposes all trials of a round before it learns of
-            any). A `GridSearchOracle` hands out two trials at once. A `HyperbandOracle` is refused:
-            its trials go on from other trials' weights.
-        replicas: Trials that are asked for at once; times executions there are as many replicas.
-        executions_per_trial: Trainings of each trial.
+        oracle: A KerasTuner oracle; without an objective it gets `hypermodel.objective`. A
+            `RandomSearchOracle` or `BayesianOptimizationOracle` gives full speed; the latter
+            proposes all trials of a round before it learns of any. A `GridSearchOracle` hands out
+            two trials at once. A `HyperbandOracle` is refused: its trials continue other trials. A
+            seed of 0 means no seed to KerasTuner.
+        replicas: Trials that are asked for at once. There are as many replicas, times executions.
+        executions_per_trial: Trainings of each trial; with `cv` on each split.
         seed: Execution `e` of every trial draws weights, dropout and the order of rows from
-            `seed + e`, so that trials differ in nothing else. `None`: one execution, which starts
-            from the weights that `build` gives (seed them there) and sees rows in one order.
-        max_consecutive_failed_trials: Failures in a row that end the search; `None` for no limit.
-            The oracle's own number counts if it is not KerasTuner's default, 3.
+            `seed + e`; each further split has new seeds, the same for every trial. `None`: one
+            execution, from the weights that `build` gives (seed them there), in one order of rows.
+        max_consecutive_failed_trials: Failures in a row that end the search; `None` for no limit,
+            unless the oracle's own number is not KerasTuner's default, 3.
         engine: See `ReplicaTrainer`.
         replicas_per_program: See `ReplicaTrainer`.
         directory: Folder of the project's folder; the working directory by default.
         project_name: Name of the project's folder.
         tuner_id: Name of this tuner; trial `k` of a round runs under `<tuner_id>-<k>`.
-        overwrite: Whether to delete the project's folder first.
+        overwrite: Whether to delete the search in the project's folder first. A folder that holds
+            something else than a search is not deleted.
+        cv: How the labelled rows are split, as in scikit-learn: a number of folds, of rows that
+            are shuffled anew in each of `repeats`; a splitter, such as `GroupKFold()`; or a list
+            of pairs `(training rows, held-out rows)` of row numbers. `None`: no cross-validation.
+        repeats: Number of shuffles, with a number of folds only; 4 by default.
         **others: Refused, such as `optimizer`, `loss` and `metrics`.
 
     Raises:
-        RuntimeError: If KerasTuner's environment variables ask for a chief or a worker.
-        TypeError: If an argument has a type that cannot serve, or is none of these.
+        RuntimeError: If KerasTuner's environment variables ask for a chief or a worker, or another
+            process uses the project's folder.
+        TypeError: If an argument has a wrong type, or is none of these.
         ValueError: If the objective is one that the weights decide, the oracle cannot be served,
-            or the project's folder was left by another search.
+            or the project's folder holds another search, or damaged files.
 
     Example:
-    >>> import keras, keras_tuner, tempfile, keras_physreg as kp
+    >>> import keras, keras_tuner, numpy as np, tempfile, keras_physreg as kp
     >>> def build(hp):
     ...     z = keras.Input((2,))
     ...     x = keras.layers.Dense(2)(z)
@@ -83,12 +109,16 @@ class ReplicaTuner(keras_tuner.Tuner):
     ...     return model
     >>> hypermodel = kp.PhysicsHyperModel(build, {"balance": (1e-3, 10.0)})
     >>> oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=4, seed=1)
-    >>> tuner = kp.ReplicaTuner(hypermodel, oracle, directory=tempfile.mkdtemp())
-    >>> data = keras.ops.ones((8, 2))
-    >>> tuner.search(data, data, validation_data=(data, data), epochs=2, verbose=0)
+    >>> tuner = kp.ReplicaTuner(
+    ...     hypermodel, oracle, cv=4, repeats=1, directory=tempfile.mkdtemp())
+    >>> z = np.random.default_rng(0).normal(size=(20, 2))
+    >>> tuner.search(z, z, epochs=2, verbose=0)
     >>> [trial.status for trial in oracle.trials.values()]
     ['COMPLETED', 'COMPLETED', 'COMPLETED', 'COMPLETED']
-    >>> model = tuner.get_best_models()[0]
+    >>> report = tuner.report()
+    >>> report.winner.trial_id == oracle.get_best_trials()[0].trial_id
+    True
+    >>> model = hypermodel.build(tuner.get_best_hyperparameters()[0])
     """
 
     def __init__(
@@ -105,6 +135,8 @@ class ReplicaTuner(keras_tuner.Tuner):
         project_name: str | None = None,
         tuner_id: str | None = None,
         overwrite: bool = False,
+        cv: Any = None,
+        repeats: int | None = None,
         **others: Any,
     ) -> None:
         arguments.check_nothing_else("ReplicaTuner", others, arguments.OVERRIDES)
@@ -116,6 +148,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         self.engine, self.replicas_per_program = checked_programs(engine, replicas_per_program)
         self._failure_limit = failures.failure_limit(oracle, max_consecutive_failed_trials)
         overwrite = boolean("overwrite", overwrite)
+        self.cv, self.repeats = cv, cross_validation.check_cv(cv, repeats)
         self._project = Project(Path(directory or ".") / (project_name or "untitled_project"))
         with self._project.locked():
             self._project.open(overwrite)
@@ -130,7 +163,8 @@ class ReplicaTuner(keras_tuner.Tuner):
             )
             self.oracle.verbose = 0  # It would print a table for every trial.
             check_whole_space(oracle.get_space(), hypermodel.hyperparameter_names)
-            self._state = SearchState(oracle, self._project, self._description())
+            described = describe_search(oracle, hypermodel.spaces)
+            self._state = SearchState(oracle, self._project, described)
             if self._project.exists():
                 self.reload()
 
@@ -149,6 +183,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         unlabelled: Any = None,
         unlabelled_batch_size: int | None = None,
         unlabelled_share: float | None = None,
+        groups: Any = None,
         **others: Any,
     ) -> None:
         """Runs all trials that are left.
@@ -156,30 +191,31 @@ class ReplicaTuner(keras_tuner.Tuner):
         Args:
             x: Inputs, in memory: an array or a structure of arrays of shape `(rows, ...)`.
             y: Labels, likewise.
-            validation_data: Tuple `(x, y)` or `(x, y, sample_weight)`.
+            validation_data: Tuple `(x, y)` or `(x, y, sample_weight)`; not with `cv`.
             sample_weight: Trust in the labels, of shape `(rows,)`.
             batch_size: Rows in a batch; 32 by default.
             epochs: Number of epochs of every trial.
-            validation_batch_size: Rows in a batch of validation data; `batch_size` by default.
+            validation_batch_size: Rows in a batch of held-out rows; `batch_size` by default.
             shuffle: Whether to shuffle the rows before each epoch.
-            callbacks: `TensorBoard` and `CSVLogger`, told once a trial is trained; each trial
-                writes to `<trial>/execution<n>` beside what they were given.
-            verbose: 0: silent; 2: a line per round of trials; `"auto"` or 1: a progress bar,
-                too.
+            callbacks: `TensorBoard` and `CSVLogger`, which get a trial's logs after its training;
+                each trial writes to `<trial>/execution<n>` beside their folder or file.
+            verbose: 0: silent; 2: a line per round of trials; `"auto"` or 1: a progress bar, too.
             unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`.
-            unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
+            unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones.
             unlabelled_share: As in `PhysicsModel.fit`.
+            groups: Group of each row, of shape `(rows,)`, for a `cv` that keeps groups together.
             **others: Refused.
 
         Raises:
-            RuntimeError: If no trial completed, or too many failed in a row.
-            TypeError: If an argument of `fit` is given that replicas do not have.
-            ValueError: If data, callbacks or objective cannot serve, or the folder holds trials
-                that were trained otherwise.
-            KeyboardInterrupt: After Ctrl-C; what was finished is kept.
+            RuntimeError: If no trial completed, too many failed in a row, or another process uses
+                the project's folder.
+            TypeError: If an argument has a wrong type, or is one of `fit` that replicas lack.
+            ValueError: If data, callbacks, splits or objective are unfit, or the folder holds
+                trials that were trained in another way.
+            KeyboardInterrupt: After Ctrl-C; finished trials are kept.
         """
         arguments.check_nothing_else("ReplicaTuner.search", others, arguments.FIT_ARGUMENTS)
-        arguments.check_validation(validation_data)
+        cross_validation.check_held_out(self.cv, validation_data, groups)
         callbacks = trial_logs.checked(callbacks)
         training = {
             "epochs": whole_number("epochs", epochs),
@@ -190,9 +226,6 @@ class ReplicaTuner(keras_tuner.Tuner):
             "shuffle": boolean("shuffle", shuffle),
             **arguments.check_unlabelled(unlabelled, unlabelled_batch_size, unlabelled_share),
         }
-        rows = {"rows": _rows(x), "validation_rows": _rows(validation_data)}
-        if unlabelled is not None:
-            rows["unlabelled_rows"] = _rows(unlabelled)
         data = {
             "x": x,
             "y": y,
@@ -201,16 +234,47 @@ class ReplicaTuner(keras_tuner.Tuner):
             "unlabelled": unlabelled,
         }
         fit = {**data, **training, "verbose": 0 if verbose in (0, 2) else verbose}
-        trainer = GroupTrainer(self.hypermodel, self._recipe(fit, callbacks), self._trial_folder)
+        recipe = self._recipe(fit, groups, callbacks)
         with self._project.locked():
+            rows = describe_rows(data)
             self._state.describe_training({**training, **rows, "seeds": self.seeds})
+            self._note_splits(recipe.splits)
             self.save()
             try:
-                self._search(trainer, verbose)
+                self.on_search_begin()
+                trainer = GroupTrainer(self.hypermodel, recipe, self._project)
+                self._loop(trainer).run_all(self._failure_limit, quiet=verbose == 0)
+                self.on_search_end()
             except KeyboardInterrupt:
                 print(progress_lines.interrupted(self.oracle, self.project_dir))
                 raise
         failures.check_completed(self.oracle)
+        if self.cv is not None and verbose != 0:
+            print(f"\n{self.report()}")
+
+    def report(self) -> SearchReport:
+        """Returns how sure the best trial of a search by cross-validation is.
+
+        Returns:
+            A `SearchReport`: `print` it; `recommended_epochs` are those to train for on all rows.
+
+        Raises:
+            ValueError: If the search was none by cross-validation, or no trial has completed.
+        """
+        settings = cross_validation.load_settings(self._project.folder)
+        if settings is None:
+            raise ValueError(
+                f"The search in {self._project.folder} has no splits to compare trials on: make "
+                "the tuner with `cv`, such as `ReplicaTuner(..., cv=5)`, and search first."
+            )
+        name, project = self.oracle.objective.name, self._project
+        return search_report(
+            self.oracle,
+            settings,
+            self.hypermodel.schedules,
+            result=lambda trial_id: TrialResult.load(project.trial_folder(trial_id), name),
+            baseline=lambda key: TrialResult.load(project.baseline_folder(key), name),
+        )
 
     def on_trial_end(self, trial: Any) -> None:
         """Tells the oracle; the search is saved once the whole round is told."""
@@ -229,7 +293,7 @@ class ReplicaTuner(keras_tuner.Tuner):
     def load_model(self, trial: Any) -> keras.Model:
         """Returns the model of a completed trial, at the best epoch of its best execution."""
         model = self.hypermodel.build(trial.hyperparameters)
-        checkpoints.load(model, self._trial_folder(trial.trial_id))
+        checkpoints.load(model, self._project.trial_folder(trial.trial_id))
         return model
 
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
@@ -254,59 +318,31 @@ class ReplicaTuner(keras_tuner.Tuner):
         trials = self.oracle.get_best_trials(whole_number(name, count))
         return [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
 
-    def _description(self) -> dict[str, Any]:
-        """Returns what the search is, apart from how its trials are trained."""
-        return {
-            "search_space": _named(self.oracle.get_space()),
-            "terms": {space.term: repr(space) for space in self.hypermodel.spaces},
-            "objective": str(self.oracle.objective),
-            "oracle": type(self.oracle).__name__,
-        }
-
-    def _recipe(self, fit: dict[str, Any], callbacks: list[Any]) -> Recipe:
+    def _recipe(self, fit: dict[str, Any], groups: Any, callbacks: list[Any]) -> Recipe:
+        objective, splits = self.oracle.objective, None
+        if self.cv is not None:
+            splits = cross_validation.split_settings(
+                self.cv, self.repeats, groups, self.seeds, objective, fit
+            )
         return Recipe(
             fit=fit,
-            objective=self.oracle.objective,
+            objective=objective,
             seeds=self.seeds,
             engine=self.engine,
             replicas_per_program=self.replicas_per_program,
             callbacks=callbacks,
+            splits=splits,
         )
 
-    def _search(self, trainer: GroupTrainer, verbose: str | int) -> None:
-        self.on_search_begin()
-        loop = self._loop(trainer)
-        trials = loop.ask()
-        if not trials and verbose != 0:
-            print(progress_lines.nothing_left(self.oracle, self.project_dir))
-        while trials:
-            begin, ended = time.perf_counter(), len(self.oracle.end_order)
-            loop.run(trials)
-            self.save()
-            if verbose != 0:
-                print(progress_lines.round_done(self.oracle, trials, time.perf_counter() - begin))
-            failures.check_run(self.oracle, self._failure_limit, ended)
-            trials = loop.ask()
-        self.on_search_end()
+    def _note_splits(self, splits: SweepSettings | None) -> None:
+        """Writes the splits to the folder; raises where trials were trained on others."""
+        if self._project.has_results():
+            cross_validation.check_same_splits(self._project.folder, splits)
+        elif splits is not None:
+            cross_validation.save_settings(self._project.folder, splits)
 
     def _loop(self, trainer: GroupTrainer) -> AskAndTell:
         names = [f"{self.tuner_id}-{k}" for k in range(self.replicas)]
         hooks = Hooks(self.pre_create_trial, self.on_trial_begin, self.on_trial_end, self.save)
         physics = self.hypermodel.hyperparameter_names
         return AskAndTell(self._state, trainer, names, physics, hooks)
-
-    def _trial_folder(self, trial_id: str) -> Path:
-        return Path(self.get_trial_dir(trial_id))
-
-
-def _named(space: Any) -> dict[str, Any]:
-    """Returns the hyperparameters of a space by name, with their conditions."""
-    named: dict[str, Any] = {}
-    for config in space.get_config()["space"]:
-        named.setdefault(config["config"]["name"], []).append(config)
-    return named
-
-
-def _rows(data: Any) -> int | None:
-    shapes = [array.shape for array in keras.tree.flatten(data) if hasattr(array, "shape")]
-    return int(shapes[0][0]) if shapes and len(shapes[0]) else None

@@ -120,13 +120,3 @@ def execution_seeds(seed: Any, executions: Any) -> list[int] | None:
             f"weights that `build` gives. Give a seed. Received: {executions=}"
         )
     return None
-
-
-def check_validation(validation_data: Any) -> None:
-    """Raises where there are no validation data."""
-    if validation_data is None:
-        raise ValueError(
-            "The search needs `validation_data=(x, y)`: measured on training rows, a term that "
-            "keeps the model from memorising them would seem to hurt. Received: "
-            "validation_data=None"
-        )

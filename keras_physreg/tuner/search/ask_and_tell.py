@@ -10,7 +10,7 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_physreg.tuner.search import failures
+from keras_physreg.tuner.search import failures, progress_lines
 from keras_physreg.tuner.search.group_trainer import CannotTrainError, GroupTrainer
 from keras_physreg.tuner.search.grouping import grouped
 from keras_physreg.tuner.search.search_state import SearchState
@@ -61,6 +61,26 @@ class AskAndTell:
         self.state, self.trainer, self.names = state, trainer, names
         self.physics, self.hooks = physics, hooks
         self._raised_in_a_row = 0
+
+    def run_all(self, failure_limit: int | None, quiet: bool) -> None:
+        """Runs all trials that are left, round by round.
+
+        Args:
+            failure_limit: Failures in a row that end the search; `None` for no limit.
+            quiet: Whether to print nothing.
+        """
+        oracle = self.state.oracle
+        trials = self.ask()
+        if not trials and not quiet:
+            print(progress_lines.nothing_left(oracle, self.state.project.folder))
+        while trials:
+            begin, ended = time.perf_counter(), len(oracle.end_order)
+            self.run(trials)
+            self.hooks.save()
+            if not quiet:
+                print(progress_lines.round_done(oracle, trials, time.perf_counter() - begin))
+            failures.check_run(oracle, failure_limit, ended)
+            trials = self.ask()
 
     def ask(self) -> list[Any]:
         """Returns the next trials, saved before any of them is trained; none at the end."""

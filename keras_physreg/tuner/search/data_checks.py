@@ -27,11 +27,13 @@ def check_data(model: keras.Model, fit: dict[str, Any]) -> None:
         check_numbers(name, fit[name])
     labelled = fit["x"], fit["y"], fit["sample_weight"]
     as_batches("x, y, sample_weight", labelled, fit["batch_size"])
+    _check_inputs(model, "x", fit["x"])
     validation = fit["validation_data"]
+    if validation is None:
+        return
     as_batches("validation_data", validation, fit["validation_batch_size"])
     check_numbers("validation_data", validation[1:] if takes_text else validation)
-    for name, inputs in (("x", fit["x"]), ("validation_data", validation[0])):
-        _check_inputs(model, name, inputs)
+    _check_inputs(model, "validation_data", validation[0])
     if len(validation) > 1:
         _check_labels(model, fit["y"], validation[1])
 

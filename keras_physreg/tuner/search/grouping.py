@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
+
+NAME_LENGTH = 16
 
 
 def structure(trial: Any, physics: set[str]) -> str:
@@ -17,6 +21,16 @@ def structure(trial: Any, physics: set[str]) -> str:
     values = trial.hyperparameters.values
     own = {name: value for name, value in values.items() if name not in physics}
     return json.dumps(own, sort_keys=True, default=str)
+
+
+def baseline_name(structure: str) -> str:
+    """Returns the name of the baseline of all trials with the same structure."""
+    return hashlib.sha256(structure.encode()).hexdigest()[:NAME_LENGTH]
+
+
+def is_baseline_name(value: Any) -> bool:
+    """Returns whether a value can name a baseline, and its folder."""
+    return isinstance(value, str) and re.fullmatch(f"[0-9a-f]{{{NAME_LENGTH}}}", value) is not None
 
 
 def grouped(trials: Iterable[Any], physics: set[str]) -> dict[str, list[Any]]:

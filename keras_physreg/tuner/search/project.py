@@ -23,6 +23,7 @@ from keras_physreg.tuner.search.trial_result import RESULT
 
 STATE = "replica_tuner.json"
 OF_KERASTUNER = "oracle.json"
+BASELINE = "baseline"  # The trainings with all searched terms off, one per model.
 ELSEWHERE = "Give another `project_name` or `directory`"
 CURE = f"{ELSEWHERE}, or `overwrite=True` to start again."
 OWN_DELETION = (
@@ -72,8 +73,9 @@ class Project:
         return (self.folder / STATE).exists()
 
     def has_results(self) -> bool:
-        """Returns whether a trial is trained, even if the oracle was not told."""
-        return any(self.folder.glob(f"trial_*/{RESULT}"))
+        """Returns whether a trial or a baseline is trained, even if the oracle was not told."""
+        kinds = ("trial", BASELINE)
+        return any(path for kind in kinds for path in self.folder.glob(f"{kind}_*/{RESULT}"))
 
     def save(self, state: dict[str, Any]) -> None:
         """Writes the whole state."""
@@ -120,6 +122,12 @@ class Project:
     def trial_folder(self, trial_id: str) -> Path:
         """Returns the folder of a trial; makes it where there is none."""
         folder = self.folder / f"trial_{trial_id}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def baseline_folder(self, name: str) -> Path:
+        """Returns the folder of a baseline; makes it where there is none."""
+        folder = self.folder / f"{BASELINE}_{name}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

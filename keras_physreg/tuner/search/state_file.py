@@ -24,14 +24,16 @@ class NotAStateError(ValueError):
     """A file is not what it should be; the message says why."""
 
 
-def read_object(path: Path, what: str, needed: dict[str, Any], optional: dict[str, Any]) -> Any:
+def read_object(
+    path: Path, what: str, needed: dict[str, Any], optional: dict[str, Any] | None = None
+) -> Any:
     """Returns the JSON object in a file, or raises.
 
     Args:
         path: The file.
         what: What it should be, for the message.
         needed: The type of each key that must be there.
-        optional: The type of each key that may be there.
+        optional: The type of each key that may be there; `None`: any may.
     """
     try:
         value = json.loads(path.read_bytes().decode("utf-8"))
@@ -43,11 +45,12 @@ def read_object(path: Path, what: str, needed: dict[str, Any], optional: dict[st
         raise NotAStateError(f"{path} is no {what}: it holds a {type(value).__name__}.")
     if lacking := sorted(set(needed) - set(value)):
         raise NotAStateError(f"{path} is no {what}: it lacks {lacking}.")
-    if unknown := sorted(set(value) - set(needed) - set(optional)):
+    unknown = [] if optional is None else sorted(set(value) - set(needed) - set(optional))
+    if unknown:
         raise NotAStateError(
             f"{path} is no {what} of this version of the package, which does not know {unknown}."
         )
-    for key, kind in {**needed, **optional}.items():
+    for key, kind in {**needed, **(optional or {})}.items():
         if key in value and not isinstance(value[key], kind):
             raise NotAStateError(
                 f"{path} is no {what}: `{key}` holds {value[key]!r} (of type {type(value[key])})."

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_physreg.sweep import ReplicaHistory
-from keras_physreg.tuner.search.trial_result import scalars
+from keras_physreg.tuner.search.execution_results import scalars
 
 
 def checked(callbacks: Any) -> list[Any]:

@@ -1,10 +1,8 @@
-"""The result of a trial, and its files."""
+"""The result of a trial, and its file."""
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +10,21 @@ from typing import Any
 import numpy as np
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_physreg.sweep import ReplicaHistory
-from keras_physreg.tuner.search.atomic_files import replacing, write_json
+from keras_physreg._utils.serialization import as_json
+from keras_physreg.tuner.search.atomic_files import write_json
+from keras_physreg.tuner.search.grouping import is_baseline_name
 from keras_physreg.tuner.search.state_file import NotAStateError, read_object
 
-HISTORY = "history.csv"
 RESULT = "result.json"
 STATUSES = (TrialStatus.COMPLETED, TrialStatus.FAILED, TrialStatus.INVALID)
-TYPES = {"message": str | None, "metrics": dict, "step": int, "best_execution": int}
+TYPES = {
+    "message": str | None,
+    "metrics": dict,
+    "step": int,
+    "best_execution": int,
+    "scores": list,
+    "baseline": str | None,
+}
 
 
 @dataclass(frozen=True)
@@ -29,9 +34,14 @@ class TrialResult:
     Args:
         status: `"COMPLETED"`, `"FAILED"` or, where another attempt may help, `"INVALID"`.
         message: Why it did not complete.
-        metrics: Every log at the best epoch, a mean over executions.
-        step: The best epoch, a mean over executions.
+        metrics: Every log at the best epoch, a mean over executions; in cross-validation at the
+            epoch that all executions share, and of the objective the mean of its logarithm.
+        step: The best epoch, counted from 0, a mean over executions.
         best_execution: The execution with the best objective.
+        scores: In cross-validation the objective of each execution at `step`, of shape `(splits,
+            seeds)`; `None` where it is not known or the execution diverged.
+        baseline: In cross-validation the name of the baseline that was trained on the same splits
+            with the same seeds.
     """
 
     status: str
@@ -39,10 +49,17 @@ class TrialResult:
     metrics: dict[str, float] = field(default_factory=dict)
     step: int = 0
     best_execution: int = 0
+    scores: list[list[float | None]] = field(default_factory=list)
+    baseline: str | None = None
+
+    @property
+    def values(self) -> np.ndarray:
+        """The `scores` as an array of shape `(splits, seeds)`, NaN where they are not known."""
+        return np.array(self.scores, "float64")
 
     def save(self, folder: Path) -> None:
         """Writes the result: from now on the trial is done."""
-        write_json(folder / RESULT, asdict(self))
+        write_json(folder / RESULT, as_json(asdict(self)))
 
     @classmethod
     def load(cls, folder: Path, objective: str) -> TrialResult | None:
@@ -75,6 +92,10 @@ def _checked(path: Path, objective: str) -> dict[str, Any]:
         wrong = f"`metrics` are finite numbers, but there are {state['metrics']}"
     elif state["status"] == TrialStatus.COMPLETED and objective not in state.get("metrics", {}):
         wrong = f"the trial is completed, but has no `{objective}`"
+    elif not _is_table(state.get("scores", [])):
+        wrong = f"`scores` are numbers, as many per split, but there are {state['scores']}"
+    elif not (state.get("baseline") is None or is_baseline_name(state["baseline"])):
+        wrong = f"`baseline` is a name of hexadecimal digits, but there is {state['baseline']!r}"
     if wrong:
         raise NotAStateError(f"{path} is no {what}: {wrong}.")
     return state
@@ -84,56 +105,7 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def result_of(history: ReplicaHistory, replicas: Sequence[int], objective: Any) -> TrialResult:
-    """Returns the result of a trial from its executions.
-
-    Each execution counts at the epoch that is best by the objective, and the trial is their mean:
-    as KerasTuner has it for the histories of `fit`.
-
-    Args:
-        history: Logs of all replicas.
-        replicas: Positions of the trial's executions.
-        objective: The objective, with `name` and `direction`.
-    """
-    diverged = history.diverged_at[replicas]
-    if (diverged >= 0).any():
-        return TrialResult(TrialStatus.FAILED, _diverged(history, replicas, diverged))
-    best = history.best_epoch[replicas]
-    if (best < 0).any():
-        text = f"Diverged: '{objective.name}' is not finite in any epoch."
-        return TrialResult(TrialStatus.FAILED, text)
-    logs = {key: history.at_best(key)[replicas] for key in scalars(history)}
-    metrics = {key: float(np.mean(v)) for key, v in logs.items() if np.isfinite(v).all()}
-    scores = logs[objective.name] * (1 if objective.direction == "min" else -1)
-    return TrialResult(
-        TrialStatus.COMPLETED,
-        metrics=metrics,
-        step=int(np.mean(best)),
-        best_execution=int(np.argmin(scores)),
-    )
-
-
-def scalars(history: ReplicaHistory) -> list[str]:
-    """Returns the keys of the logs that are one number per epoch."""
-    return [key for key, values in history.history.items() if values.ndim == 2]
-
-
-def write_history(path: Path, history: ReplicaHistory, replicas: Sequence[int]) -> None:
-    """Writes all logs of a trial's executions as CSV."""
-    keys = scalars(history)
-    with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["execution", "epoch", *keys])
-        for execution, replica in enumerate(replicas):
-            for epoch in range(history.epochs_done[replica]):
-                values = [float(history.history[key][epoch, replica]) for key in keys]
-                writer.writerow([execution, epoch, *values])
-
-
-def _diverged(history: ReplicaHistory, replicas: Sequence[int], epochs: np.ndarray) -> str:
-    execution = int(np.argmax(epochs >= 0))
-    seed = "" if history.seeds is None else f" (seed {history.seeds[replicas[execution]]})"
-    return (
-        f"Diverged: the loss of execution {execution}{seed} is not finite in epoch "
-        f"{epochs[execution] + 1} of {len(history.epoch)}."
-    )
+def _is_table(rows: list[Any]) -> bool:
+    if not all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows):
+        return False
+    return all(value is None or _is_finite(value) for row in rows for value in row)

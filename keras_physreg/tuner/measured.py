@@ -1,0 +1,124 @@
+"""MeasuredSearch: what a search by cross-validation measured, and how sure its winner is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from keras_physreg._utils.serialization import as_json
+from keras_physreg.sweep.judgement import Scores, judge
+from keras_physreg.sweep.settings import SweepSettings
+from keras_physreg.sweep.verdict import TermVerdict
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A trial, or a baseline, scored at the epoch that all its splits and seeds share.
+
+    Args:
+        trial_id: The trial; `None` for a baseline.
+        hyperparameters: The values of its hyperparameters; none of a baseline.
+        terms: For each searched term its weight, or what a ramp does with it.
+        score: The mean of its losses over splits and seeds, by their logarithms.
+        epoch: The epoch at which it is scored, counted from 1.
+        values: Its losses, of shape `(splits, seeds)`; NaN where a training diverged.
+    """
+
+    trial_id: str | None
+    hyperparameters: dict[str, Any]
+    terms: dict[str, Any]
+    score: float
+    epoch: int
+    values: np.ndarray
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything as JSON holds it; NaN becomes `None`."""
+        terms = {name: as_json(w) if _is_number(w) else repr(w) for name, w in self.terms.items()}
+        return as_json({**vars(self), "terms": terms})
+
+
+@dataclass(frozen=True)
+class MeasuredSearch:
+    """What a search by cross-validation measured.
+
+    Args:
+        settings: Rows, splits, seeds and epochs.
+        direction: `"min"` or `"max"`: whether the objective is to be small or large.
+        completed: The number of trials that completed.
+        winner: The best trial.
+        runner_up: The second best, or `None` where only one completed.
+        baseline: The winner's model with all searched terms off, or `None` where it was not
+            trained.
+    """
+
+    settings: SweepSettings
+    direction: str
+    completed: int
+    winner: Scored
+    runner_up: Scored | None
+    baseline: Scored | None
+
+    @cached_property
+    def against_baseline(self) -> TermVerdict | None:
+        """What the splits say of the winner beside all searched terms off."""
+        return self._judge(self.baseline)
+
+    @cached_property
+    def against_runner_up(self) -> TermVerdict | None:
+        """What the splits say of the winner beside the second best trial."""
+        return self._judge(self.runner_up)
+
+    @property
+    def helps(self) -> bool:
+        """Whether the winner is surely or probably better than all searched terms off."""
+        verdict = self.against_baseline
+        return verdict is not None and verdict.helps
+
+    @property
+    def recommended(self) -> Scored:
+        """What to train with: the winner, or the baseline where the winner does not help."""
+        if self.helps or self.baseline is None or not self.baseline.epoch:
+            return self.winner
+        return self.baseline
+
+    @property
+    def recommended_epochs(self) -> int:
+        """The epochs to train for, on all labelled rows, with what is recommended.
+
+        Trainings had fewer rows, and with batches of the same size fewer steps per epoch: these
+        epochs make as many steps as the epoch at which the trial is scored.
+        """
+        return self.settings.epochs_on_all_rows(self.recommended.epoch)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything as JSON holds it; numbers that are not finite as `None`."""
+        parts = {"winner": self.winner, "runner_up": self.runner_up, "baseline": self.baseline}
+        verdicts = {
+            "against_baseline": self.against_baseline,
+            "against_runner_up": self.against_runner_up,
+        }
+        return {
+            "settings": self.settings.to_dict(),
+            "direction": self.direction,
+            "completed": self.completed,
+            **{name: part and part.to_dict() for name, part in parts.items()},
+            **{name: verdict and verdict.to_dict() for name, verdict in verdicts.items()},
+            "recommended_epochs": self.recommended_epochs,
+        }
+
+    def _judge(self, other: Scored | None) -> TermVerdict | None:
+        """Returns what the splits say of the winner beside another; `None` where nothing can."""
+        splits = self.settings.splits
+        if other is None or splits is None or other.values.shape != self.winner.values.shape:
+            return None
+        sign = 1 if self.direction == "min" else -1
+        values = sign * np.stack([other.values, self.winner.values])
+        scores = Scores(values, np.isnan(values), splits.mean_ratio)
+        return judge(str(self.winner.trial_id), np.ones(1), scores, self.settings.rules)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)

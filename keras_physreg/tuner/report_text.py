@@ -1,0 +1,133 @@
+"""A search by cross-validation in words: its winner, how sure that is, and what to do next."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_physreg.schedules.schedule import Schedule
+from keras_physreg.sweep.described import count, rows_and_splits, score_name
+from keras_physreg.sweep.verdict import TermVerdict
+from keras_physreg.tuner.measured import MeasuredSearch, Scored
+
+ADVISED_SPLITS = 20
+
+
+def report(search: MeasuredSearch) -> str:
+    """Returns the report, a paragraph per subject."""
+    parts = [_head(search), _winner(search), _baseline(search), _runner_up(search)]
+    return "\n\n".join(part for part in [*parts, _few_splits(search), _recipe(search)] if part)
+
+
+def _head(search: MeasuredSearch) -> str:
+    settings = search.settings
+    return (
+        f"Search by cross-validation: {count(search.completed, 'completed trial')}; "
+        f"{rows_and_splits(settings)}; {settings.epochs} epochs"
+    )
+
+
+def _winner(search: MeasuredSearch) -> str:
+    winner = search.winner
+    values = ", ".join(f"{name}={_short(v)}" for name, v in winner.hyperparameters.items())
+    return (
+        f"Best: trial {winner.trial_id}, {search.settings.monitor} {winner.score:.4g} at epoch "
+        f"{winner.epoch}, with {values or 'no hyperparameters'}."
+    )
+
+
+def _baseline(search: MeasuredSearch) -> str:
+    terms = " and ".join(search.winner.terms)
+    verdict = search.against_baseline
+    if search.baseline is None:
+        return f"Against {terms} off: not known, as that training was interrupted."
+    if verdict is None or np.isnan(verdict.better[0]):
+        return f"Against {terms} off: cannot be told, as trainings with them off diverged."
+    return f"Against {terms} off: {verdict.verdict}. {_change(search, search.baseline, verdict)}"
+
+
+def _runner_up(search: MeasuredSearch) -> str:
+    verdict, second = search.against_runner_up, search.runner_up
+    if second is None or verdict is None:
+        return ""
+    if np.isnan(verdict.better[0]):
+        return f"Against the second best, trial {second.trial_id}: cannot be told."
+    sure = verdict.helps
+    advice = "" if sure else " Either may be the better one: prefer the simpler, or the cheaper."
+    return (
+        f"Against the second best, trial {second.trial_id}: "
+        f"{_percent(verdict.better[0])} sure that {score_name(search.settings)} is better by more "
+        f"than {_percent(search.settings.min_effect)}.{advice}"
+    )
+
+
+def _change(search: MeasuredSearch, baseline: Scored, verdict: TermVerdict) -> str:
+    settings = search.settings
+    gain, low, high = verdict.gains[0], verdict.low[0], verdict.high[0]
+    better, worse = ("falls", "rises") if search.direction == "min" else ("rises", "falls")
+    text = (
+        f"{_sentence_case(score_name(settings))} {better if gain >= 0 else worse} by "
+        f"{abs(gain):.3g} %, from {baseline.score:.4g} at epoch {baseline.epoch} "
+        f"({_percent(verdict.better[0])} sure that it {better} by more than "
+        f"{_percent(settings.min_effect)}; {_percent(settings.confidence)} interval: {low:.3g} to "
+        f"{high:.3g} %"
+    )
+    if search.completed > 1:
+        text += "; expect less, as the trial was chosen on the same rows"
+    return f"{text})."
+
+
+def _few_splits(search: MeasuredSearch) -> str:
+    splits = search.settings.splits
+    if splits is None or splits.count >= ADVISED_SPLITS:
+        return ""
+    return (
+        f"{splits.count} splits are fewer than the {ADVISED_SPLITS} advised: which trial is best "
+        "depends more on how the rows fell. Give more `repeats`."
+    )
+
+
+def _recipe(search: MeasuredSearch) -> str:
+    best, settings = search.recommended, search.settings
+    epochs = search.recommended_epochs
+    lines = [
+        f"To train on all {count(settings.labelled or 0, 'labelled row')}{_why(search)}:",
+        "    hp = tuner.get_best_hyperparameters()[0]",
+        "    model = tuner.hypermodel.build(hp)",
+        f"    tuner.hypermodel.fit(hp, model, x, y, epochs={epochs}, "
+        f"batch_size={settings.batch_size})",
+    ]
+    if best is not search.winner:
+        lines[-1] = f"    model.fit(x, y, epochs={epochs}, batch_size={settings.batch_size})"
+        lines.insert(3, f"    kp.set_term_weights(model, {dict.fromkeys(best.terms, 0.0)})")
+    text = "\n".join(lines)
+    if epochs != best.epoch:
+        text += (
+            f"\nThat is as many steps as epoch {best.epoch} has in the search: all rows make more "
+            "steps per epoch."
+        )
+        if any(isinstance(schedule, Schedule) for schedule in best.terms.values()):
+            text += " The ramp counts epochs: it takes more steps, too."
+    if best.epoch == settings.epochs:
+        text += (
+            f"\nThe best epoch is the last one, {best.epoch}: the loss was still falling. Search "
+            "again with more `epochs` before you rely on it."
+        )
+    return text
+
+
+def _why(search: MeasuredSearch) -> str:
+    if search.recommended is search.winner:
+        return ""
+    return ", with no term of which it can be said that it helps"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:]

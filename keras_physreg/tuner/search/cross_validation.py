@@ -1,0 +1,126 @@
+"""The splits of a search by cross-validation, and their file in the project folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from keras_physreg._utils.errors import received, whole_number
+from keras_physreg.sweep.settings import SweepSettings
+from keras_physreg.sweep.splits import checked_splits
+from keras_physreg.tuner.search.atomic_files import write_json
+from keras_physreg.tuner.search.project import CURE
+from keras_physreg.tuner.search.state_file import NotAStateError, read_object
+
+SPLITS = "cross_validation.json"
+MIN_EFFECT, CONFIDENCE = 0.01, 0.95  # As in `sanity_sweep`.
+
+
+def check_cv(cv: Any, repeats: Any) -> int | None:
+    """Returns the number of repeats, or raises where they have no meaning without `cv`."""
+    if cv is None and repeats is not None:
+        raise ValueError(
+            "`repeats` is the number of shuffles of cross-validation: give `cv`, such as cv=5, "
+            f"too. {received('repeats', repeats)}"
+        )
+    return whole_number("repeats", repeats, optional=True)
+
+
+def check_held_out(cv: Any, validation_data: Any, groups: Any) -> None:
+    """Raises unless there are held-out rows, by one way."""
+    if cv is None and validation_data is None:
+        raise ValueError(
+            "The search needs `validation_data=(x, y)`: measured on training rows, a term that "
+            "keeps the model from memorising them would seem to hurt. With few labelled rows use "
+            "`ReplicaTuner(cv=5)` in its place. Received: validation_data=None"
+        )
+    if cv is None and groups is not None:
+        raise ValueError(
+            "`groups` are for cross-validation: give `ReplicaTuner(cv=...)` a splitter that keeps "
+            f"groups together, such as `sklearn.model_selection.GroupKFold()`. Received: {groups=}"
+        )
+    if cv is not None and validation_data is not None:
+        raise ValueError(
+            "With `cv` rows of `x` and `y` are held out: leave `validation_data` out, or make the "
+            f"tuner without `cv`. Received: validation_data of type {type(validation_data)}"
+        )
+
+
+def split_settings(
+    cv: Any,
+    repeats: int | None,
+    groups: Any,
+    seeds: list[int] | None,
+    objective: Any,
+    fit: dict[str, Any],
+) -> SweepSettings:
+    """Returns how a search splits the labelled rows, or raises.
+
+    Args:
+        cv: See `ReplicaTuner`.
+        repeats: See `ReplicaTuner`.
+        groups: Group of each row, or `None`.
+        seeds: The seeds of the first split, or `None`.
+        objective: What the search minimises.
+        fit: Arguments of `ReplicaTrainer.fit`.
+    """
+    first = seeds or [0]
+    splits = checked_splits(cv, repeats, groups, fit["x"], fit["y"], first[0])
+    return SweepSettings(
+        monitor=objective.name,
+        score="best",
+        epochs=fit["epochs"],
+        terms=[],
+        seeds=first,
+        min_effect=MIN_EFFECT,
+        confidence=CONFIDENCE,
+        engine="",
+        seconds=0.0,
+        interrupted=False,
+        labelled=splits.rows,
+        splits=splits,
+        batch_size=fit["batch_size"] or 32,
+    )
+
+
+def save_settings(folder: Path, settings: SweepSettings) -> None:
+    """Writes the settings to the project folder."""
+    write_json(folder / SPLITS, settings.to_dict())
+
+
+def load_settings(folder: Path) -> SweepSettings | None:
+    """Returns the settings in a project folder, or `None` where there are none.
+
+    Raises:
+        ValueError: If the file holds none.
+    """
+    path = folder / SPLITS
+    if not path.exists():
+        return None
+    what = "description of the splits of a search"
+    try:
+        return SweepSettings.from_dict(read_object(path, what, {"splits": dict, "seeds": list}))
+    except NotAStateError as error:
+        raise ValueError(f"{error} {CURE}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is no {what} ({type(error).__name__}: {error}). {CURE}"
+        ) from error
+
+
+def check_same_splits(folder: Path, settings: SweepSettings | None) -> None:
+    """Raises where trials were trained on other splits than these.
+
+    Args:
+        folder: The project folder, in which trials were trained.
+        settings: The settings now; `None`: no cross-validation.
+    """
+    known = load_settings(folder)
+    before, now = (None if s is None else s.to_dict()["splits"] for s in (known, settings))
+    if before != now:
+        labels = ["no cross-validation" if s is None else s["label"] for s in (before, now)]
+        raise ValueError(
+            f"The search in {folder} splits the rows in another way: {labels[0]} there, "
+            f"{labels[1]} now. Give the arguments that it had (a splitter that shuffles needs a "
+            f"`random_state`, or it splits in another way each time). {CURE}"
+        )

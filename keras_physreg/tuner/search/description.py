@@ -1,0 +1,43 @@
+"""What makes one search differ from another: it is kept, so that they are not mixed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+def describe_search(oracle: Any, spaces: list[Any]) -> dict[str, Any]:
+    """Returns what a search is, apart from how its trials are trained.
+
+    Args:
+        oracle: The oracle, with its space and objective.
+        spaces: The `TermSpace`s of the hypermodel.
+    """
+    return {
+        "search_space": _named(oracle.get_space()),
+        "terms": {space.term: repr(space) for space in spaces},
+        "objective": str(oracle.objective),
+        "oracle": type(oracle).__name__,
+    }
+
+
+def describe_rows(data: dict[str, Any]) -> dict[str, int | None]:
+    """Returns the numbers of rows that trials are trained and validated on."""
+    rows = {"rows": _rows(data["x"]), "validation_rows": _rows(data["validation_data"])}
+    if data["unlabelled"] is not None:
+        rows["unlabelled_rows"] = _rows(data["unlabelled"])
+    return rows
+
+
+def _named(space: Any) -> dict[str, Any]:
+    """Returns the hyperparameters of a space by name, with their conditions."""
+    named: dict[str, Any] = {}
+    for config in space.get_config()["space"]:
+        named.setdefault(config["config"]["name"], []).append(config)
+    return named
+
+
+def _rows(data: Any) -> int | None:
+    shapes = [array.shape for array in keras.tree.flatten(data) if hasattr(array, "shape")]
+    return int(shapes[0][0]) if shapes and len(shapes[0]) else None

@@ -1,0 +1,46 @@
+"""Recipe: how every trial of a search is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keras_physreg.replicas.plan import Plan
+from keras_physreg.sweep.settings import SweepSettings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every trial of a search is trained.
+
+    Args:
+        fit: Arguments of `ReplicaTrainer.fit`.
+        objective: The objective.
+        seeds: One seed per execution, or `None`: one execution, from the weights of `build`. In
+            cross-validation those of the first split.
+        engine: See `ReplicaTrainer`.
+        replicas_per_program: See `ReplicaTrainer`.
+        callbacks: Callbacks that write logs.
+        splits: How the labelled rows are split, or `None`.
+    """
+
+    fit: dict[str, Any]
+    objective: Any
+    seeds: list[int] | None
+    engine: str
+    replicas_per_program: int | None
+    callbacks: list[Any]
+    splits: SweepSettings | None = None
+
+    def plan(self, settings: Sequence[Mapping[str, Any]]) -> Plan:
+        """Lays the executions of trials out as replicas.
+
+        Args:
+            settings: The weight or schedule of each term, trial by trial.
+        """
+        if self.splits is None or self.splits.splits is None:
+            return Plan.of(settings, self.seeds)
+        splits = self.splits.splits
+        seeds = None if self.seeds is None else self.splits.seeds_of_splits
+        return Plan.of(settings, seeds, list(zip(splits.train, splits.held_out, strict=True)))
