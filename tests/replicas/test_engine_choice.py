@@ -134,7 +134,7 @@ IN_TURN = {
     "excluded from weight decay": (excluding, "attribute '_exclude_from_weight_decay_pattern'"),
     "unsaid object": (lambda: slowing("helper", object()), "attribute 'helper'"),
     "unsaid, late": (elsewhere, "steps with Elsewhere are not those of `fit`"),
-    "looks at all replicas": (lambda: Cautious(0.1), "not finite beside a replica that has"),
+    "looks at all replicas": (lambda: Cautious(0.1), "steps with Cautious are not those of `fit`"),
     "mixes all axes": (lambda: keras.optimizers.Lamb(0.01), "with Lamb are not those of `fit`"),
     "scales all replicas": (
         lambda: keras.optimizers.LossScaleOptimizer(SGD(0.1), initial_scale=8.0),
