@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-import numpy as np
 import tensorflow as tf
+
+from keras_physreg.unlabelled import arrays
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Batches:
     @property
     def size(self) -> int:
         """The number of rows."""
-        return int(keras.tree.flatten(self.data[0])[0].shape[0])
+        return arrays.size(self.data)
 
     @property
     def cut(self) -> Cut:
@@ -68,39 +68,10 @@ class Batches:
 
     def take(self, rows: Any) -> Any:
         """Returns the batch `(x, y, sample_weight)` of these rows."""
-        return gather(self.data, rows)
+        return arrays.gather(self.data, rows)
 
 
 def rows_of_step(order: Any, step: Any, count: int) -> Any:
     """Returns the row numbers of a step, from an order of shape `([replicas,] rows)`."""
     begin = [0] * (len(order.shape) - 1) + [step * count]
     return tf.slice(order, begin, [*order.shape[:-1], count])
-
-
-def gather(data: Any, rows: Any) -> Any:
-    """Returns rows of a structure of tensors of shape `(rows, ...)`; `None` stays."""
-    return tf.nest.map_structure(lambda t: None if t is None else tf.gather(t, rows), data)
-
-
-def as_tensors(data: Any) -> Any:
-    """Converts arrays as `fit` does: floating ones to Keras' float type, others as they are."""
-
-    def convert(array: Any) -> Any:
-        if array is None:
-            return None
-        given, array = array, np.asarray(array)
-        if array.dtype.kind == "O":
-            raise ValueError(
-                "Replicas are trained on arrays in memory, or structures of them, not on datasets "
-                f"and generators. Received: {given!r} (of type {type(given)})"
-            )
-        dtype = keras.config.floatx() if array.dtype.kind == "f" else None
-        return tf.convert_to_tensor(array, dtype=dtype)
-
-    return tf.nest.map_structure(convert, data)
-
-
-def without_nones(data: Any) -> tuple[Any, ...]:
-    """Returns `(x, y, sample_weight)` without what is not there, as Keras wants it."""
-    x, y, sample_weight = data
-    return (x,) if y is None else (x, y) if sample_weight is None else (x, y, sample_weight)

@@ -22,7 +22,7 @@ from keras_physreg.replicas.runner import Runner
 
 MAX_SLOTS = 32  # Replicas in one program: more of them run no faster, and few ones slower.
 MAX_TURNS = 16  # Of a program in one training: what needs more is worth larger programs.
-MAX_FORMS = 8  # Of which programs are kept: they hold memory.
+MAX_FORMS = 16  # Of which programs are kept: they hold memory.
 
 
 class CannotCompileError(RuntimeError):

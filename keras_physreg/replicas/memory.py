@@ -5,7 +5,9 @@ from typing import Any
 
 import keras
 
-COPIES = 8  # Of a replica's weights: present, best, gradients, optimizer state, and in flight.
+COPIES_PER_REPLICA = (
+    8  # Of a replica's weights: present, best, gradients, optimizer state, and in flight.
+)
 
 
 def replicas_that_fit(weights: list[keras.Variable], step: Any) -> int:
@@ -18,7 +20,7 @@ def replicas_that_fit(weights: list[keras.Variable], step: Any) -> int:
         weights: The variables that make up a replica.
         step: The traced step of one replica, a `tf.Graph`.
     """
-    bytes_each = COPIES * sum(v.value.dtype.size * _elements(v.shape) for v in weights)
+    bytes_each = COPIES_PER_REPLICA * sum(v.value.dtype.size * _elements(v.shape) for v in weights)
     for operation in step.get_operations():
         for tensor in operation.outputs:
             if tensor.shape.is_fully_defined() and tensor.dtype.size:

@@ -10,9 +10,9 @@ from keras.ops import convert_to_numpy
 
 from keras_physreg._utils.variables import assign, values_of
 from keras_physreg.models.physics_model import PhysicsModel
-from keras_physreg.replicas.batches import without_nones
 from keras_physreg.replicas.optimizers import batch_count
 from keras_physreg.replicas.replica_step import ReplicaStep
+from keras_physreg.unlabelled.input_rows import without_nones
 
 LOG = "log "  # What the names of logs begin with.
 

@@ -9,9 +9,10 @@ from keras.ops import convert_to_numpy
 from keras_physreg._utils.errors import received, whole_number
 from keras_physreg._utils.variables import unchanged
 from keras_physreg.layers.step import Evaluation, open_step
-from keras_physreg.replicas.batches import Batches, as_tensors
+from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.hidden_state import hidden_variables
 from keras_physreg.replicas.replica_step import labelled
+from keras_physreg.unlabelled import arrays
 
 
 def check_model(model: Any) -> None:
@@ -38,14 +39,7 @@ def as_batches(name: str, data: Any, batch_size: Any) -> Batches:
             f"trained on data in memory. Received: {name} of type {type(data)}"
         )
     _check_in_memory(name, data)
-    tensors = as_tensors(tuple(data) + (None,) * (3 - len(data)))
-    arrays = [array for array in keras.tree.flatten(tensors) if array is not None]
-    lengths = sorted({array.shape[0] if array.shape.rank else 0 for array in arrays})
-    if len(lengths) != 1 or not lengths[0]:
-        raise ValueError(
-            f"All arrays of `{name}` need the same number of rows, at least 1. "
-            f"Received rows: {lengths}"
-        )
+    tensors = arrays.as_tensors(tuple(data) + (None,) * (3 - len(data)), name, device=None)
     return Batches(tensors, whole_number("batch_size", batch_size, optional=True) or 32)
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy, convert_to_tensor
 
-from keras_physreg.replicas.batches import gather, rows_of_step
+from keras_physreg.replicas.batches import rows_of_step
 from keras_physreg.replicas.best import Best
 from keras_physreg.replicas.feed import Data
 from keras_physreg.replicas.form import Form
 from keras_physreg.replicas.optimizers import constrain, stacked_optimizer
 from keras_physreg.replicas.replica_step import ReplicaStep, Updates
+from keras_physreg.unlabelled.arrays import gather
 from keras_physreg.unlabelled.input_rows import Rows
 
 

@@ -8,12 +8,12 @@ from keras.ops import convert_to_numpy
 
 from keras_physreg._utils.variables import assign, unchanged, values_of
 from keras_physreg.inspection import weight_variable
-from keras_physreg.replicas.batches import without_nones
 from keras_physreg.replicas.engines import Engine
 from keras_physreg.replicas.hidden_state import hidden_variables
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.optimizers import start_values
 from keras_physreg.replicas.outcome import Outcome, Trained
+from keras_physreg.unlabelled.input_rows import without_nones
 
 
 class OrderedRows(keras.utils.PyDataset):

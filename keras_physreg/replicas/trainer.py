@@ -1,24 +1,20 @@
 """ReplicaTrainer: trains copies of a model that differ in term weights and seeds."""
 
+import functools
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_physreg._utils.errors import whole_number
+from keras_physreg._utils.errors import is_whole, whole_number
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.choice import Trainer, first_that_serves
 from keras_physreg.replicas.history import ReplicaHistory
 from keras_physreg.replicas.job import Job
-from keras_physreg.replicas.optimizers import batches_seen
+from keras_physreg.replicas.new_job import FitArguments, first_job, next_job
 from keras_physreg.replicas.outcome import Outcome
-from keras_physreg.replicas.replica_step import ReplicaStep
-from keras_physreg.replicas.row_sets import row_sets
-from keras_physreg.replicas.start_weights import StartWeights
-from keras_physreg.replicas.unlabelled_rows import unlabelled_rows
 from keras_physreg.replicas.weight_table import WeightTable
 
 
@@ -132,7 +128,7 @@ class ReplicaTrainer:
             verbose: 0: silent; `"auto"` or 1: a progress bar with the time left.
             unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`; each seed has
                 its own order of them.
-            unlabelled_batch_size: Unlabelled rows a step; by default as many as labelled ones.
+            unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones.
             unlabelled_share: As in `PhysicsModel.fit`: what unlabelled rows count in label-free
                 terms; `None`: as much as labelled ones.
             rows: One array per replica: the numbers of the rows that it trains on; `None`: all
@@ -151,51 +147,25 @@ class ReplicaTrainer:
             ValueError: If data, monitor or epochs cannot serve, or the physics is random.
             MemoryError: If not even one replica fits into memory.
         """
-        if mode not in ("min", "max"):
-            raise ValueError(f"`mode` must be 'min' or 'max'. Received: mode={mode!r}")
-        epochs = whole_number("epochs", epochs)
-        train = preparation.as_batches("x, y, sample_weight", (x, y, sample_weight), batch_size)
-        sets = row_sets(rows, validation_rows, self.replicas, train.size, self.seeds)
-        if rows is not None and validation_data is not None:
-            raise ValueError(
-                "With `rows` held-out rows are rows of the same data: give `validation_rows` in "
-                f"place of `validation_data`. Received: validation_data={type(validation_data)}"
-            )
-        validation_batch_size = (
-            whole_number("validation_batch_size", validation_batch_size, optional=True)
-            or train.batch_size
-        )
-        validation = None
-        if validation_data is not None:
-            validation = preparation.as_batches(
-                "validation_data", validation_data, validation_batch_size
-            )
-        preparation.build(self.model, train)
-        preparation.check_repeatable(self.model, train)
-        more = unlabelled_rows(
-            self.model, unlabelled, unlabelled_batch_size, unlabelled_share, train
-        )
-        held_out = validation is not None or validation_rows is not None
-        logs = preparation.log_names(self.model, held_out)
-        step = ReplicaStep(self.model, unlabelled_share)
-        job = Job(
-            step=step,
-            starts=StartWeights(self.model, step.variables),
-            table=self.table,
-            seeds=self.seeds,
-            train=train,
-            validation=validation,
+        given = FitArguments(
+            x=x,
+            y=y,
+            validation_data=validation_data,
+            sample_weight=sample_weight,
+            batch_size=batch_size,
             epochs=epochs,
-            shuffle=shuffle,
-            log_names=logs,
-            monitor=preparation.choose_monitor(monitor, logs),
-            sign=1 if mode == "min" else -1,
-            progress=_progress(verbose, epochs * self.replicas),
-            begin=0 if self.seeds else batches_seen(self.model.optimizer),
-            unlabelled=more,
-            rows=sets,
             validation_batch_size=validation_batch_size,
+            shuffle=shuffle,
+            monitor=monitor,
+            mode=mode,
+            unlabelled=unlabelled,
+            unlabelled_batch_size=unlabelled_batch_size,
+            unlabelled_share=unlabelled_share,
+            rows=rows,
+            validation_rows=validation_rows,
         )
+        progress = functools.partial(_progress, verbose, self.replicas)
+        job = first_job(self.model, self.table, self.seeds, progress, given)
         self._trainer = None
         return self._run(job)
 
@@ -233,21 +203,8 @@ class ReplicaTrainer:
             raise RuntimeError("There is no training to repeat yet: call `fit` first.")
         seeds = _checked_seeds(seeds)
         table = WeightTable(self.model, weights, seeds, self.table.unit)
-        if table.terms != self.table.terms or (seeds is None) != (self.seeds is None):
-            raise ValueError(
-                f"`refit` needs weights of the terms {self.table.terms} in this order, and "
-                f"{'no seeds' if self.seeds is None else 'seeds'}, as in `fit`. "
-                f"Received: weights of {table.terms}, seeds={seeds}"
-            )
-        epochs = whole_number("epochs", epochs, optional=True) or self._job.epochs
-        job = replace(
-            self._job,
-            table=table,
-            seeds=seeds,
-            epochs=epochs,
-            progress=_progress(verbose, epochs * table.replicas),
-        )
-        job = _with_rows(job, rows, validation_rows)
+        progress = functools.partial(_progress, verbose, table.replicas)
+        job = next_job(self._job, table, seeds, progress, epochs, rows, validation_rows)
         self.table, self.seeds = table, seeds
         return self._run(job)
 
@@ -306,37 +263,17 @@ class ReplicaTrainer:
         )
 
 
-def _progress(verbose: str | int, target: int) -> Any:
+def _progress(verbose: str | int, replicas: int, epochs: int) -> Any:
     if verbose == 0:
         return lambda done: None
-    bar = keras.utils.Progbar(target, unit_name="replica-epoch")
+    bar = keras.utils.Progbar(replicas * epochs, unit_name="replica-epoch")
     return bar.add
-
-
-def _with_rows(job: Job, rows: Any, validation_rows: Any) -> Job:
-    """Returns a job with other rows, or raises where the last training had others."""
-    if rows is None and validation_rows is None:
-        if job.rows is not None and len(job.rows.train) != job.replicas:
-            raise ValueError(
-                f"The last training had {len(job.rows.train)} replicas with rows of their own: "
-                f"give `rows` for {job.replicas} ones. Received: rows=None"
-            )
-        return job
-    before = job.validation is not None or (job.rows is not None and job.rows.held_out is not None)
-    if (validation_rows is not None) != before:
-        raise ValueError(
-            f"`refit` needs {'' if before else 'no '}`validation_rows`, as `fit` had "
-            f"{'' if before else 'no '}held-out rows: the logs would differ. "
-            f"Received: validation_rows={validation_rows!r}"
-        )
-    sets = row_sets(rows, validation_rows, job.replicas, job.train.size, job.seeds)
-    return replace(job, rows=sets, validation=None)
 
 
 def _checked_seeds(seeds: Any) -> list[int] | None:
     if seeds is None:
         return None
-    if np.ndim(seeds) != 1 or not all(isinstance(s, (int, np.integer)) and s >= 0 for s in seeds):
+    if np.ndim(seeds) != 1 or not all(is_whole(s) and s >= 0 for s in seeds):
         raise ValueError(
             "`seeds` must be None or a list of whole numbers >= 0, one per replica. "
             f"Received: seeds={seeds!r}"

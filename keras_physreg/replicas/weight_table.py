@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_physreg._utils.errors import received
 from keras_physreg.inspection import check_known, find_terms
 from keras_physreg.replicas.clock import Clock
 from keras_physreg.schedules.values import weight_at
@@ -30,7 +31,7 @@ class WeightTable:
         if not isinstance(weights, dict):
             raise TypeError(
                 "`weights` must be a dict `{term: one weight per replica}`. "
-                f"Received: weights={weights!r} (of type {type(weights)})"
+                f"{received('weights', weights)}"
             )
         self.unit = unit
         self.entries = {name: _entries(model, name, values) for name, values in weights.items()}

@@ -7,12 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 
-def as_tensors(arrays: Any, name: str) -> Any:
+def as_tensors(arrays: Any, name: str, device: str | None = "CPU:0") -> Any:
     """Converts arrays: floating ones to Keras' float type, lists of arrays to tuples.
 
     Args:
         arrays: Array, or dict, list or tuple of arrays, of shape `(rows, ...)`; `None` stays.
         name: What they are called in messages.
+        device: Where the tensors lie; `tf.data` gathers rows on the CPU. `None`: where TensorFlow
+            puts them.
 
     Raises:
         TypeError: If something is no array.
@@ -20,7 +22,7 @@ def as_tensors(arrays: Any, name: str) -> Any:
     """
 
     def convert(array: Any) -> Any:
-        return None if array is None else _as_tensor(array, name)
+        return None if array is None else _as_tensor(array, name, device)
 
     tensors = keras.tree.map_structure(convert, keras.tree.lists_to_tuples(arrays))
     _check_rows(tensors, name)
@@ -41,7 +43,7 @@ def size(tensors: Any) -> int:
     return int(keras.tree.flatten(tensors)[0].shape[0])
 
 
-def _as_tensor(array: Any, name: str) -> Any:
+def _as_tensor(array: Any, name: str, device: str | None) -> Any:
     if hasattr(array, "to_frame"):  # A pandas Series is a column, as in `keras.Model.fit`.
         array = array.to_frame()
     if not tf.is_tensor(array):
@@ -53,7 +55,7 @@ def _as_tensor(array: Any, name: str) -> Any:
             f"`{name}` must be an array, or a dict, list or tuple of arrays. Received: an object "
             f"of type {type(array)} and dtype {array.dtype}."
         )
-    with tf.device("CPU:0"):  # Where `tf.data` gathers the rows.
+    with tf.device(device):
         tensor = tf.convert_to_tensor(array)
         return tf.cast(tensor, keras.config.floatx()) if floating else tensor
 

@@ -264,7 +264,7 @@ def noisy():
         (models.mlp, {"fit": {"batch_size": 0}}, ValueError, r"batch_size=0"),
         (models.mlp, {"fit": {"mode": "least"}}, ValueError, r"'least'"),
         (models.mlp, {"fit": {"validation_data": DATA[0]}}, ValueError, r"validation_data"),
-        (models.mlp, {"fit": {"sample_weight": np.ones(3)}}, ValueError, r"\[3, 20\]"),
+        (models.mlp, {"fit": {"sample_weight": np.ones(3)}}, ValueError, r"\(20, 3\).*\(3,\)"),
         (noisy, {}, ValueError, r"term 'x'.*random"),
         (not_copied, {"seeds": [1]}, ValueError, r"cannot be copied.*seeds=None"),
     ],

@@ -1,0 +1,167 @@
+"""Makes jobs of the arguments of `ReplicaTrainer.fit` and `refit`, or says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+
+from keras_physreg._utils.errors import whole_number
+from keras_physreg.replicas import preparation
+from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.job import Job
+from keras_physreg.replicas.optimizers import batches_seen
+from keras_physreg.replicas.replica_step import ReplicaStep
+from keras_physreg.replicas.row_sets import row_sets
+from keras_physreg.replicas.start_weights import StartWeights
+from keras_physreg.replicas.unlabelled_rows import unlabelled_rows
+from keras_physreg.replicas.weight_table import WeightTable
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class FitArguments:
+    """The arguments of `ReplicaTrainer.fit`, as they were given."""
+
+    x: Any
+    y: Any
+    validation_data: Any
+    sample_weight: Any
+    batch_size: int | None
+    epochs: int
+    validation_batch_size: int | None
+    shuffle: bool
+    monitor: str | None
+    mode: str
+    unlabelled: Any
+    unlabelled_batch_size: int | None
+    unlabelled_share: float | None
+    rows: Any
+    validation_rows: Any
+
+    def train(self) -> Batches:
+        """Returns the labelled data."""
+        data = (self.x, self.y, self.sample_weight)
+        return preparation.as_batches("x, y, sample_weight", data, self.batch_size)
+
+    def validation(self, batch_size: int) -> Batches | None:
+        """Returns the held-out data that all replicas share, or `None`."""
+        if self.validation_data is None:
+            return None
+        if self.rows is not None:
+            raise ValueError(
+                "With `rows` held-out rows are rows of the same data: give `validation_rows` in "
+                f"place of `validation_data`. Received: validation_data of type "
+                f"{type(self.validation_data)}"
+            )
+        return preparation.as_batches("validation_data", self.validation_data, batch_size)
+
+    def held_out_batch_size(self, default: int) -> int:
+        """Returns how many held-out rows make a batch."""
+        given = self.validation_batch_size
+        return whole_number("validation_batch_size", given, optional=True) or default
+
+
+def first_job(
+    model: keras.Model,
+    table: WeightTable,
+    seeds: list[int] | None,
+    progress: Callable[[int], Progress],
+    given: FitArguments,
+) -> Job:
+    """Returns the job of a first training; builds the model.
+
+    Args:
+        model: The model.
+        table: The term weights of all replicas.
+        seeds: One seed per replica, or `None`.
+        progress: Function from the number of epochs to what is called with those done.
+        given: The arguments of `fit`.
+    """
+    if given.mode not in ("min", "max"):
+        raise ValueError(f"`mode` must be 'min' or 'max'. Received: mode={given.mode!r}")
+    epochs = whole_number("epochs", given.epochs)
+    train = given.train()
+    rows = row_sets(given.rows, given.validation_rows, table.replicas, train.size, seeds)
+    held_out_batch_size = given.held_out_batch_size(train.batch_size)
+    validation = given.validation(held_out_batch_size)
+    preparation.build(model, train)
+    preparation.check_repeatable(model, train)
+    unlabelled = unlabelled_rows(
+        model, given.unlabelled, given.unlabelled_batch_size, given.unlabelled_share, train
+    )
+    scored = validation is not None or given.validation_rows is not None
+    logs = preparation.log_names(model, scored)
+    step = ReplicaStep(model, given.unlabelled_share)
+    return Job(
+        step=step,
+        starts=StartWeights(model, step.variables),
+        table=table,
+        seeds=seeds,
+        train=train,
+        validation=validation,
+        epochs=epochs,
+        shuffle=given.shuffle,
+        log_names=logs,
+        monitor=preparation.choose_monitor(given.monitor, logs),
+        sign=1 if given.mode == "min" else -1,
+        progress=progress(epochs),
+        begin=0 if seeds else batches_seen(model.optimizer),
+        unlabelled=unlabelled,
+        rows=rows,
+        validation_batch_size=held_out_batch_size,
+    )
+
+
+def next_job(
+    last: Job,
+    table: WeightTable,
+    seeds: list[int] | None,
+    progress: Callable[[int], Progress],
+    epochs: int | None,
+    rows: Any,
+    validation_rows: Any,
+) -> Job:
+    """Returns the job of a training like the last one, with other weights.
+
+    Args:
+        last: The job before.
+        table: The term weights of all replicas.
+        seeds: One seed per replica, or `None`.
+        progress: Function from the number of epochs to what is called with those done.
+        epochs: See `ReplicaTrainer.refit`.
+        rows: Likewise.
+        validation_rows: Likewise.
+    """
+    if table.terms != last.table.terms or (seeds is None) != (last.seeds is None):
+        raise ValueError(
+            f"`refit` needs weights of the terms {last.table.terms} in this order, and "
+            f"{'no seeds' if last.seeds is None else 'seeds'}, as in `fit`. "
+            f"Received: weights of {table.terms}, seeds={seeds}"
+        )
+    epochs = whole_number("epochs", epochs, optional=True) or last.epochs
+    job = replace(last, table=table, seeds=seeds, epochs=epochs, progress=progress(epochs))
+    return _with_rows(job, rows, validation_rows)
+
+
+def _with_rows(job: Job, rows: Any, validation_rows: Any) -> Job:
+    """Returns a job with other rows, or raises where the last training had others."""
+    if rows is None and validation_rows is None:
+        if job.rows is not None and len(job.rows.train) != job.replicas:
+            raise ValueError(
+                f"The last training had {len(job.rows.train)} replicas with rows of their own: "
+                f"give `rows` for {job.replicas} ones. Received: rows=None"
+            )
+        return job
+    before = job.validation is not None or (job.rows is not None and job.rows.held_out is not None)
+    if (validation_rows is not None) != before:
+        raise ValueError(
+            f"`refit` needs {'' if before else 'no '}`validation_rows`, as `fit` had "
+            f"{'' if before else 'no '}held-out rows: the logs would differ. "
+            f"Received: validation_rows={validation_rows!r}"
+        )
+    sets = row_sets(rows, validation_rows, job.replicas, job.train.size, job.seeds)
+    return replace(job, rows=sets, validation=None)
