@@ -40,6 +40,11 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
     which break the logs of the terms; a `fit` of your own that drops the callbacks which run the
     ramps; a project folder left by a search over other ranges.
 
+    With few labelled rows use it with `ReplicaTuner(..., cv=5)`. KerasTuner's own tuners measure a
+    trial on one validation set, and by the seeds of `executions_per_trial`: with 20 to 200 rows the
+    best of many trials then is the one that these held-out rows favour. Give them `validation_data`
+    of a thousand rows, or a `fit` of your own that returns the loss of a cross-validation.
+
     A chief and workers can share a search: set `KERASTUNER_TUNER_ID`, `KERASTUNER_ORACLE_IP` and
     `KERASTUNER_ORACLE_PORT`, as KerasTuner describes. Their traffic is neither authenticated nor
     encrypted: use it within a network of trusted machines only. Start a worker that died again
