@@ -3,6 +3,7 @@
 import keras
 import pytest
 
+import keras_physreg as kp
 from keras_physreg._utils.backend import needs_tensorflow
 
 
@@ -17,3 +18,11 @@ def test_another_backend_is_named_with_the_cure(monkeypatch):
         match=r"^`diagnose` needs the TensorFlow backend.*on 'jax'.*KERAS_BACKEND=tensorflow",
     ):
         needs_tensorflow("`diagnose`")
+
+
+@pytest.mark.parametrize("name", ["diagnose", "GradientMonitor"])
+def test_what_needs_tensorflow_says_so_first(name, monkeypatch):
+    """Whatever it is given: nothing of it was looked at."""
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(NotImplementedError, match=f"^`{name}` needs the TensorFlow backend"):
+        getattr(kp, name)(None, None)

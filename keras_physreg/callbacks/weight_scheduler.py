@@ -30,7 +30,12 @@ class WeightScheduler(keras.callbacks.Callback):
     `unit="step"` the time is `optimizer.iterations`: it goes on over a second `fit` of the same
     compiled model, and with `steps_per_execution=n` a weight holds for the n steps of an
     execution. Either way a run that `keras.callbacks.BackupAndRestore` resumes at the end of an
-    epoch, its default, goes on as if it had never stopped.
+    epoch, its default, goes on as if it had never stopped. Give it `double_checkpoint=True`: a
+    process that dies while the weights are written then resumes one epoch earlier. Keras leaves
+    two short gaps: a process that dies between weights and `training_metadata.json` repeats the
+    epoch it has just finished, without a word; and one that dies within that file leaves it empty,
+    a `JSONDecodeError` at the next start (delete the backup, or write `{"epoch": n, "batch": 0}`
+    with the number of finished epochs into the file).
 
     The weights join the logs at the end of an epoch; with `unit="step"` it is the weight of the
     epoch's last step. Callbacks that come before this one in the list of a plain `keras.Model`,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from keras_physreg.constants.constant import Constant
 from keras_physreg.diagnosis.gradient_products import DATA, Gradients
-from keras_physreg.diagnosis.sensitivities import Sensitivities
 from keras_physreg.inspection import get_term_weights
+
+if TYPE_CHECKING:
+    from keras_physreg.diagnosis.sensitivities import Sensitivities
 
 
 @dataclass(frozen=True)

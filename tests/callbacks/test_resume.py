@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import keras_physreg
 
 SCRIPT = Path(__file__).with_name("resumable_training.py")
@@ -28,9 +30,10 @@ def result(folder):
     return json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_killed_in_mid_ramp_and_resumed(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    with train(whole), train(broken, str(KILLED_IN)) as process:
+    with train(whole), train(broken, "--wait-in", str(KILLED_IN)) as process:
         said = process.stdout.readline()
         process.send_signal(signal.SIGKILL)
     assert (said, process.returncode) == ("ready\n", -signal.SIGKILL)
