@@ -8,13 +8,14 @@ from keras_physreg.plotting import pyplot
 
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):
-    options = ["--epochs", "3", "--seeds", "2", "--trials", "4", "--executions", "2", "--output"]
+    options = ["--epochs", "3", "--repeats", "1", "--trials", "4", "--seeds", "2", "--output"]
     monkeypatch.setattr(sys, "argv", ["tune_weights.py", *options, str(tmp_path)])
     example.main()
     printed = capsys.readouterr().out
-    for part in ("Trials 0 to 3 in ", "Pareto front of 4", "best of the search", "stripped: "):
+    for part in ("Trials 0 to 3 in ", "Search by cross-validation: 4", "Pareto front of 4"):
         assert printed.count(part) == 1
-    assert "data only                      0         0" in printed
+    assert "data only                0         0" in printed
+    assert "by the search" in printed
     assert (tmp_path / "tune_weights.png").stat().st_size > 10_000
     pyplot().close("all")
 
