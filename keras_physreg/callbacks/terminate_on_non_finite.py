@@ -84,7 +84,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
             self._keep_copies()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the epoch; its means begin anew."""
+        """Notes the epoch; its means start again."""
         self._epoch = epoch
         self._excused = set()
 

@@ -63,9 +63,9 @@ def examine(
     seen = measure(meter, rows, batch_size)
     held_out = _held_out(model, held_out_rows, batch_size)
     gradients, probe = meter.result(), probe_physics(model, rows, batch_size)
-    notes = {**meter.notes, **dict.fromkeys(probe.asks_network, NO_FLOOR)}
+    notes = {**meter.notes, **dict.fromkeys(probe.needs_network, NO_FLOOR)}
     for floors in (seen.at_labels, held_out.at_labels):
-        for name in probe.asks_network:
+        for name in probe.needs_network:
             floors.pop(name, None)
     terms = tuple(
         _row(model, layer, name, seen, held_out, gradients, notes.get(name))

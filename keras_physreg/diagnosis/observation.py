@@ -150,7 +150,7 @@ def trusted_rows(sample_weight: Any) -> Any:
 def _compare_rows(
     evaluation: Evaluation, y: Any, losses: dict[str, Any], trusted: Any, at_labels: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Returns per term its loss, its loss a row, which rows are finite, and residual moments."""
+    """Returns per term its loss, its loss per row, which rows are finite, and residual moments."""
     compared = {}
     # At the prediction, what happens in the rows without a label counts, too.
     counted = trusted if at_labels else None

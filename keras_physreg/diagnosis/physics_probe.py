@@ -33,7 +33,7 @@ class PhysicsProbe:
             as the first row changes.
         broadcasts: Of each term, whether its output is computed by way of `(rows,)` broadcast
             against `(rows, 1)`; `None` where that cannot be seen.
-        asks_network: The terms that move at the labels as the network does.
+        needs_network: The terms that still depend on the network with the labels as prediction.
         updates: Of each physics layer, under its first term, which variables of the network it
             moves in training.
     """
@@ -41,7 +41,7 @@ class PhysicsProbe:
     rows: int = 0
     moved_rows: dict[str, int] = field(default_factory=dict)
     broadcasts: dict[str, bool | None] = field(default_factory=dict)
-    asks_network: frozenset[str] = frozenset()
+    needs_network: frozenset[str] = frozenset()
     updates: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 

@@ -108,13 +108,21 @@ def diagnose(
 
     Gradients are those of the *unweighted* losses, so that a term at weight 0 is seen too, by all
     trainable variables: ratio and cosine include the trainable constants of a physics layer. The
-    floor of a term is its loss when the labels stand in for the prediction. Of each `Constant` it
-    says whether the physics can tell its value at the present predictions, from how the outputs
-    change with it, row by row; whether the network could take its place is not looked at, and
-    trivial terms and solutions only where the physics runs at other values, too. Weights,
-    optimizer, metrics, random state and `model.losses` stay as they are: training goes on bit for
-    bit as it would have. The cosine between gradients as a measure of conflict is that of Yu et
-    al., "Gradient Surgery for Multi-Task Learning" (2020), definition 1.
+    cosine between gradients as a measure of conflict is that of Yu et al., "Gradient Surgery for
+    Multi-Task Learning" (2020), definition 1.
+
+    The floor of a term is its loss with the labels in place of the prediction. A term has none
+    where its physics depends on the network in another way, too: it calls the network itself, or
+    takes `inputs` that the network computed.
+
+    Of each `Constant` it says whether the physics can tell its value at the present predictions,
+    from how the outputs change with it, row by row. Whether the network could take its place is
+    not looked at; trivial terms and solutions are found where the physics runs at other values.
+
+    On the first batch the physics is called again: with one row changed, to see whether outputs of
+    other rows move, and as in training, to see whether it moves the network's state. The model
+    stays as it is, with weights, optimizer, metrics, random state and `model.losses`: training goes
+    on bit for bit as it would have.
 
     Args:
         model: Any built Keras model with physics layers. Its compiled loss is the data loss.
@@ -136,9 +144,10 @@ def diagnose(
         A `Diagnosis`: `print` it, look into `findings`, `to_dict()` or `plot()`.
 
     Raises:
-        TypeError: If `model` is no Keras model, `thresholds` no `Thresholds`, or the physics
-            cannot run in a compiled step.
-        ValueError: If the model has no physics terms or is not built, or the data do not fit.
+        NotImplementedError: If Keras runs on another backend than TensorFlow.
+        TypeError: If `model` is no Keras model, `thresholds` no `Thresholds`, the data are no
+            arrays of numbers, or the physics cannot run in a compiled step.
+        ValueError: If the model has no physics terms or is not built, or the data do not fit it.
 
     Example:
     >>> import keras, keras_physreg as kp

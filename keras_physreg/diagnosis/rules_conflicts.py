@@ -20,7 +20,7 @@ def conflicts(
     """Yields a finding for each pair of gradients, both of some weight, that fight."""
     weights = {DATA: 1.0, **{row.term: row.weight for row in rows if row.weight}}
     norms = {name: weight * (gradients.norm(name) or 0.0) for name, weight in weights.items()}
-    # A gradient that is not finite fights nobody, and hides no fight of the others.
+    # A gradient that is not finite is in no conflict, and hides none of the others.
     weights = {n: weight for n, weight in weights.items() if norms[n] and math.isfinite(norms[n])}
     balanced = _balanced(weights, gradients, limits)
     for a, b in itertools.combinations(weights, 2):
@@ -64,7 +64,7 @@ def _against_data(term: str, cosine: float, ratio: float, balanced: bool) -> Fin
         term,
         f"{message}.",
         "Look at the floor and bias of the term; if they are small, ramp its weight up from below, "
-        "otherwise mend the physics or lower the weight.",
+        "otherwise correct the physics or lower the weight.",
     )
 
 

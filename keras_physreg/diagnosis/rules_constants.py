@@ -33,7 +33,7 @@ def constant_findings(
 def trivial_terms(found: Sensitivities) -> Iterator[Finding]:
     """Yields a finding for each term that is exactly zero at every value of its constants.
 
-    An inequality that holds on all rows is, too, and is healthy: so it is for information. Where
+    A satisfied inequality is zero too, and healthy: hence `info`. Where
     no other term tells of a constant, that is a finding of the constant.
     """
     for name, losses in found.tried.items():
@@ -96,7 +96,7 @@ def _near_bound(row: ConstantDiagnosis, limits: Thresholds) -> Iterator[Finding]
                 "that it had at its initial value.",
                 "If the bound is no law of nature, widen it; else look for what the physics leaves "
                 "out and this constant makes up for, or for a learning rate that threw it there "
-                "(start anew from inside).",
+                "(start again from inside the bounds).",
             )
 
 

@@ -30,8 +30,9 @@ def floor_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
             "info",
             row.term,
             f"'{row.term}' has reached its floor: {_said(places)}.",
-            "Do not raise the weight for it: this is the value at the true labels, and more "
-            "weight only pulls away from them; better physics or labels would lower the floor."
+            "This is the value at the true labels: a lower one means predictions that differ from "
+            "them. Whether more weight pays all the same, only the held-out data loss can tell "
+            "(`keras_physreg.sanity_sweep`); better physics or labels would lower the floor."
             f"{unseen if len(places) == 1 else ''}",
         )
     elif len(places) == 2 and here.trusted_loss <= limits.floor_factor * labels.loss + (

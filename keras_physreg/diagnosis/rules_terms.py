@@ -11,11 +11,11 @@ from keras_physreg.diagnosis.summaries import Summary
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 
-MEND_PHYSICS = (
+PHYSICS_CURE = (
     "Look at these rows; keep the physics finite for every prediction: bound what goes into "
     "`log`, `sqrt`, powers and divisions (`keras.ops.maximum`), and clip exponents."
 )
-MEND_DATA = "Look at these rows of the data: leave them out, or fill in what is NaN or infinite."
+DATA_CURE = "Look at these rows of the data: leave them out, or fill in what is NaN or infinite."
 
 
 def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
@@ -125,7 +125,7 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
             f"The loss of '{row.term}'{where} is {seen.loss:g}{_bad_rows(seen)}"
             f"{', as are the inputs or labels there' if by_data else ''}."
             f"{' Only the floor is lost.' if only_floor else shielded}",
-            MEND_DATA if by_data else MEND_PHYSICS,
+            DATA_CURE if by_data else PHYSICS_CURE,
         )
     norm = row.grad_norm
     if not bad and norm is not None and not math.isfinite(norm):
