@@ -299,6 +299,9 @@ class ReplicaTuner(keras_tuner.Tuner):
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
         """Returns the models of the best completed trials, best first.
 
+        With `cv` they were trained on the rows of one split: train on all rows in their place, as
+        `report()` says.
+
         Args:
             num_models: How many; there are fewer where fewer trials completed.
         """

@@ -10,9 +10,10 @@ import keras
 import keras_tuner
 from keras_tuner.errors import FatalTypeError, FatalValueError
 
-from keras_physreg._utils.errors import received
+from keras_physreg._utils.errors import received, whole_number
 from keras_physreg.callbacks import WeightScheduler
 from keras_physreg.inspection import check_known, find_terms
+from keras_physreg.tuner.search.data_checks import check_numbers
 
 UNFIT_OBJECTIVES = {
     "loss": "contains the weighted terms: the smallest weights would win",
@@ -22,6 +23,7 @@ UNFIT_OBJECTIVES = {
     "data_loss": "is that of the training rows: the smallest weights memorise them best",
 }
 NO_OBJECTIVE = "default_objective"
+COUNTS = ("epochs", "batch_size", "validation_batch_size", "unlabelled_batch_size")
 
 
 def has_own_fit(hypermodel: keras_tuner.HyperModel) -> bool:
@@ -147,11 +149,20 @@ def check_callbacks(callbacks: Iterable[Any], terms: Iterable[str]) -> None:
 
 
 def check_arguments(model: keras.Model, args: tuple, kwargs: dict[str, Any]) -> None:
-    """Raises unless each epoch of `model.fit` with these arguments is validated."""
+    """Raises unless `model.fit` can have these arguments, and validates each epoch."""
     try:
         given = inspect.signature(model.fit).bind(*args, **kwargs).arguments
     except TypeError as error:
         raise FatalTypeError(f"`search` hands its arguments to `model.fit`: {error}") from error
+    try:
+        for name in COUNTS:
+            whole_number(name, given.get(name), optional=True)
+        for name in ("y", "sample_weight"):
+            check_numbers(name, given.get(name))
+    except ValueError as error:
+        raise FatalValueError(str(error)) from error
+    except TypeError as error:
+        raise FatalTypeError(str(error)) from error
     if given.get("validation_data") is None and not given.get("validation_split"):
         raise FatalValueError(
             "The search needs `validation_data=(x, y)` or `validation_split`: measured on training "

@@ -91,12 +91,17 @@ def test_one_epoch_for_all_splits_where_each_has_another_best_one(monkeypatch, t
     assert trial.score == pytest.approx(np.sqrt(4.0 * 0.01))
 
 
-@pytest.mark.parametrize("seed", [None, 5])
-def test_equals_fit_on_the_rows_of_each_split(tmp_path, seed):
-    """Trained in earnest, in one program; `fit` starts from the weights that replicas had."""
+@pytest.mark.parametrize(
+    ("seed", "engine"),
+    [(None, "sequential"), pytest.param(5, "auto", marks=pytest.mark.slow)],
+)
+def test_equals_fit_on_the_rows_of_each_split(tmp_path, seed, engine):
+    """Trained in earnest; `fit` starts from the weights that replicas had."""
     pairs = [(np.arange(8), np.arange(8, 12)), (np.arange(4, 12), np.arange(4))]
     settings = {"oracle": random_oracle(2), "cv": pairs, "repeats": None, "seed": seed}
-    tuner = split_tuner(tmp_path, **settings, weights={"x": (0.1, 1.0), "z": (0.1, 1.0)})
+    tuner = split_tuner(
+        tmp_path, engine=engine, **settings, weights={"x": (0.1, 1.0), "z": (0.1, 1.0)}
+    )
     given = {"batch_size": 8, "shuffle": False}
     search(tuner, epochs=3, **given)
     trial = tuner.oracle.trials["1"]
@@ -226,6 +231,7 @@ def test_a_search_that_is_killed_goes_on(plans, tmp_path, monkeypatch):
     assert again.report().to_dict() == tuner.report().to_dict()
 
 
+@pytest.mark.slow
 def test_unlabelled_rows_and_weights_of_rows(tmp_path):
     """Rows with a weight have it in training and held out; unlabelled ones join all splits."""
     trust = np.linspace(0.5, 1.5, 12)

@@ -213,6 +213,10 @@ def test_objectives_that_mean_something():
         ({}, {"validation_data": None}, "validation_data"),
         ({}, {"validation_freq": 2}, "validation_freq=2"),
         ({}, {"epoch": 3}, "'epoch'"),
+        ({}, {"batch_size": True}, "`batch_size` must be an integer >= 1"),
+        ({}, {"validation_batch_size": 0}, "`validation_batch_size` must be .*=0"),
+        ({}, {"epochs": "2"}, "`epochs` must be an integer"),
+        ({}, {"sample_weight": np.full(20, "1")}, "`sample_weight` must hold numbers"),
         ({}, {"callbacks": [kp.WeightScheduler({"z": [0.1, 1.0]})]}, r"weights of \['z'\]"),
     ],
 )

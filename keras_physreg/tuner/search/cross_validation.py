@@ -37,7 +37,8 @@ def check_held_out(cv: Any, validation_data: Any, groups: Any) -> None:
     if cv is None and groups is not None:
         raise ValueError(
             "`groups` are for cross-validation: give `ReplicaTuner(cv=...)` a splitter that keeps "
-            f"groups together, such as `sklearn.model_selection.GroupKFold()`. Received: {groups=}"
+            "groups together, such as `sklearn.model_selection.GroupKFold()`. Received: groups of "
+            f"type {type(groups)}"
         )
     if cv is not None and validation_data is not None:
         raise ValueError(
