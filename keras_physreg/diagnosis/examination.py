@@ -67,6 +67,8 @@ def examine(
     for floors in (seen.at_labels, held_out.at_labels):
         for name in probe.needs_network:
             floors.pop(name, None)
+    for name in seen.without_values:
+        notes.setdefault(name, "no loss: its physics has selected none of the rows")
     terms = tuple(
         _row(model, layer, name, seen, held_out, gradients, notes.get(name))
         for name, layer in find_terms(model).items()

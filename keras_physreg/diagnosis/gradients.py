@@ -56,7 +56,7 @@ class GradientMeter:
 
     def reset(self) -> None:
         """Forgets all batches."""
-        self._rows = 0
+        self._rows = dict.fromkeys(self.names, 0)
         self._sums: Any = None
         self._values = [tf.convert_to_tensor(variable) for variable in self._state]
 
@@ -67,12 +67,15 @@ class GradientMeter:
         state, data = (self._sums, self._values), (batch.x, batch.y, batch.sample_weight)
         self._trace(self._add, state, data)
         self._sums, self._values, observed = self._add(*state, *data)
-        self._rows += len(batch.numbers)
-        return tf.nest.map_structure(_to_numpy, observed)
+        observed = tf.nest.map_structure(_to_numpy, observed)
+        for name in observed["losses"]:
+            self._rows[name] += len(batch.numbers) * int(observed["has_values"].get(name, True))
+        return observed
 
     def result(self) -> Gradients:
         """Returns the gradients of the mean over all rows so far."""
-        return self._gradients(self._inner_products(self._sums) / float(self._rows) ** 2)
+        rows = np.maximum([self._rows[name] for name in self.names], 1)
+        return self._gradients(self._inner_products(self._sums) / np.outer(rows, rows))
 
     def measure(self, batch: Batch) -> Gradients:
         """Returns the gradients over one batch: in one program, and faster for it."""
@@ -127,7 +130,12 @@ class GradientMeter:
             [_add(total, gradient, rows) for total, gradient in zip(*parts, strict=True)]
             for parts in zip(sums, gradients, strict=True)
         ]
-        observed = {"losses": seen.losses, "here": seen.at_prediction, "labels": seen.at_labels}
+        observed = {
+            "losses": seen.losses,
+            "has_values": seen.has_values,
+            "here": seen.at_prediction,
+            "labels": seen.at_labels,
+        }
         return sums, values, observed
 
     def _multiply_batch(self, values: Any, x: Any, y: Any, sample_weight: Any) -> tf.Tensor:

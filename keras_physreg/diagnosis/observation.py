@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_physreg._utils.names import check_unique
 from keras_physreg.diagnosis.labels import labels_as_prediction, why_no_labels
-from keras_physreg.layers.evaluation import Evaluation
+from keras_physreg.layers.evaluation import Evaluation, TermValue
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
 from keras_physreg.layers.step import Step, open_step
 from keras_physreg.terms.loss import row_losses, term_reference
@@ -25,6 +25,7 @@ class Observation:
 
     Args:
         losses: The unweighted term losses, and under `"data"` the data loss; scalars.
+        has_values: Per term, whether its output has any values: physics may select rows.
         predictions: The tensors that the physics layer of each term took as its prediction.
         at_prediction: Per term, what `_compare_rows` says of the prediction.
         at_labels: The same with the labels in place of the prediction, and the floor.
@@ -32,6 +33,7 @@ class Observation:
     """
 
     losses: dict[str, Any] = field(default_factory=dict)
+    has_values: dict[str, Any] = field(default_factory=dict)
     predictions: dict[str, list[Any]] = field(default_factory=dict)
     at_prediction: dict[str, dict[str, Any]] = field(default_factory=dict)
     at_labels: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -107,12 +109,13 @@ def _observe_terms(
     seen: Observation, evaluation: Evaluation, y: Any, sample_weight: Any, in_full: bool
 ) -> None:
     values = evaluation.layer.compare(evaluation, y, sample_weight, skip_unlabelled=True)
-    found = {value.name: value.loss for value in values}
+    found = _losses(evaluation, values)
     for name in evaluation.layer.term_names:
         if name not in found:
             seen.notes[name] = "it compares with the label, and no label was given"
             continue
         seen.losses[name] = found[name]
+        seen.has_values[name] = _has_values(evaluation.outputs[name])
         seen.predictions[name] = keras.tree.flatten(evaluation.prediction)
     if in_full:
         seen.at_prediction.update(_compare_rows(evaluation, y, found, trusted_rows(sample_weight)))
@@ -135,9 +138,23 @@ def _observe_labels(
         why = str(error).splitlines()[0]
         seen.notes.update(dict.fromkeys(names, f"no floor: {why}"))
         return
-    found = {value.name: value.loss for value in values}
     trusted = trusted_rows(sample_weight)
+    found = _losses(there, values)
     seen.at_labels.update(_compare_rows(there, y, found, trusted, at_labels=True))
+
+
+def _losses(evaluation: Evaluation, values: Sequence[TermValue]) -> dict[str, Any]:
+    """Returns the losses by term; 0 where a mean is one of no values."""
+    return {
+        value.name: ops.where(
+            _has_values(evaluation.outputs[value.name]), value.loss, ops.zeros_like(value.loss)
+        )
+        for value in values
+    }
+
+
+def _has_values(output: Any) -> Any:
+    return ops.size(output) > 0
 
 
 def trusted_rows(sample_weight: Any) -> Any:
@@ -160,19 +177,31 @@ def _compare_rows(
             reference = term_reference(term, output, evaluation.roots(y))
             residual = _by_component(output - reference)
             finite = ops.all(ops.isfinite(residual), axis=1)
-            if counted is not None:
-                finite = ops.logical_or(finite, ops.logical_not(counted)[:, None])
+            kept = None if counted is None else _of_rows(counted, residual)
+            if kept is not None:
+                finite = ops.logical_or(finite, ops.logical_not(kept)[:, None])
             by_label = root(term.reference) == "target"
             given = (evaluation.inputs, evaluation.roots(y)["target"] if by_label else None)
             compared[term.name] = {
                 "loss": losses[term.name],
+                "has_values": _has_values(output),
                 "rows": row_losses(term, output, reference),
                 "trusted": None if by_label else trusted,
                 "finite": finite,
                 "given": _finite_rows((given, evaluation.prediction if at_labels else None)),
-                "moments": _moments(residual, counted),
+                "moments": _moments(residual, kept),
             }
     return compared
+
+
+def _of_rows(flags: Any, residual: Any) -> Any:
+    """Returns flags of the rows of a batch for a residual; all, where it has rows of its own."""
+    rows = ops.shape(residual)[0]
+    return ops.cond(
+        ops.equal(rows, ops.shape(flags)[0]),
+        lambda: flags,
+        lambda: ops.ones((rows,), dtype="bool"),
+    )
 
 
 def _finite_rows(structure: Any) -> list[Any]:

@@ -57,6 +57,7 @@ class Measurement:
     data_loss: float | None
     at_prediction: dict[str, Summary]
     at_labels: dict[str, Summary]
+    without_values: tuple[str, ...] = ()
 
 
 def measure(meter: GradientMeter, rows: Rows, batch_size: int) -> Measurement:
@@ -73,7 +74,10 @@ def measure(meter: GradientMeter, rows: Rows, batch_size: int) -> Measurement:
         for name, labels in there.summaries().items()
         if labels.rows
     }
-    return Measurement(len(rows.numbers), data.value, here.summaries(), floors)
+    found = here.summaries()
+    return Measurement(
+        len(rows.numbers), data.value, found, floors, tuple(n for n in here.names if n not in found)
+    )
 
 
 class _Average:
@@ -99,6 +103,10 @@ class _Gatherings:
         for name, values in observed.items():
             self._terms.setdefault(name, _Gathering()).add(numbers, **values)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._terms)
+
     def summaries(self) -> dict[str, Summary]:
         found = {name: term.summary() for name, term in self._terms.items()}
         return {name: summary for name, summary in found.items() if summary is not None}
@@ -120,12 +128,15 @@ class _Gathering:
         self,
         numbers: np.ndarray,
         loss: Any,
+        has_values: Any,
         rows: Any,
         trusted: Any,
         finite: Any,
         given: Any,
         moments: Any,
     ) -> None:
+        if not has_values:
+            return
         if rows is not None and len(rows) != len(numbers):
             rows = None  # Physics whose output has other rows than the batch.
         self.average.add(loss, len(numbers))

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, fields
 from numbers import Real
 
+from keras_physreg._utils.errors import received
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -67,8 +69,7 @@ class Thresholds:
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
                 raise ValueError(
-                    f"`{field.name}` must be a finite number. Received: {field.name}={value!r} "
-                    f"(of type {type(value)})"
+                    f"`{field.name}` must be a finite number. {received(field.name, value)}"
                 )
             if value < 0 and field.name != "conflict_cosine":
                 raise ValueError(

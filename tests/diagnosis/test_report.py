@@ -409,3 +409,46 @@ def test_bad_input(kwargs, error, message):
 def test_bad_thresholds(kwargs, message):
     with pytest.raises(ValueError, match=message):
         kp.Thresholds(**kwargs)
+
+
+def selected(z, x):
+    """A residual of the rows whose first input is positive: of other rows than the batch."""
+    return (x - 2 * z[:, :2])[z[:, 0] > 0]
+
+
+def test_rows_that_the_physics_selects():
+    """Batches without any of them do not count, as in the logs of a training."""
+    z, x = data(64)
+    z[:, 0] = np.where(np.arange(64) < 20, np.abs(z[:, 0]), -np.abs(z[:, 0]))
+    model = linear_model(selected, {"t": 0.5})
+    report = kp.diagnose(model, z, x, batch_size=16)
+    kernel, bias = (v.numpy() for v in model.trainable_variables)
+    residual = (z @ kernel + bias - 2 * z[:, :2])[:20]
+    losses = [np.mean(part**2) for part in (residual[:16], residual[16:])]
+    np.testing.assert_allclose(report["t"].loss, np.mean(losses), rtol=1e-5)
+    floors = [np.mean((x - 2 * z[:, :2])[rows] ** 2) for rows in (slice(16), slice(16, 20))]
+    np.testing.assert_allclose(report["t"].floor, np.mean(floors), rtol=1e-5)
+    gradient = sum(
+        np.concatenate([(z[rows].T @ part).ravel(), part.sum(axis=0)]) * 2 / part.size / 2
+        for rows, part in ((slice(16), residual[:16]), (slice(16, 20), residual[16:]))
+    )
+    np.testing.assert_allclose(report["t"].grad_norm, np.linalg.norm(gradient), rtol=1e-4)
+    assert report["t"].finite
+    assert "non-finite" not in [finding.code for finding in report.findings]
+
+
+def test_sample_weights_beside_rows_that_the_physics_selects():
+    z, x = data(40)
+    weights = np.where(np.arange(40) < 30, 1.0, 0.0)
+    report = kp.diagnose(linear_model(selected, {"t": 0.5}), z, x, weights)
+    assert report["t"].loss > 0
+    assert report["t"].finite
+
+
+def test_physics_that_selects_no_rows():
+    z, x = data(40)
+    z[:, 0] = -1.0
+    report = kp.diagnose(linear_model(selected, {"t": 0.5}), z, x)
+    assert (report["t"].loss, report["t"].floor) == (None, None)
+    assert "t: no loss: its physics has selected none of the rows." in str(report)
+    assert report.findings == ()
