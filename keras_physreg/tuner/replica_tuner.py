@@ -217,15 +217,9 @@ class ReplicaTuner(keras_tuner.Tuner):
         arguments.check_nothing_else("ReplicaTuner.search", others, arguments.FIT_ARGUMENTS)
         cross_validation.check_held_out(self.cv, validation_data, groups)
         callbacks = trial_logs.checked(callbacks)
-        training = {
-            "epochs": whole_number("epochs", epochs),
-            "batch_size": whole_number("batch_size", batch_size, optional=True),
-            "validation_batch_size": whole_number(
-                "validation_batch_size", validation_batch_size, optional=True
-            ),
-            "shuffle": boolean("shuffle", shuffle),
-            **arguments.check_unlabelled(unlabelled, unlabelled_batch_size, unlabelled_share),
-        }
+        training = arguments.training_arguments(
+            epochs, batch_size, validation_batch_size, shuffle
+        ) | arguments.check_unlabelled(unlabelled, unlabelled_batch_size, unlabelled_share)
         data = {
             "x": x,
             "y": y,
@@ -341,7 +335,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         """Writes the splits to the folder; raises where trials were trained on others."""
         if self._project.has_results():
             cross_validation.check_same_splits(self._project.folder, splits)
-        elif splits is not None:
+        else:
             cross_validation.save_settings(self._project.folder, splits)
 
     def _loop(self, trainer: GroupTrainer) -> AskAndTell:

@@ -310,6 +310,21 @@ def test_a_search_without_splits_is_another_one(plans, tmp_path):
         search(tuner, validation_data=VALIDATION)
 
 
+def test_a_search_that_trained_nothing_binds_nobody(plans, monkeypatch, tmp_path):
+    def fails(self, structure, trials):
+        raise OSError("out of order")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GroupTrainer, "train", fails)
+        with pytest.raises(OSError, match="out of order"):
+            search(split_tuner(tmp_path))
+        with pytest.raises(OSError, match="out of order"):
+            search(make_tuner(tmp_path), validation_data=VALIDATION)
+    assert not (tmp_path / "search" / FILE).exists()
+    search(split_tuner(tmp_path, cv=4, repeats=1))
+    assert "4 folds x 1 shuffle" in str(split_tuner(tmp_path, cv=4, repeats=1).report())
+
+
 def test_no_report_without_splits_or_trials(plans, tmp_path):
     with pytest.raises(ValueError, match=r"no splits to compare trials on.*cv=5"):
         make_tuner(tmp_path).report()

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras_tuner
 
-from keras_physreg._utils.errors import received, whole_number
+from keras_physreg._utils.errors import boolean, received, whole_number
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.setup_checks import NO_OBJECTIVE, has_own_fit
 from keras_physreg.unlabelled.checks import check_batch_size, check_no_options, check_share
@@ -97,6 +97,20 @@ def check_nothing_else(name: str, given: dict[str, Any], known: dict[str, str]) 
             + (f": {cure}. " if cure else ". ")
             + received(argument, value)
         )
+
+
+def training_arguments(
+    epochs: Any, batch_size: Any, validation_batch_size: Any, shuffle: Any
+) -> dict[str, Any]:
+    """Returns the plain arguments of `fit`, or raises."""
+    return {
+        "epochs": whole_number("epochs", epochs),
+        "batch_size": whole_number("batch_size", batch_size, optional=True),
+        "validation_batch_size": whole_number(
+            "validation_batch_size", validation_batch_size, optional=True
+        ),
+        "shuffle": boolean("shuffle", shuffle),
+    }
 
 
 def check_unlabelled(unlabelled: Any, batch_size: Any, share: Any) -> dict[str, Any]:

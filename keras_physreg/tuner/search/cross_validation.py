@@ -84,9 +84,12 @@ def split_settings(
     )
 
 
-def save_settings(folder: Path, settings: SweepSettings) -> None:
-    """Writes the settings to the project folder."""
-    write_json(folder / SPLITS, settings.to_dict())
+def save_settings(folder: Path, settings: SweepSettings | None) -> None:
+    """Writes the settings to the project folder; removes others where there are none."""
+    if settings is None:
+        (folder / SPLITS).unlink(missing_ok=True)
+    else:
+        write_json(folder / SPLITS, settings.to_dict())
 
 
 def load_settings(folder: Path) -> SweepSettings | None:
