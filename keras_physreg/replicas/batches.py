@@ -101,6 +101,6 @@ def as_tensors(data: Any) -> Any:
 
 
 def without_nones(data: Any) -> tuple[Any, ...]:
-    """Returns `(x, y, sample_weight)` without what is not there, as Keras wants it."""
-    x, y, sample_weight = data
+    """Returns `(x, y, sample_weight)` as Keras wants it: without what is not there, or lists."""
+    x, y, sample_weight = keras.tree.lists_to_tuples(data)
     return (x,) if y is None else (x, y) if sample_weight is None else (x, y, sample_weight)

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_physreg._utils.errors import whole_number
 from keras_physreg.replicas import preparation
+from keras_physreg.replicas.arguments import checked_programs, checked_seeds, with_rows
 from keras_physreg.replicas.choice import Trainer, first_that_serves
 from keras_physreg.replicas.history import ReplicaHistory
 from keras_physreg.replicas.job import Job
@@ -18,11 +18,12 @@ from keras_physreg.replicas.outcome import Outcome
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.row_sets import row_sets
 from keras_physreg.replicas.start_weights import StartWeights
+from keras_physreg.replicas.trained_replicas import TrainedReplicas
 from keras_physreg.replicas.unlabelled_rows import unlabelled_rows
 from keras_physreg.replicas.weight_table import WeightTable
 
 
-class ReplicaTrainer:
+class ReplicaTrainer(TrainedReplicas):
     """Trains K copies of a model, which differ in term weights and seeds, in compiled programs.
 
     Every replica is trained as `model.fit` would train the model with these term weights: with
@@ -40,7 +41,8 @@ class ReplicaTrainer:
         unit: What schedules count: `"epoch"`, or `"step"` of the optimizer.
         engine: `"stacked"` runs each operation on all replicas of a program at once, `"in-turn"`
             runs the replicas of a program one after the other, `"sequential"` calls `fit` once per
-            replica. `"auto"` takes the fastest that serves; `history.engine` says which and why.
+            replica. `"auto"` takes the fastest whose first steps equal those of `fit`, up to
+            rounding; `history.engine` says which, and why no other.
         replicas_per_program: Replicas that one program holds at most; `None` for 32. There is one
             program per core; more replicas run in several calls of them.
 
@@ -76,11 +78,10 @@ class ReplicaTrainer:
         replicas_per_program: int | None = None,
     ) -> None:
         preparation.check_model(model)
-        self.model = model
-        self.seeds = _checked_seeds(seeds)
+        super().__init__(model)
+        self.seeds = checked_seeds(seeds)
         self.table = WeightTable(model, weights, self.seeds, unit)
         self.engine, self.replicas_per_program = checked_programs(engine, replicas_per_program)
-        self._outcome: Outcome | None = None
         self._job: Job | None = None
         self._trainer: Trainer | None = None
 
@@ -148,7 +149,8 @@ class ReplicaTrainer:
             every key that `model.fit` logs.
 
         Raises:
-            ValueError: If data, monitor or epochs cannot serve, or the physics is random.
+            ValueError: If data, monitor or epochs cannot serve, the physics or the prediction is
+                random, or the engine asked for does not train as `fit` does.
             MemoryError: If not even one replica fits into memory.
         """
         if mode not in ("min", "max"):
@@ -231,7 +233,7 @@ class ReplicaTrainer:
         """
         if self._job is None:
             raise RuntimeError("There is no training to repeat yet: call `fit` first.")
-        seeds = _checked_seeds(seeds)
+        seeds = checked_seeds(seeds)
         table = WeightTable(self.model, weights, seeds, self.table.unit)
         if table.terms != self.table.terms or (seeds is None) != (self.seeds is None):
             raise ValueError(
@@ -247,34 +249,9 @@ class ReplicaTrainer:
             epochs=epochs,
             progress=_progress(verbose, epochs * table.replicas),
         )
-        job = _with_rows(job, rows, validation_rows)
+        job = with_rows(job, rows, validation_rows)
         self.table, self.seeds = table, seeds
         return self._run(job)
-
-    def load_replica(self, replica: int, which: str = "best") -> None:
-        """Puts a trained replica's weights and term weights into the model.
-
-        Args:
-            replica: Position of the replica.
-            which: `"best"`: at its best epoch; `"last"`: at its last; `"initial"`: at its start.
-
-        Raises:
-            RuntimeError: If `fit` was not called.
-            ValueError: If there is no such replica.
-        """
-        if self._outcome is None:
-            raise RuntimeError("There are no trained replicas yet: call `fit` first.")
-        if which not in ("best", "last", "initial"):
-            raise ValueError(
-                f"`which` must be 'best', 'last' or 'initial'. Received: which={which!r}"
-            )
-        if not 0 <= replica < self.replicas:
-            raise ValueError(
-                f"`replica` must be in 0..{self.replicas - 1}. Received: replica={replica!r}"
-            )
-        values = getattr(self._outcome, which)
-        for variable, value in zip(self._outcome.variables, values, strict=True):
-            variable.assign(value[replica])
 
     def _run(self, job: Job) -> ReplicaHistory:
         begin = time.perf_counter()
@@ -311,42 +288,3 @@ def _progress(verbose: str | int, target: int) -> Any:
         return lambda done: None
     bar = keras.utils.Progbar(target, unit_name="replica-epoch")
     return bar.add
-
-
-def _with_rows(job: Job, rows: Any, validation_rows: Any) -> Job:
-    """Returns a job with other rows, or raises where the last training had others."""
-    if rows is None and validation_rows is None:
-        if job.rows is not None and len(job.rows.train) != job.replicas:
-            raise ValueError(
-                f"The last training had {len(job.rows.train)} replicas with rows of their own: "
-                f"give `rows` for {job.replicas} ones. Received: rows=None"
-            )
-        return job
-    before = job.validation is not None or (job.rows is not None and job.rows.held_out is not None)
-    if (validation_rows is not None) != before:
-        raise ValueError(
-            f"`refit` needs {'' if before else 'no '}`validation_rows`, as `fit` had "
-            f"{'' if before else 'no '}held-out rows: the logs would differ. "
-            f"Received: validation_rows={validation_rows!r}"
-        )
-    sets = row_sets(rows, validation_rows, job.replicas, job.train.size, job.seeds)
-    return replace(job, rows=sets, validation=None)
-
-
-def _checked_seeds(seeds: Any) -> list[int] | None:
-    if seeds is None:
-        return None
-    if np.ndim(seeds) != 1 or not all(isinstance(s, (int, np.integer)) and s >= 0 for s in seeds):
-        raise ValueError(
-            "`seeds` must be None or a list of whole numbers >= 0, one per replica. "
-            f"Received: seeds={seeds!r}"
-        )
-    return [int(seed) for seed in seeds]
-
-
-def checked_programs(engine: str, replicas_per_program: Any) -> tuple[str, int | None]:
-    """Returns how replicas are put into programs, or raises."""
-    known = ("auto", "stacked", "in-turn", "sequential")
-    if engine not in known:
-        raise ValueError(f"`engine` must be one of {known}. Received: engine={engine!r}")
-    return engine, whole_number("replicas_per_program", replicas_per_program, optional=True)
