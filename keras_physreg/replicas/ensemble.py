@@ -12,9 +12,9 @@ from keras import ops
 from keras_physreg._utils.owners import with_sublayers
 from keras_physreg._utils.variables import assign
 from keras_physreg.models.strip import check_functional, ends, strip_physics
-from keras_physreg.replicas.trained_weights import chosen, weights_at
 from keras_physreg.replicas.fresh_weights import twin
 from keras_physreg.replicas.outcome import Outcome
+from keras_physreg.replicas.trained_weights import chosen, weights_at
 
 SPREAD = "_spread"
 

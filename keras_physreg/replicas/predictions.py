@@ -11,11 +11,11 @@ from keras.ops import convert_to_numpy
 
 from keras_physreg._utils.variables import assign, unchanged, values_of
 from keras_physreg.replicas.batches import Batches
-from keras_physreg.replicas.trained_weights import weights_at, without_weights
 from keras_physreg.replicas.engines import has_own
 from keras_physreg.replicas.hidden_state import hidden_variables
 from keras_physreg.replicas.outcome import Outcome
 from keras_physreg.replicas.preparation import as_batches
+from keras_physreg.replicas.trained_weights import weights_at, without_weights
 
 
 def predict(

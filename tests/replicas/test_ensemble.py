@@ -32,9 +32,10 @@ def test_the_mean_of_the_predictions(kind):
     assert_close(joined.predict(z, verbose=0), expected)
 
 
-@pytest.mark.parametrize(
-    "kind", ["norm", "several inputs", "several outputs", "listed outputs", "conv"]
-)
+SAVED = ["norm", "nested", "several inputs", "several outputs", "listed outputs", "conv"]
+
+
+@pytest.mark.parametrize("kind", SAVED)
 def test_saved_loaded_and_exported_it_predicts_the_same(kind, tmp_path):
     trainer, z = trained.of_kind(kind)
     joined = trainer.ensemble(spread=True)
