@@ -129,6 +129,12 @@ def _found(kinds: tuple[str, ...], operations: set[str]) -> list[str]:
     return sorted({name for name in operations for kind in kinds if kind in name})
 
 
+def has_own(model: keras.Model, name: str) -> bool:
+    """Returns whether a model has a method that is neither Keras' nor this package's."""
+    known = [_function(owner, name) for owner in (keras.Model, PhysicsModel)]
+    return _function(model, name) not in known
+
+
 def _function(owner: Any, name: str) -> Any:
     """Returns what a method of a class or an object runs."""
     method = getattr(owner, name)

@@ -114,20 +114,20 @@ def _copied(model: keras.Model) -> tuple[list[tuple[Any, Any]], dict[int, Any]]:
         # The graph also has operations (`x + y`, slices); what holds no weights needs no twin.
         if isinstance(layer, PhysicsRegularization) or not getattr(layer, "weights", None):
             return layer
-        twin = type(layer).from_config(_config(layer))
-        for part in with_sublayers(twin):
+        other = twin(layer)
+        for part in with_sublayers(other):
             _note_initializers(part, made)
-        layers.append((layer, twin))
-        return twin
+        layers.append((layer, other))
+        return other
 
     # A view of the model that is not compiled: the clone of a compiled one compiles itself.
     view = keras.Model(model.inputs, model.outputs)
     keras.models.clone_model(view, clone_function=copy, recursive=True)
     pairs = [
         pair
-        for layer, twin in layers
+        for layer, other in layers
         if layer.trainable_variables
-        for pair in zip(layer.weights, twin.weights, strict=True)
+        for pair in zip(layer.weights, other.weights, strict=True)
     ]
     return pairs, made
 
@@ -155,6 +155,13 @@ def _draw_subclassed(model: keras.Model) -> dict[int, np.ndarray]:
         for variable, new in zip(model.weights, twin.weights, strict=True)
         if variable.trainable and id(variable) not in physics
     }
+
+
+def twin(layer: keras.layers.Layer) -> Any:
+    """Returns a new layer with the settings of another; its weights are to be built."""
+    if isinstance(layer, keras.layers.Lambda):  # It takes no function from a config.
+        return keras.layers.Lambda(**_config(layer))
+    return type(layer).from_config(_config(layer))
 
 
 def _config(layer: Any) -> dict[str, Any]:

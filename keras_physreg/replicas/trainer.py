@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_physreg._utils.errors import is_whole, whole_number
 from keras_physreg.replicas import preparation
+from keras_physreg.replicas.arguments import checked_programs, checked_seeds
 from keras_physreg.replicas.choice import Trainer, first_that_serves
 from keras_physreg.replicas.history import ReplicaHistory
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.new_job import FitArguments, first_job, next_job
 from keras_physreg.replicas.outcome import Outcome
+from keras_physreg.replicas.trained_replicas import TrainedReplicas
 from keras_physreg.replicas.weight_table import WeightTable
 
 
-class ReplicaTrainer:
+class ReplicaTrainer(TrainedReplicas):
     """Trains K copies of a model, which differ in term weights and seeds, in compiled programs.
 
     Every replica is trained as `model.fit` would train the model with these term weights: with
@@ -36,7 +36,8 @@ class ReplicaTrainer:
         unit: What schedules count: `"epoch"`, or `"step"` of the optimizer.
         engine: `"stacked"` runs each operation on all replicas of a program at once, `"in-turn"`
             runs the replicas of a program one after the other, `"sequential"` calls `fit` once per
-            replica. `"auto"` takes the fastest that serves; `history.engine` says which and why.
+            replica. `"auto"` takes the fastest whose first steps equal those of `fit`, up to
+            rounding; `history.engine` says which, and why no other.
         replicas_per_program: Replicas that one program holds at most; `None` for 32. There is one
             program per core; more replicas run in several calls of them.
 
@@ -72,11 +73,10 @@ class ReplicaTrainer:
         replicas_per_program: int | None = None,
     ) -> None:
         preparation.check_model(model)
-        self.model = model
-        self.seeds = _checked_seeds(seeds)
+        super().__init__(model)
+        self.seeds = checked_seeds(seeds)
         self.table = WeightTable(model, weights, self.seeds, unit)
         self.engine, self.replicas_per_program = checked_programs(engine, replicas_per_program)
-        self._outcome: Outcome | None = None
         self._job: Job | None = None
         self._trainer: Trainer | None = None
 
@@ -144,7 +144,8 @@ class ReplicaTrainer:
             every key that `model.fit` logs.
 
         Raises:
-            ValueError: If data, monitor or epochs cannot serve, or the physics is random.
+            ValueError: If data, monitor or epochs cannot serve, the physics or the prediction is
+                random, or the engine asked for does not train as `fit` does.
             MemoryError: If not even one replica fits into memory.
         """
         given = FitArguments(
@@ -201,37 +202,12 @@ class ReplicaTrainer:
         """
         if self._job is None:
             raise RuntimeError("There is no training to repeat yet: call `fit` first.")
-        seeds = _checked_seeds(seeds)
+        seeds = checked_seeds(seeds)
         table = WeightTable(self.model, weights, seeds, self.table.unit)
         progress = functools.partial(_progress, verbose, table.replicas)
         job = next_job(self._job, table, seeds, progress, epochs, rows, validation_rows)
         self.table, self.seeds = table, seeds
         return self._run(job)
-
-    def load_replica(self, replica: int, which: str = "best") -> None:
-        """Puts a trained replica's weights and term weights into the model.
-
-        Args:
-            replica: Position of the replica.
-            which: `"best"`: at its best epoch; `"last"`: at its last; `"initial"`: at its start.
-
-        Raises:
-            RuntimeError: If `fit` was not called.
-            ValueError: If there is no such replica.
-        """
-        if self._outcome is None:
-            raise RuntimeError("There are no trained replicas yet: call `fit` first.")
-        if which not in ("best", "last", "initial"):
-            raise ValueError(
-                f"`which` must be 'best', 'last' or 'initial'. Received: which={which!r}"
-            )
-        if not 0 <= replica < self.replicas:
-            raise ValueError(
-                f"`replica` must be in 0..{self.replicas - 1}. Received: replica={replica!r}"
-            )
-        values = getattr(self._outcome, which)
-        for variable, value in zip(self._outcome.variables, values, strict=True):
-            variable.assign(value[replica])
 
     def _run(self, job: Job) -> ReplicaHistory:
         begin = time.perf_counter()
@@ -268,22 +244,3 @@ def _progress(verbose: str | int, replicas: int, epochs: int) -> Any:
         return lambda done: None
     bar = keras.utils.Progbar(replicas * epochs, unit_name="replica-epoch")
     return bar.add
-
-
-def _checked_seeds(seeds: Any) -> list[int] | None:
-    if seeds is None:
-        return None
-    if np.ndim(seeds) != 1 or not all(is_whole(s) and s >= 0 for s in seeds):
-        raise ValueError(
-            "`seeds` must be None or a list of whole numbers >= 0, one per replica. "
-            f"Received: seeds={seeds!r}"
-        )
-    return [int(seed) for seed in seeds]
-
-
-def checked_programs(engine: str, replicas_per_program: Any) -> tuple[str, int | None]:
-    """Returns how replicas are put into programs, or raises."""
-    known = ("auto", "stacked", "in-turn", "sequential")
-    if engine not in known:
-        raise ValueError(f"`engine` must be one of {known}. Received: engine={engine!r}")
-    return engine, whole_number("replicas_per_program", replicas_per_program, optional=True)

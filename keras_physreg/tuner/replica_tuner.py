@@ -10,7 +10,7 @@ import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
 from keras_physreg._utils.errors import boolean, whole_number
-from keras_physreg.replicas.trainer import checked_programs
+from keras_physreg.replicas.arguments import checked_programs
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.search import (
