@@ -1,5 +1,7 @@
 """Bad input beside good: each is refused with its name, what was received, and the cure."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -122,6 +124,96 @@ def test_the_traceback_of_the_physics_stays_visible(model_class):
     assert any(entry.name == "raises_inside" for entry in caught.traceback)
 
 
+def wrong_by(factor, z, x):
+    return factor * x - z  # (rows, 2) - (rows, 3)
+
+
+class Wrong:
+    def __call__(self, z, x):
+        return wrong_by(1.0, z, x)
+
+    def method(self, z, x):
+        return wrong_by(1.0, z, x)
+
+    @staticmethod
+    def of_class(z, x):
+        return wrong_by(1.0, z, x)
+
+
+class WrongWhenMade:
+    def __init__(self, z, x):
+        self.residual = wrong_by(1.0, z, x)
+
+
+def decorated(function):
+    @functools.wraps(function)
+    def wrapped(*args):
+        return function(*args)
+
+    return wrapped
+
+
+CALLABLES = {
+    "partial": (functools.partial(wrong_by, 2.0), "wrong_by"),
+    "partial of a partial": (functools.partial(functools.partial(wrong_by), 2.0), "wrong_by"),
+    "object": (Wrong(), "Wrong"),
+    "method": (Wrong().method, "method"),
+    "static method": (Wrong.of_class, "of_class"),
+    "tf.function": (tf.function(Wrong.of_class), "of_class"),
+    "class": (WrongWhenMade, "WrongWhenMade"),
+    "decorated": (decorated(Wrong.of_class), "of_class"),
+}
+
+
+@pytest.mark.parametrize(("physics", "name"), CALLABLES.values(), ids=CALLABLES)
+def test_errors_of_every_kind_of_callable_stay_visible(physics, name):
+    model = physics_model(physics, {"r": 1.0})
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="Dimensions must be equal") as caught:
+        model.fit(*data(), verbose=0)
+    assert f"The physics `{name}` of layer '{model.layers[-1].name}'" in str(caught.value)
+    assert "test_bad_input.py" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["partial", "object", "tf.function"])
+def test_every_kind_of_callable_trains(kind):
+    class Right:
+        def __call__(self, z, x):
+            return problems.residual(z, x)
+
+    physics = {
+        "partial": functools.partial(lambda factor, z, x: factor * x - z[:, :2], 2),
+        "object": Right(),
+        "tf.function": tf.function(problems.residual),
+    }[kind]
+    logs = []
+    for each in (physics, problems.residual):
+        model = physics_model(each, {"r": 1.0})
+        model.compile("sgd", "mse")
+        logs.append(model.fit(*data(), verbose=0).history)
+    assert logs[0]["r_loss"] == pytest.approx(logs[1]["r_loss"], rel=1e-6)
+
+
+TERM_LOSSES = {
+    "NumPy": (lambda t, p: np.sin(p), TypeError, ["calls NumPy", "keras.ops.exp"]),
+    ".numpy()": (lambda t, p: p.numpy(), TypeError, ["calls NumPy"]),
+    "a number": (lambda t, p: 0.5, TypeError, ["no tensor, but 0.5", "keras.ops"]),
+    "an array": (lambda t, p: np.zeros(3), TypeError, ["no tensor", "ndarray"]),
+    "its own error": (lambda t, p: {}["row"], KeyError, ["row"]),
+}
+
+
+@pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize(("loss", "error", "parts"), TERM_LOSSES.values(), ids=TERM_LOSSES)
+def test_bad_term_losses(loss, error, parts, model_class):
+    model = physics_model(problems.residual, [kp.PhysicsTerm("r", loss=loss)], model_class)
+    model.compile("sgd", "mse")
+    with pytest.raises(error) as caught:
+        model.fit(*data(), verbose=0)
+    for part in ["The loss `<lambda>` of physics term 'r'", *parts]:
+        assert part in str(caught.value)
+
+
 def test_sizes_that_are_unknown_while_tracing_are_compared_at_run_time():
     def first_row_only(z, x):
         return tf.boolean_mask(x, tf.range(tf.shape(x)[0]) < 1)
@@ -185,7 +277,62 @@ def test_bad_terms(make, error, text):
         make()
 
 
+class HoldsAConstant:
+    def __init__(self):
+        self.factor = kp.Constant(2.0, name="factor")
+
+    def __call__(self, z, x):
+        return self.factor() * x - z[:, :2]
+
+
+class LayerWithAConstant(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.factor = kp.Constant(2.0, name="factor")
+
+    def call(self, z, x):
+        return self.factor() * x - z[:, :2]
+
+
+def of_constant(factor, z, x):
+    return factor() * x - z[:, :2]
+
+
+CONSTANTS = {
+    "object": HoldsAConstant,
+    "method": lambda: HoldsAConstant().__call__,
+    "call of a layer": lambda: LayerWithAConstant().call,
+    "partial": lambda: functools.partial(of_constant, kp.Constant(2.0, name="factor")),
+    "partial by name": lambda: functools.partial(
+        of_constant, factor=kp.Constant(2.0, name="factor")
+    ),
+    "partial of an object": lambda: functools.partial(HoldsAConstant()),
+}
+
+
+@pytest.mark.parametrize("make", CONSTANTS.values(), ids=CONSTANTS)
+def test_constants_that_would_not_train(make):
+    with pytest.raises(ValueError, match=r"uses the constant 'factor'.*would not train"):
+        kp.PhysicsRegularization(make(), {"r": 1.0})
+
+
+@pytest.mark.parametrize("given", [("z", None), (None, "x")], ids=str)
+@pytest.mark.parametrize("symbolic", [True, False])
+def test_a_layer_called_with_none(given, symbolic):
+    tensors = problems.tensors() if symbolic else map(ops.convert_to_tensor, data())
+    known = dict(zip(("z", "x"), tensors, strict=True))
+    layer = kp.PhysicsRegularization(problems.residual, {"r": 1.0}, name="balance")
+    missing = "prediction" if given[1] is None else "inputs"
+    with pytest.raises(ValueError, match=rf"'balance' was called with {missing}=None.*inputs, pre"):
+        layer(*(known.get(name) for name in given))
+
+
 LAYERS = {
+    "a class of layers": (
+        lambda: kp.PhysicsRegularization(problems.Gain, ONE),
+        TypeError,
+        "an instance of it and not the class",
+    ),
     "physics": (lambda: kp.PhysicsRegularization("f", ONE), TypeError, "`physics` must be"),
     "terms": (lambda: kp.PhysicsRegularization(halves, "x"), TypeError, "list of `PhysicsTerm`"),
     "no terms": (lambda: kp.PhysicsRegularization(halves, []), ValueError, "is empty"),
@@ -271,6 +418,17 @@ def test_fit_without_labels_is_told_before_the_data_loss_fails():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"term 'x'.*fit it with labels"):
         model.fit(data()[0], verbose=0)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "validation_batch_size"])
+@pytest.mark.parametrize(
+    ("value", "error"), [(True, TypeError), (0, ValueError), (-1, ValueError), (2.5, TypeError)]
+)
+def test_bad_batch_sizes(name, value, error):
+    model = physics_model()
+    model.compile("sgd", "mse")
+    with pytest.raises(error, match=rf"`{name}` must be an integer >= 1, or None.*{name}={value}"):
+        model.fit(*data(), validation_data=data(), verbose=0, **{name: value})
 
 
 def test_a_residual_that_broadcasts_by_itself():

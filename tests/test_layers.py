@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
@@ -94,6 +95,45 @@ def test_residuals_of_any_shape_are_averaged(shape):
     values = {0: prediction.mean(), 1: prediction[:, 0], 2: prediction[:, :1], 3: prediction}
     expected = np.mean(values[len(shape)] ** 2)
     assert logs["r_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def where_first_is_positive(z, x):
+    return tf.boolean_mask(x, z[:, 0] > 0)
+
+
+@pytest.mark.parametrize("batch_size", [8, 7])
+@pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])
+def test_a_batch_without_rows_for_a_term_counts_nothing(model_class, batch_size):
+    """The mean is over the batches that have rows; the gradient of the others is 0."""
+    z, x = data(rows=24)
+    z[:, 0] = np.where(np.arange(24) < 8, -1.0, 1.0)
+    model = physics_model(where_first_is_positive, {"r": 0.5}, model_class)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    history = model.fit(z, x, batch_size=batch_size, shuffle=False, verbose=0).history
+    prediction = model.predict(z, verbose=0)
+    batches = [np.arange(i, min(i + batch_size, 24)) for i in range(0, 24, batch_size)]
+    means, rows, total = [], [], 0.0
+    for batch in batches:
+        kept = prediction[batch][z[batch, 0] > 0]
+        if len(kept):
+            means.append(np.mean(kept**2))
+            rows.append(len(batch))
+            total += len(batch) * 0.5 * means[-1]
+    assert len(means) == len(batches) - 1
+    assert history["r_loss"][0] == pytest.approx(np.average(means, weights=rows), rel=1e-5)
+    expected = np.mean((prediction - x) ** 2) + total / 24
+    assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_a_batch_without_rows_trains_as_without_physics(eagerly):
+    z, x = data(rows=8)
+    z[:, 0] = -1.0
+    models = [physics_model(where_first_is_positive, {"r": 0.5}), bare_model()]
+    for model in models:
+        model.compile("adam", "mse", run_eagerly=eagerly)
+        model.fit(z, x, batch_size=8, verbose=0)
+    assert arrays_equal(*map(problems.trainable_values, models))
 
 
 LOSSES = {

@@ -99,6 +99,75 @@ def test_under_jit_larger_networks_agree_up_to_rounding():
         np.testing.assert_allclose(ours, bare, rtol=1e-4, atol=1e-6)
 
 
+def encoded(units, trainable=True):
+    z_in = keras.Input((3,))
+    hidden = keras.layers.Dense(2, activation="tanh", trainable=trainable)(z_in)
+    return z_in, hidden, keras.layers.Dense(units)(hidden)
+
+
+def test_one_physics_layer_in_several_models():
+    """Each model trains as with a layer of its own; the weights are shared."""
+    shared = kp.PhysicsRegularization(lambda h, p: p - ops.tanh(h), {"r": 0.5})
+    z, x = data()
+    histories = []
+    for own in (True, False):
+        layers = [kp.PhysicsRegularization(shared.physics, {"r": 0.5}) for _ in range(3)]
+        models = []
+        for number, make in enumerate([kp.PhysicsModel, keras.Model, kp.PhysicsModel]):
+            keras.utils.set_random_seed(number)
+            z_in, hidden, x_pred = encoded(2)
+            layer = layers[number] if own else shared
+            given = z_in[:, :2] if number == 2 else hidden
+            models.append(make(z_in, layer(given, x_pred)))
+        for model in models:
+            model.compile("adam", "mse")
+        fits = [m.fit(z, x, shuffle=False, epochs=2, verbose=0).history for m in models]
+        histories.append([history["loss"] for history in fits])
+    assert histories[0] == pytest.approx(np.array(histories[1]), rel=1e-6)
+    kp.set_term_weights(models[0], {"r": 2.0})
+    assert all(kp.get_term_weights(model) == {"r": 2.0} for model in models)
+
+
+@pytest.mark.parametrize("first", ["shielded", "plain"])
+def test_inputs_are_shielded_in_the_model_where_trainable_layers_compute_them(first):
+    """Of one layer in two models: a shielded input is not the one the prediction came from."""
+
+    def physics(h, p):
+        slope = tf.gradients(p, h)[0]
+        return ops.sqrt(h - 5) if slope is None else slope
+
+    layer = kp.PhysicsRegularization(physics, {"r": 0.0})
+    z, x = data()
+    kinds = ["shielded", "plain"] if first == "shielded" else ["plain", "shielded"]
+    models = {}
+    for kind in kinds:
+        keras.utils.set_random_seed(0)
+        z_in, hidden, x_pred = encoded(2)
+        models[kind] = kp.PhysicsModel(z_in, layer(hidden if kind == "shielded" else z_in, x_pred))
+    keras.utils.set_random_seed(0)
+    z_in, _, x_pred = encoded(2)
+    bare = keras.Model(z_in, x_pred)
+    for model in (*models.values(), bare):
+        model.compile("adam", "mse")
+    histories = {k: m.fit(z, x, shuffle=False, verbose=0).history for k, m in models.items()}
+    bare.fit(z, x, shuffle=False, verbose=0)
+    for model in models.values():
+        assert arrays_equal(trainable_values(model), trainable_values(bare))
+    assert np.isfinite(histories["plain"]["r_loss"]).all()  # The slope is there.
+    assert np.isnan(histories["shielded"]["r_loss"]).all()
+
+
+def test_a_layer_called_with_two_kinds_of_inputs_from_one_input():
+    layer = kp.PhysicsRegularization(lambda h, p: p, {"r": 1.0})
+    z_in, hidden, x_pred = encoded(2)
+    on_hidden = kp.PhysicsModel(z_in, layer(hidden, x_pred))
+    on_input = kp.PhysicsModel(z_in, layer(z_in, x_pred))
+    frozen = encoded(2, trainable=False)
+    on_frozen = kp.PhysicsModel(frozen[0], layer(frozen[1], frozen[2]))
+    shielded = [bool(m.layers_with_shielded_inputs) for m in (on_hidden, on_input, on_frozen)]
+    assert shielded == [True, False, False]
+
+
 @pytest.mark.parametrize("reference", ["input", "prediction"])
 def test_weight_zero_shields_inputs_that_trainable_layers_compute(reference):
     z, x = data()

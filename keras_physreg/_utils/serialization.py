@@ -7,9 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_physreg._utils.user_errors import unwrapped
+
 
 def display_name(function: Any) -> str:
     """Returns the name under which messages speak of a callable."""
+    function = unwrapped(function)
     for attribute in ("__name__", "name"):
         if isinstance(getattr(function, attribute, None), str):
             return getattr(function, attribute)

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_physreg.layers.physics_regularization import (
-    PhysicsRegularization,
-    origin,
-    physics_layers,
-)
+from keras_physreg.layers.graph import origin
+from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 
 
 def network_variables(

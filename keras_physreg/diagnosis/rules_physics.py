@@ -57,7 +57,7 @@ def _moved_state(term: str, paths: tuple[str, ...]) -> Iterator[Finding]:
         "warning",
         term,
         f"The physics of '{term}' calls layers of the network in training and moves {len(paths)} "
-        f"of their variables: {', '.join(paths[:MAX_LISTED])}{more}; it does so at any weight.",
+        f"of their variables, unless all its weights are 0: {', '.join(paths[:MAX_LISTED])}{more}.",
         "Call them with `training=False` in the physics; else the statistics of the network are "
-        "those of the physics' points, too, and at weight 0 it does not train as without physics.",
+        "those of the physics' points, too.",
     )

@@ -1,5 +1,6 @@
 """What physics layers do with constants: log their values, and refuse those that never train."""
 
+import functools
 import inspect
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -7,16 +8,13 @@ from typing import Any
 from keras import ops
 
 from keras_physreg._utils import serialization
+from keras_physreg._utils.user_errors import unwrapped
 from keras_physreg.constants.constant import Constant
 
 
 def check_no_constants(function: Callable) -> None:
-    """Raises where a function uses a constant from around it: that would never train."""
-    try:
-        around = inspect.getclosurevars(function)
-    except (TypeError, ValueError):  # No Python function, or one that is not complete yet.
-        return
-    for name, value in {**around.globals, **around.nonlocals}.items():
+    """Raises where physics that is no layer uses a constant: that would never train."""
+    for name, value in _around(function).items():
         if isinstance(value, Constant) and value.trainable:
             raise ValueError(
                 f"The physics function `{serialization.display_name(function)}` uses the constant "
@@ -24,6 +22,25 @@ def check_no_constants(function: Callable) -> None:
                 "in layers only. Write the physics as a `keras.layers.Layer` that holds the "
                 "constant as an attribute."
             )
+
+
+def _around(function: Any) -> dict[str, Any]:
+    """Returns what a callable uses beside its arguments, by name, as far as Python tells."""
+    if isinstance(function, functools.partial):
+        given = {f"argument {place}": value for place, value in enumerate(function.args)}
+        return {**given, **function.keywords, **_around(function.func)}
+    inner = unwrapped(function)
+    owner = getattr(inner, "__self__", None) if inspect.ismethod(inner) else inner
+    held = {} if inspect.isfunction(owner) else dict(getattr(owner, "__dict__", {}))
+    if isinstance(inner, type):
+        return {}
+    if not inspect.isroutine(inner):
+        inner = type(inner).__call__
+    try:
+        around = inspect.getclosurevars(inner)
+    except (TypeError, ValueError):  # No Python function, or one that is not complete yet.
+        return held
+    return {**held, **around.globals, **around.nonlocals}
 
 
 def names_of_constants(

@@ -1,6 +1,6 @@
 """What a physics layer computed in one call, and what came of each of its terms."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -51,7 +51,10 @@ class Evaluation:
             return [(None, self._part(name, first))]
         share = self.kinds.share
         if share is None:
-            return [(None, self)]
+            if not len(self.outputs[name].shape):
+                return [(None, self)]  # One number for all rows.
+            outputs = {**self.outputs, name: self._output_by_row(name)}
+            return [(None, replace(self, outputs=outputs))]
         return [(1.0 - share, self._part(name, first)), (share, self._part(name, others))]
 
     def roots(self, labels: Any = None) -> dict[str, Any]:
@@ -111,11 +114,19 @@ class RowKinds:
 
 @dataclass(frozen=True)
 class TermValue:
-    """A term's unweighted loss and its contribution to the total, as scalar tensors."""
+    """What a term comes to in a batch.
+
+    Args:
+        name: Name of the term.
+        loss: Its unweighted loss, a scalar tensor.
+        weighted: What it adds to the total, a scalar tensor.
+        nothing: Whether it had no values at all, a scalar boolean; `None`: it had some.
+    """
 
     name: str
     loss: Any
     weighted: Any
+    nothing: Any = None
 
 
 def row_count(structure: Any) -> Any:

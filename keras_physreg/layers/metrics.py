@@ -27,20 +27,24 @@ class NamedMeans(keras.metrics.Metric):
 
         Args:
             values: Means by name.
-            rows: The number of rows.
+            rows: The number of rows, or that of each mean, by name.
             again: Whether the rows were counted before, so that the means of both add up.
         """
-        rows = ops.cast(rows, self.dtype)
-        zero = ops.zeros((), self.dtype)
-        sums = [rows * ops.cast(values[n], self.dtype) if n in values else zero for n in self.names]
-        self.total.assign_add(ops.stack(sums))
+        each = rows if isinstance(rows, Mapping) else dict.fromkeys(values, rows)
+        counts = {name: ops.cast(each[name], self.dtype) for name in values}
+        sums = {name: counts[name] * ops.cast(values[name], self.dtype) for name in values}
+        self.total.assign_add(self._stacked(sums))
         if not again:
-            self.rows.assign_add(ops.stack([rows if n in values else zero for n in self.names]))
+            self.rows.assign_add(self._stacked(counts))
 
     def result(self) -> dict[str, Any]:
         """Returns the means by name; NaN where nothing was computed: 0 would look like a value."""
         means = ops.unstack(ops.divide(self.total, self.rows), len(self.names))
         return dict(zip(self.names, means, strict=True))
+
+    def _stacked(self, values: Mapping[str, Any]) -> Any:
+        zero = ops.zeros((), self.dtype)
+        return ops.stack([values.get(name, zero) for name in self.names])
 
 
 class LastValues(keras.metrics.Metric):

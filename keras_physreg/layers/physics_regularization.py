@@ -1,5 +1,6 @@
 """PhysicsRegularization: the layer that turns physics into named, weighted loss terms."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,10 +25,12 @@ from keras_physreg.layers.constant_logs import (
     names_of_constants,
 )
 from keras_physreg.layers.evaluation import Evaluation, TermValue, row_count
+from keras_physreg.layers.graph import passed_on
 from keras_physreg.layers.metrics import LastValues, NamedMeans
+from keras_physreg.layers.network_state import NetworkState
 from keras_physreg.layers.row_pairs import check_no_pairs
 from keras_physreg.layers.shield import shield
-from keras_physreg.layers.step import current_step
+from keras_physreg.layers.step import current_step, open_step
 from keras_physreg.layers.stored_weights import checked_weights, let_tensorflow_track, weight_keys
 from keras_physreg.layers.term_value import term_value
 from keras_physreg.terms.references import root
@@ -87,9 +90,11 @@ class PhysicsRegularization(keras.layers.Layer):
     ) -> None:
         # Without autocast the prediction leaves as it came, whatever the dtype policy.
         super().__init__(autocast=False, **kwargs)
-        if not callable(physics):
+        is_class = isinstance(physics, type) and issubclass(physics, keras.layers.Layer)
+        if is_class or not callable(physics):
             raise TypeError(
-                "`physics` must be a function `(inputs, prediction) -> outputs` or a Keras layer. "
+                "`physics` must be a function `(inputs, prediction) -> outputs` or a Keras layer"
+                f"{', an instance of it and not the class' if is_class else ''}. "
                 f"{received('physics', physics)}"
             )
         self.supports_masking = True
@@ -100,10 +105,8 @@ class PhysicsRegularization(keras.layers.Layer):
         else:
             check_no_constants(physics)
         self._weights_by_term = {term.name: self._add_term_weight(term) for term in self.terms}
-        # Whether trainable layers compute `inputs`; a functional `PhysicsModel` finds out. Shielded
-        # inputs are no longer those that the prediction was computed from, so not in any case.
-        self.shields_inputs = False
         self._checked_signatures: set[Any] = set()
+        self._network_state = NetworkState(self._call_unshielded)
         self._term_losses = NamedMeans([f"{term.name}_loss" for term in self.terms], "term_losses")
         let_tensorflow_track(self, "term losses", self._term_losses.variables)
         if isinstance(physics, keras.layers.Layer):
@@ -129,6 +132,19 @@ class PhysicsRegularization(keras.layers.Layer):
         """Returns the float32 variable that holds a term's weight."""
         return self._weights_by_term[name]
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the layer; see `keras.layers.Layer`."""
+        for name, value in {
+            **dict(zip(("inputs", "prediction"), args, strict=False)),
+            **kwargs,
+        }.items():
+            if value is None and name in ("inputs", "prediction"):
+                raise ValueError(
+                    f"Physics layer '{self.name}' was called with {name}=None. Call it with both: "
+                    "`layer(inputs, prediction)`."
+                )
+        return super().__call__(*args, **kwargs)
+
     def build(self, inputs_shape: Any, prediction_shape: Any, targets_shape: Any = None) -> None:
         """Builds the physics where it is a layer, so that its weights show before training."""
         del targets_shape
@@ -138,7 +154,7 @@ class PhysicsRegularization(keras.layers.Layer):
         """Returns the prediction's spec; the physics does not run on symbolic inputs."""
         self._build_physics(inputs, prediction)
         del targets
-        return keras.tree.map_structure(lambda tensor: _passed_on(tensor, inputs), prediction)
+        return keras.tree.map_structure(lambda t: passed_on(t, inputs, self), prediction)
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         """Returns `None`: the prediction keeps the mask that it carries."""
@@ -150,20 +166,23 @@ class PhysicsRegularization(keras.layers.Layer):
         step = current_step()
         if step is not None and (step.mode == "skip" or not step.model.built):
             return prediction  # Keras runs an unbuilt model once on symbols, to build it.
-        evaluation = self.evaluate_physics(inputs, prediction, targets)
+        evaluation = self.evaluate_physics(inputs, prediction, targets, training)
         if step is not None and step.mode == "labelled":
             step.record(evaluation, trains=bool(training))
         else:
             self._add_losses(evaluation, skip_unlabelled=step is not None and not training)
         return prediction
 
-    def evaluate_physics(self, inputs: Any, prediction: Any, targets: Any = None) -> Evaluation:
+    def evaluate_physics(
+        self, inputs: Any, prediction: Any, targets: Any = None, training: Any = None
+    ) -> Evaluation:
         """Calls the physics.
 
         Args:
             inputs: As in the layer's call.
             prediction: As in the layer's call.
             targets: As in the layer's call.
+            training: As in the layer's call.
 
         Returns:
             The outputs by term name, with what they were computed from.
@@ -171,9 +190,18 @@ class PhysicsRegularization(keras.layers.Layer):
         step = current_step()
         active = sum(self._weights_by_term.values()) > 0
         given = inputs
-        if self.shields_inputs:
+        if step is not None and step.shields_inputs_of(self):
             given = keras.tree.map_structure(lambda t: shield(t, active), inputs)
-        outputs = call_physics(self.physics, given, prediction, self.term_names, self.name, active)
+
+        call = functools.partial(
+            call_physics, self.physics, names=self.term_names, layer=self.name, active=active
+        )
+        if step is None or step.unshielded:
+            outputs = call(given, prediction)
+        else:
+            others = [x for x in step.model.layers if not isinstance(x, PhysicsRegularization)]
+            kept = self._network_state.of(step.model, others, bool(training))
+            outputs = kept.call(call, given, prediction, active)
         check_no_pairs(self._call_unshielded, inputs, prediction, outputs, self._checked_signatures)
         kinds = None if step is None else step.call.kinds
         return Evaluation(self, outputs, inputs, prediction, targets, kinds)
@@ -218,7 +246,12 @@ class PhysicsRegularization(keras.layers.Layer):
             rows: The number of its rows.
             again: Whether other values of the terms were logged for the batch, which add up.
         """
-        self._term_losses.update_state({f"{v.name}_loss": v.loss for v in values}, rows, again)
+        losses = {f"{value.name}_loss": value.loss for value in values}
+        counted = {
+            f"{v.name}_loss": rows if v.nothing is None else ops.where(v.nothing, 0, rows)
+            for v in values
+        }
+        self._term_losses.update_state(losses, counted, again)
         if self.constants:
             self._constant_values.update_state(logged_values(self.constants))
 
@@ -276,7 +309,8 @@ class PhysicsRegularization(keras.layers.Layer):
             note_in_call(self, losses[0], rows)
 
     def _call_unshielded(self, inputs: Any, prediction: Any) -> dict[str, Any]:
-        return call_unshielded(self.physics, inputs, prediction, self.term_names)
+        with open_step(None, "skip"):  # Whatever the physics calls leaves nothing in the step.
+            return call_unshielded(self.physics, inputs, prediction, self.term_names)
 
     def _build_physics(self, inputs: Any, prediction: Any) -> None:
         if isinstance(self.physics, keras.layers.Layer) and not is_built(self.physics):
@@ -302,17 +336,3 @@ class PhysicsRegularization(keras.layers.Layer):
 def physics_layers(model: keras.Model) -> list[PhysicsRegularization]:
     """Returns the physics layers of a model, however deep they are nested, in the model's order."""
     return owners(model, PhysicsRegularization)
-
-
-def origin(tensor: Any) -> Any:
-    """Returns the symbolic tensor that physics layers only passed on."""
-    while hasattr(tensor, "prediction"):
-        tensor = tensor.prediction
-    return tensor
-
-
-def _passed_on(tensor: Any, inputs: Any) -> Any:
-    """Returns the spec of the tensor, which leads the model to where it came from."""
-    spec = keras.KerasTensor(tensor.shape, dtype=tensor.dtype)
-    spec.prediction, spec.physics_inputs = tensor, inputs
-    return spec

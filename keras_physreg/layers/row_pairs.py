@@ -1,17 +1,20 @@
-"""Finds residuals that pair every row with every other, where no shape of the batch at hand tells.
+"""Finds outputs of physics that pair every row with every other.
 
-`(batch, 1) - (batch,)` broadcasts to `(batch, batch)`. With a batch of unknown size the shape shows
-it, as `(None, None)`; with 64 rows, `(64, 64)` looks like 64 values per row.
+`(batch, 1) - (batch,)` broadcasts to `(batch, batch)`. No shape of the batch at hand tells it from
+as many values per row: with another number of rows it does.
 """
 
+import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_physreg._utils.serialization import display_name
-from keras_physreg.terms.loss import message_of_pairs
+
+Shape = tuple[int | None, ...]
 
 
 def check_no_pairs(
@@ -19,9 +22,10 @@ def check_no_pairs(
 ) -> None:
     """Raises where an output has an axis of the size of the batch beside the batch itself.
 
-    Where an axis has that size the physics is traced once more, with a batch of unknown size: this
-    tells an axis that is the batch from one that happens to be as long, and touches no variable.
-    What cannot be traced so, such as physics that names its batch size, is taken as it is.
+    Where an axis has that size, or both sizes are unknown, the physics is run on symbols of another
+    number of rows, or of an unknown one where it names the number itself: this tells an axis that
+    is the batch from one that happens to be as long, and touches no variable. What runs on neither
+    is taken as it is.
 
     Args:
         call: Function `(inputs, prediction) -> outputs by term name`.
@@ -33,54 +37,71 @@ def check_no_pairs(
     Raises:
         ValueError: If there is such an output, naming its term.
     """
-    sources = keras.tree.flatten((inputs, prediction))
-    rows = _rows(keras.tree.flatten(prediction))
-    suspects = [name for name, output in outputs.items() if rows in tuple(output.shape)[1:]]
-    if rows is None or not suspects:
+    sources = [_shape(source) for source in keras.tree.flatten((inputs, prediction))]
+    rows = next((shape[0] for shape in map(_shape, keras.tree.flatten(prediction)) if shape), 0)
+    suspects = [name for name, output in outputs.items() if rows in _shape(output)[1:]]
+    signature = (rows is None, *(shape[1:] for shape in sources))
+    if not suspects or signature in known:
         return
-    signature = tuple(tuple(getattr(source, "shape", ()))[1:] for source in sources)
-    if signature in known:
-        return
-    traced = _traced_shapes(call, inputs, prediction, rows)
-    for name in suspects:
-        got = tuple(outputs[name].shape)
-        if _has_axis_of_rows(got, traced.get(name, got), rows):
-            raise ValueError(message_of_pairs(name, got))
+    given = (call, inputs, prediction, rows)
+    sizes = {size for shape in sources for size in shape}
+    other = next(n for n in itertools.count((rows or 82) + 1) if n not in sizes)
+    shapes = _shapes_for(*given, other)
+    if shapes is not None:
+        pairs = [name for name in suspects if other in shapes[name][1:]]
+    elif rows is not None:
+        shapes = _shapes_for(*given, None) or {}
+        pairs = [name for name in suspects if _pairs_unknown(shapes.get(name, ()))]
+    else:
+        rest = [size for shape in sources for size in shape[1:]]
+        pairs = [] if None in rest else suspects
+    for name in pairs:
+        raise ValueError(_message(name, _shape(outputs[name])))
     known.add(signature)
 
 
-def _has_axis_of_rows(shape: Sequence[int], traced: Sequence[Any], rows: int) -> bool:
-    sizes = list(zip(shape, traced, strict=False))
-    return len(shape) == len(traced) and any(s == rows and t is None for s, t in sizes[1:])
+def _pairs_unknown(shape: Shape) -> bool:
+    return None in shape[:1] and None in shape[1:]
 
 
-def _rows(tensors: Sequence[Any]) -> int | None:
-    shapes = [tuple(tensor.shape) for tensor in tensors if getattr(tensor, "shape", ())]
-    return shapes[0][0] if shapes else None
+def _shape(value: Any) -> Shape:
+    return tuple(getattr(value, "shape", ()))
 
 
-def _traced_shapes(call: Callable, inputs: Any, prediction: Any, rows: int) -> dict[str, Any]:
-    """Returns the shapes of the outputs for a batch of unknown size; none where that fails."""
+def _message(name: str, shape: Shape) -> str:
+    return (
+        f"The residual of physics term '{name}' has shape {shape}: an axis of the size of the "
+        "batch, or of unknown size, beside the batch itself, which neither input nor prediction "
+        "has. Were `(batch,)` and `(batch, 1)` broadcast against each other? Use "
+        "`keras.ops.expand_dims(..., -1)` or `keras.ops.squeeze(..., -1)` on one of them. If you "
+        "mean pairs of rows, return them as one axis: `keras.ops.reshape(..., (-1,))`."
+    )
 
-    def of_unknown_rows(tensor: Any) -> Any:
-        shape = tuple(getattr(tensor, "shape", ()))
+
+def _shapes_for(
+    call: Callable, inputs: Any, prediction: Any, rows: int | None, other: int | None
+) -> dict[str, Shape] | None:
+    """Returns the shapes of the outputs for another number of rows; `None` where that fails."""
+
+    def of_other_rows(tensor: Any) -> Any:
+        shape = _shape(tensor)
         if not shape or shape[0] != rows:
             return tensor
         dtype = keras.backend.standardize_dtype(tensor.dtype)
-        return keras.KerasTensor((None, *shape[1:]), dtype=dtype)
+        return keras.KerasTensor((other, *shape[1:]), dtype=dtype)
 
-    given = keras.tree.map_structure(of_unknown_rows, (inputs, prediction))
+    given = keras.tree.map_structure(of_other_rows, (inputs, prediction))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Whoever warns has done so in the step itself.
-            found = _Traced(call).compute_output_spec(*given)
-    except Exception:
-        return {}
-    return {name: tuple(output.shape) for name, output in found.items()}
+            found = _OnSymbols(call).compute_output_spec(*given)
+    except Exception:  # The user's physics need not run so.
+        return None
+    return {name: _shape(output) for name, output in found.items()}
 
 
-class _Traced(keras.Operation):
-    """Runs a function on symbols: Keras does so without touching variables, losses or seeds."""
+class _OnSymbols(keras.Operation):
+    """Runs physics on symbols: Keras does so without touching variables, losses or seeds."""
 
     def __init__(self, function: Callable) -> None:
         super().__init__(name=f"rows_of_{display_name(function)}")
@@ -88,4 +109,28 @@ class _Traced(keras.Operation):
 
     def call(self, inputs: Any, prediction: Any) -> Any:
         """Returns what the function returns."""
-        return self._function(inputs, prediction)
+        sources = [tensor for tensor in keras.tree.flatten(inputs) if _is_differentiable(tensor)]
+
+        def computed(tensor: Any) -> Any:
+            return _computed_from(tensor, sources) if _is_differentiable(tensor) else tensor
+
+        return self._function(inputs, keras.tree.map_structure(computed, prediction))
+
+
+def _is_differentiable(tensor: Any) -> bool:
+    if not _shape(tensor):
+        return False
+    return keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
+
+
+def _computed_from(tensor: Any, sources: Sequence[Any]) -> Any:
+    """Returns a tensor plus 0, computed from the sources: it has derivatives by them of any order.
+
+    Symbols come from nowhere, and physics may differentiate the prediction by the input.
+    """
+    for source in sources:
+        if source.shape[0] == tensor.shape[0]:
+            total = ops.sum(ops.sin(source), axis=tuple(range(1, len(source.shape))))
+            total = ops.reshape(total, (-1, *(1 for _ in tensor.shape[1:])))
+            tensor = tensor + ops.cast(0 * total, tensor.dtype)
+    return tensor

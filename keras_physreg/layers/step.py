@@ -65,6 +65,14 @@ class Step:
         """What the physics layers computed in the last call of the model."""
         return self.call.evaluations
 
+    def shields_inputs_of(self, layer: Any) -> bool:
+        """Returns whether trainable layers of the model compute the `inputs` of a physics layer.
+
+        Shielded inputs are no longer those that the prediction was computed from, so that they
+        are shielded where it matters alone.
+        """
+        return id(layer) in getattr(self.model, "layers_with_shielded_inputs", ())
+
     @contextlib.contextmanager
     def calling(self, kinds: RowKinds | None = None) -> Iterator[None]:
         """Marks a call of the model: as Keras clears `losses`, the last one counts."""

@@ -1,5 +1,6 @@
 """What a term comes to: its loss, and what it adds to the total at its weight."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -33,8 +34,19 @@ def term_value(
         _part_loss(term, active, factor, part, labels, sample_weight) for factor, part in parts
     ]
     loss = losses[0] if len(losses) == 1 else ops.sum(ops.stack(losses))
+    nothing = _is_empty([part.outputs[term.name] for _, part in parts])
+    if nothing is not None:  # A mean over no rows is NaN, and counts nothing.
+        loss = ops.where(nothing, ops.zeros_like(loss), loss)
     weighted = ops.where(active, ops.cast(variable, loss.dtype) * loss, ops.zeros_like(loss))
-    return TermValue(term.name, loss, weighted)
+    return TermValue(term.name, loss, weighted, nothing)
+
+
+def _is_empty(outputs: Sequence[Any]) -> Any:
+    """Returns whether there are no values at all, a scalar, or `None` where there are some."""
+    shapes = [tuple(output.shape) for output in outputs]
+    if any(None not in shape and 0 not in shape for shape in shapes):
+        return None
+    return sum(ops.size(output) for output in outputs) == 0
 
 
 def _part_loss(

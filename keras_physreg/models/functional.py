@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from keras_physreg.layers.physics_regularization import PhysicsRegularization, origin
+from keras_physreg.layers.graph import inputs_in, origin
+from keras_physreg.layers.physics_regularization import PhysicsRegularization
 
 # It is what `keras.Model(inputs, outputs)` creates; creating without initialising costs nothing.
 Functional: Any = type(keras.Model.__new__(keras.Model, inputs=None, outputs=None))
@@ -22,11 +23,11 @@ def origin_names(model: keras.Model) -> list[str]:
 
 
 def has_trainable_inputs(model: keras.Model, layer: PhysicsRegularization) -> bool:
-    """Returns whether trainable layers compute the `inputs` of a physics layer."""
+    """Returns whether trainable layers of a model compute the `inputs` of a physics layer in it."""
     if not any(layer is own for own in model.layers):
-        return layer.shields_inputs  # It is in a nested model, and was looked at there.
-    inputs = keras.tree.flatten(keras.tree.flatten(layer.output)[0].physics_inputs)
-    return bool(keras.Model(model.inputs, inputs, name="inputs").trainable_variables)
+        return False  # It is in a nested model, which looked at it there.
+    given = keras.tree.flatten(inputs_in(model, layer))
+    return bool(given and keras.Model(model.inputs, given, name="inputs").trainable_variables)
 
 
 def next_name() -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_physreg._utils.names import check_unique
+from keras_physreg._utils.owners import with_sublayers
 from keras_physreg.layers.physics_regularization import physics_layers
 from keras_physreg.models.functional import (
     Functional,
@@ -38,8 +39,12 @@ class FunctionalPhysicsModel(PhysicsModel, Functional):
         names = [name for layer in layers for name in layer.term_names]
         check_unique("physics terms", names, f"model '{self.name}'")
         self.output_names = origin_names(self)
-        for layer in layers:
-            layer.shields_inputs = has_trainable_inputs(self, layer)
+        # By `id`, as Keras would take the layers in an attribute for further parts of the model.
+        nested = [part for part in with_sublayers(self) if isinstance(part, PhysicsModel)]
+        found = {id(layer) for layer in layers if has_trainable_inputs(self, layer)}
+        self.layers_with_shielded_inputs = frozenset(found).union(
+            *(part.layers_with_shielded_inputs for part in nested if part is not self)
+        )
 
     @staticmethod
     def replace_in_bases(cls: type) -> None:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from keras_physreg._utils.errors import whole_number
 from keras_physreg.layers.evaluation import RowKinds, row_count
 from keras_physreg.layers.step import current_step, open_step
 from keras_physreg.models.callback_order import arrange_callbacks
@@ -64,6 +65,8 @@ class PhysicsModel(keras.Model):
 
     # The class of functional models, a subclass of this one, which sets it.
     functional_kind: ClassVar[Any] = None
+    # The `id`s of physics layers whose `inputs` trainable layers compute; see `Step`.
+    layers_with_shielded_inputs: frozenset[int] = frozenset()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "PhysicsModel":
         """Returns a functional model where inputs and outputs are given, as `keras.Model` does."""
@@ -200,6 +203,8 @@ class PhysicsModel(keras.Model):
         >>> sorted(history.history)
         ['data_loss', 'double_loss', 'loss', 'physics_loss']
         """
+        whole_number("batch_size", batch_size, optional=True)
+        whole_number("validation_batch_size", validation_batch_size, optional=True)
         fit = {
             "x": x,
             "y": y,

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_physreg._utils.serialization import display_name
+from keras_physreg._utils.user_errors import explained
 from keras_physreg.terms import references
 from keras_physreg.terms.term import PhysicsTerm
 
@@ -25,7 +27,6 @@ def term_reference(term: PhysicsTerm, output: Any, roots: dict[str, Any]) -> Any
         ValueError: If the reference is not there, or has another shape than the output.
     """
     if term.reference is None:
-        _check_residual(term, output, roots)
         return ops.zeros_like(output)
     reference = references.resolve(term.name, term.reference, roots)
     reference = ops.cast(ops.convert_to_tensor(reference), output.dtype)
@@ -55,7 +56,7 @@ def term_loss(
         A scalar tensor.
     """
     loss = keras.losses.get(term.loss)
-    values = _values(loss, output, reference)
+    values = _values(term, output, reference)
     if sample_weight is None:
         return ops.mean(values)
     if not len(values.shape):
@@ -81,15 +82,26 @@ def row_losses(term: PhysicsTerm, output: Any, reference: Any) -> Any | None:
         output: Tensor of shape `(batch, ...)`.
         reference: Tensor of the same shape.
     """
-    values = _values(keras.losses.get(term.loss), output, reference)
+    values = _values(term, output, reference)
     if not len(output.shape) or not len(values.shape):
         return None
     return ops.mean(values, axis=tuple(range(1, len(values.shape))))
 
 
-def _values(loss: Any, output: Any, reference: Any) -> Any:
+def _values(term: PhysicsTerm, output: Any, reference: Any) -> Any:
+    loss = keras.losses.get(term.loss)
     compare = loss.call if isinstance(loss, keras.losses.Loss) else loss
-    return ops.convert_to_tensor(compare(_with_last_axis(reference), _with_last_axis(output)))
+    subject = f"The loss `{display_name(loss)}` of physics term '{term.name}'"
+    try:
+        values = compare(_with_last_axis(reference), _with_last_axis(output))
+    except Exception as error:
+        raise explained(error, compare, subject) from error
+    if not ops.is_tensor(values):
+        raise TypeError(
+            f"{subject} returned no tensor, but {values!r} (of type {type(values)}), which carries "
+            "no gradient. Compute it from `y_pred` with `keras.ops`."
+        )
+    return values
 
 
 def _check_same_shape(term: PhysicsTerm, output: Any, reference: Any) -> None:
@@ -107,30 +119,6 @@ def _check_same_shape(term: PhysicsTerm, output: Any, reference: Any) -> None:
         f"The physics output of term '{term.name}' has shape {got}, but its reference "
         f"'{term.reference}'{of} has shape {wanted}. {cure}"
     )
-
-
-def message_of_pairs(name: str, shape: tuple[int | None, ...]) -> str:
-    """Returns what to say of a residual that pairs every row with every other.
-
-    Args:
-        name: Name of the term.
-        shape: Shape of its output.
-    """
-    return (
-        f"The residual of physics term '{name}' has shape {shape}: an axis of the size of the "
-        "batch, or of unknown size, beside the batch itself, which neither input nor prediction "
-        "has. Were `(batch,)` and `(batch, 1)` broadcast against each other? Use "
-        "`keras.ops.expand_dims(..., -1)` or `keras.ops.squeeze(..., -1)` on one of them. If you "
-        "mean pairs of rows, return them as one axis: `keras.ops.reshape(..., (-1,))`."
-    )
-
-
-def _check_residual(term: PhysicsTerm, output: Any, roots: dict[str, Any]) -> None:
-    """Raises where a residual has an axis of unknown size that nothing it came from has."""
-    sources = keras.tree.flatten((roots["input"], roots["prediction"]))
-    known = all(None not in tuple(source.shape)[1:] for source in sources)
-    if known and None in tuple(output.shape)[1:]:
-        raise ValueError(message_of_pairs(term.name, tuple(output.shape)))
 
 
 def _same_size(a: int | None, b: int | None) -> bool:

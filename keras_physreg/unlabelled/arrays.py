@@ -44,13 +44,19 @@ def size(tensors: Any) -> int:
 
 
 def _as_tensor(array: Any, name: str, device: str | None) -> Any:
+    if isinstance(array, tf.RaggedTensor | tf.SparseTensor):
+        raise TypeError(
+            f"`{name}` must be dense arrays, with as many values in every row: make it dense by "
+            "`to_tensor()` (ragged) or `tf.sparse.to_dense` (sparse). Received: a "
+            f"{type(array).__name__} of shape {tuple(array.shape)}"
+        )
     if hasattr(array, "to_frame"):  # A pandas Series is a column, as in `keras.Model.fit`.
         array = array.to_frame()
     if not tf.is_tensor(array):
         array = keras.ops.convert_to_numpy(array) if keras.ops.is_tensor(array) else array
         array = np.asarray(array)
     floating = np.issubdtype(getattr(array.dtype, "as_numpy_dtype", array.dtype), np.floating)
-    if getattr(array, "dtype", None) == np.dtype(object) or not hasattr(array, "shape"):
+    if not tf.is_tensor(array) and array.dtype == np.dtype(object):
         raise TypeError(
             f"`{name}` must be an array, or a dict, list or tuple of arrays. Received: an object "
             f"of type {type(array)} and dtype {array.dtype}."
@@ -62,7 +68,13 @@ def _as_tensor(array: Any, name: str, device: str | None) -> Any:
 
 def _check_rows(tensors: Any, name: str) -> None:
     shapes = [tuple(t.shape) for t in keras.tree.flatten(tensors) if t is not None]
-    counts = {shape[0] if shape else 0 for shape in shapes}
+    counts = {shape[0] for shape in shapes if shape}
+    if () in shapes:
+        raise ValueError(
+            f"`{name}` must be arrays of shape (rows, ...): Python lists of numbers are structures "
+            "of scalars to Keras, so give `numpy.array(...)`, with as many values in every row. "
+            f"Received shapes: {shapes}."
+        )
     if len(counts) != 1 or counts == {0}:
         raise ValueError(
             f"All arrays of `{name}` need the same number of rows, at least 1. "

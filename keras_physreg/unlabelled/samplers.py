@@ -1,11 +1,12 @@
 """Samplers of unlabelled rows: collocation points, drawn anew while the model trains."""
 
+import contextlib
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_physreg._utils.errors import whole_number
+from keras_physreg._utils.errors import received, whole_number
 
 
 class UniformSampler:
@@ -44,7 +45,7 @@ class UniformSampler:
         self.low, self.high = _as_bounds(low), _as_bounds(high)
         _check_bounds(self.low, self.high)
         self.seed, self.every = whole_number("seed", seed, 0), whole_number("every", every)
-        self.dtype = dtype or keras.config.floatx()
+        self.dtype = _float_type(keras.config.floatx() if dtype is None else dtype)
 
     def __call__(self, step: int, batch: int) -> Any:
         """Returns the points of a step.
@@ -62,6 +63,17 @@ class UniformSampler:
             return rng.uniform(low, high, (batch, *low.shape)).astype(self.dtype)
 
         return keras.tree.map_structure(draw, self.low, self.high)
+
+
+def _float_type(dtype: Any) -> str:
+    with contextlib.suppress(ValueError, TypeError):
+        name = keras.backend.standardize_dtype(dtype)
+        if keras.backend.is_float_dtype(name):
+            return name
+    raise ValueError(
+        "`dtype` of a sampler must be a float type, such as 'float32': points drawn from a box are "
+        f"no integers. {received('dtype', dtype)}"
+    )
 
 
 def _as_bounds(bounds: Any) -> Any:
