@@ -184,7 +184,8 @@ class Trainings:
             "loss": "loss",
         }
         none = np.zeros((0, plan.replicas))
-        logs = {name: plan.curves(history.history.get(key, none)) for name, key in keys.items()}
+        read = {k: np.asarray(history.history.get(key, none), float) for k, key in keys.items()}
+        logs = {name: plan.curves(log) for name, log in read.items()}
         return Curves(logs, plan.reshape(history.epochs_done))
 
     def _read(self, curves: Curves, weights: list[float], term: str, now: Round) -> TermSweep:
