@@ -110,12 +110,14 @@ def prepare(model: keras.Model, training_data: Any, validation_data: Any) -> tup
     return training.size, held_out
 
 
-def check_choices(others: Any, score: Any) -> None:
+def check_choices(others: Any, score: Any, keep: Any) -> None:
     """Raises if an argument of `sanity_sweep` has no meaning."""
     if others not in OTHERS:
         raise ValueError(f"`others` must be 'zero' or 'best'. {received('others', others)}")
     if score not in ("best", "last"):
         raise ValueError(f"`score` must be 'best' or 'last'. {received('score', score)}")
+    if keep not in (None, "recommended"):
+        raise ValueError(f"`keep` must be None or 'recommended'. {received('keep', keep)}")
 
 
 def check_numbers(extend_to: Any, min_effect: Any, confidence: Any) -> None:

@@ -10,7 +10,11 @@ from keras_physreg.sweep.recommendation import Recommendation
 def recipe(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     """Returns how to train with what is recommended."""
     if recommended.epochs is None:
-        return "Nothing is recommended: no training was finished, or its best epoch is not known."
+        return (
+            f"Recommended weights: {recommended.weights}{_why(recommended)}. The number of epochs "
+            "is not known: no training was finished, or each was scored at an epoch of its own, as "
+            "in files of version 0.1."
+        )
     settings = sweep.settings
     epochs = settings.epochs_on_all_rows(recommended.epochs)
     batch = "" if settings.batch_size is None else f", batch_size={settings.batch_size}"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from keras_physreg._utils.errors import received
+from keras_physreg.replicas import ReplicaTrainer
 from keras_physreg.sweep import text
 from keras_physreg.sweep.measured import Combination, MeasuredSweep
 from keras_physreg.sweep.recommendation import Recommendation, helpful_weights, recommend
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@dataclass(frozen=True)
 class SweepResult(MeasuredSweep):
     """What a sanity sweep measured; `print(result)` says what it means.
 
@@ -26,7 +31,11 @@ class SweepResult(MeasuredSweep):
         terms: What was measured, by term.
         settings: How the sweep was made.
         combined: All terms that help, together, where there are several; else `None`.
+        kept: What trained the models of the recommended weights, with `keep="recommended"`; it is
+            not saved.
     """
+
+    kept: ReplicaTrainer | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def recommendation(self) -> Recommendation:
@@ -71,6 +80,30 @@ class SweepResult(MeasuredSweep):
                 "`sanity_sweep` again."
             )
         return self.settings.epochs_on_all_rows(epochs)
+
+    def ensemble(self, replicas: Sequence[int] | None = None, spread: bool = False) -> keras.Model:
+        """Returns one model whose prediction is the mean of those of the recommended weights.
+
+        They were trained on the splits of the sweep, each on a part of the labelled rows, up to the
+        epoch that is recommended: see `keep` of `sanity_sweep`.
+
+        Args:
+            replicas: Positions of the models to take: the seeds of a split lie side by side, then
+                come the further splits; `None` for all.
+            spread: Whether the standard deviation of their predictions is a second output.
+
+        Returns:
+            A model without physics; see `ReplicaTrainer.ensemble`.
+
+        Raises:
+            RuntimeError: If no models were kept.
+        """
+        if self.kept is None:
+            raise RuntimeError(
+                'No trained models were kept: give `keep="recommended"` to `sanity_sweep`. A '
+                "result that was loaded from a file has none."
+            )
+        return self.kept.ensemble(replicas, which="last", spread=spread)
 
     def helpful_weights(self, terms: Iterable[str] | None = None) -> dict[str, float]:
         """Returns the best weight of each term that helps, surely or probably.

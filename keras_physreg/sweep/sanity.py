@@ -50,6 +50,7 @@ def sanity_sweep(
     cv: Any = None,
     repeats: int | None = None,
     groups: Any = None,
+    keep: str | None = None,
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
 
@@ -110,6 +111,8 @@ def sanity_sweep(
             rows, held-out rows)` of row numbers. 5 by default; at least 20 splits are advised.
         repeats: Number of shuffles, with a number of folds only; 4 by default.
         groups: Group of each row, of shape `(rows,)`, for splitters that keep groups together.
+        keep: `"recommended"` trains the models of the recommended weights once more, up to their
+            epoch, and keeps them for `SweepResult.ensemble`; `None` keeps none.
 
     Returns:
         A `SweepResult`: `print` it, `plot()` it, look into `verdicts`, `recommended_weights()` and
@@ -134,7 +137,7 @@ def sanity_sweep(
     begin = time.perf_counter()
     names = checks.checked_terms(model, terms)
     weights = checks.checked_weights(weights)
-    checks.check_choices(others, score)
+    checks.check_choices(others, score, keep)
     checks.check_numbers(extend_to, min_effect, confidence)
     default = SEEDS_PER_SPLIT if validation_data is None else SEEDS_ON_VALIDATION_DATA
     seeds = checks.checked_seeds(default if seeds is None else seeds)
@@ -185,7 +188,8 @@ def sanity_sweep(
         seconds=time.perf_counter() - begin,
         interrupted=trainings.interrupted,
     )
-    return SweepResult(result.terms, done, result.combined)
+    result = SweepResult(result.terms, done, result.combined)
+    return replace(result, kept=trainings.keep(result.recommendation)) if keep else result
 
 
 def _sweep(trainings: Trainings, weights: list[float], others: str) -> SweepResult:

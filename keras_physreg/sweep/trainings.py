@@ -13,6 +13,7 @@ from keras_physreg.replicas.engines import why_sequential
 from keras_physreg.replicas.plan import Plan
 from keras_physreg.replicas.preparation import as_batches
 from keras_physreg.sweep.measured import Combination
+from keras_physreg.sweep.recommendation import Recommendation
 from keras_physreg.sweep.row_scores import RowScorer
 from keras_physreg.sweep.scoring import Curves, comparable, compared_epochs, measure
 from keras_physreg.sweep.settings import SweepSettings
@@ -110,6 +111,14 @@ class Trainings:
         sweep = self._with_row_scores(both.sweep, [first.fixed, first.fixed | weights])
         return replace(both, sweep=sweep)
 
+    def keep(self, recommended: Recommendation) -> ReplicaTrainer | None:
+        """Trains the recommended weights up to their epoch; `None` where there is no such epoch."""
+        if recommended.epochs is None or self._trained is None:
+            return None
+        weights = self.rounds[0].fixed | recommended.weights
+        self._train(self._plan([weights]), recommended.epochs)
+        return self._trained
+
     def _extend(self, terms: list[str], found: dict[str, TermSweep]) -> dict[str, TermSweep]:
         now = self.rounds[-1]
         following = {term: found[term].next_weight for term in terms}
@@ -160,7 +169,7 @@ class Trainings:
         pairs = [] if splits is None else list(zip(splits.train, splits.held_out, strict=True))
         return Plan.of(settings, self.settings.seeds_of_splits, pairs)
 
-    def _train(self, plan: Plan) -> ReplicaHistory:
+    def _train(self, plan: Plan, epochs: int | None = None) -> ReplicaHistory:
         rows: dict[str, Any] = {}
         if plan.splits:
             rows = {"rows": plan.rows, "validation_rows": plan.validation_rows}
@@ -169,8 +178,8 @@ class Trainings:
             history = trainer.fit(**self.fit, **rows)
             self._trained, self.engine = trainer, history.engine
         else:
-            verbose = self.fit["verbose"]
-            history = self._trained.refit(plan.weights, plan.replica_seeds, verbose=verbose, **rows)
+            rows |= {"verbose": self.fit["verbose"], "epochs": epochs or self.settings.epochs}
+            history = self._trained.refit(plan.weights, plan.replica_seeds, **rows)
         self.interrupted |= history.interrupted
         return history
 
@@ -184,7 +193,8 @@ class Trainings:
             "loss": "loss",
         }
         none = np.zeros((0, plan.replicas))
-        logs = {name: plan.curves(history.history.get(key, none)) for name, key in keys.items()}
+        read = {k: np.asarray(history.history.get(key, none), float) for k, key in keys.items()}
+        logs = {name: plan.curves(log) for name, log in read.items()}
         return Curves(logs, plan.reshape(history.epochs_done))
 
     def _read(self, curves: Curves, weights: list[float], term: str, now: Round) -> TermSweep:

@@ -11,7 +11,6 @@ import pytest
 
 import keras_physreg as kp
 from keras_physreg.replicas import form
-from keras_physreg.replicas.runner import Runner
 from keras_physreg.sweep.checks import checked_seeds
 from keras_physreg.sweep.judgement import Scores, judge
 from keras_physreg.sweep.scoring import compared_epochs
@@ -124,9 +123,12 @@ def test_others_at_zero_or_best(one_program):
 @pytest.mark.slow
 def test_score_at_the_last_epoch(one_program):
     best, last = (sweep(linear(), weights=[0.1], score=score) for score in ("best", "last"))
-    scores = [r.terms["law"].measured["score"] for r in (best, last)]
-    assert np.all(scores[0] <= scores[1])
-    assert np.any(scores[0] < scores[1])
+    scores = [np.log(r.terms["law"].measured["score"]).mean(axis=1) for r in (best, last)]
+    assert np.all(scores[0] < scores[1])
+    assert last.terms["law"].scored_epochs.tolist() == [40, 40]
+    assert best.terms["law"].scored_epochs.max() < 40
+    assert last.recommended_epochs == 40
+    assert "still falling" not in last.summary()
 
 
 @pytest.mark.slow
@@ -211,27 +213,31 @@ def test_ctrl_c_in_an_extension_keeps_what_came_before(one_program, press_ctrl_c
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_a_later_round_compiles(one_program, monkeypatch):
-    compile_ = Runner.compile
-    calls = []
+def test_ctrl_c_before_a_later_round_trains(one_program, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
 
-    def compile_or_interrupt(self, replicas):
-        calls.append(1)
-        if len(calls) > 1:
-            raise KeyboardInterrupt
-        compile_(self, replicas)
-
-    monkeypatch.setattr(Runner, "compile", compile_or_interrupt)
-    arguments = {"weights": [1e-2, 1e-1], "epochs": 20, "others": "best"}
-    result = sweep(linear(terms=("law", "again")), extend_to=0, **arguments)
+    monkeypatch.setattr(kp.ReplicaTrainer, "refit", interrupt)
+    arguments = {"weights": [1e-2, 1e-1], "epochs": 20}
+    result = sweep(linear(terms=("law", "again")), extend_to=0, others="best", **arguments)
     assert list(result.terms) == ["law"]
     assert "Not swept: again." in result.summary()
-    calls.clear()
+    assert set(result.recommended_weights()) == {"law", "again"}
     result = sweep(linear(), extend_to=1e3, **arguments)
     assert result.terms["law"].weights.tolist() == [0.0, 0.01, 0.1]
     assert "The largest weight is the best so far." in result.summary()
+    monkeypatch.setattr(kp.ReplicaTrainer, "fit", interrupt)
     with pytest.raises(KeyboardInterrupt):
         sweep(linear())
+
+
+def test_ctrl_c_before_terms_are_trained_together(one_program, monkeypatch):
+    monkeypatch.setattr("keras_physreg.sweep.trainings.Trainings.combine", lambda *_: None)
+    result = sweep(linear(terms=("law", "again")), weights=[10.0], epochs=20)
+    assert result.combined is None
+    assert result.verdicts["law"].helps
+    assert result.verdicts["again"].helps
+    assert sorted(result.recommended_weights().values()) == [0.0, 10.0]
 
 
 @pytest.mark.slow
