@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from keras_physreg.inspection import weight_variable
 from keras_physreg.replicas.batches import Batches, Cut
 from keras_physreg.replicas.clock import Clock
 from keras_physreg.replicas.replica_step import ReplicaStep
+from keras_physreg.replicas.row_orders import RowOrders
 from keras_physreg.replicas.row_sets import RowSets
 from keras_physreg.replicas.start_weights import StartWeights
 from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
 from keras_physreg.replicas.weight_table import WeightTable
-from keras_physreg.unlabelled.row_order import row_order
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Job:
         unlabelled: Unlabelled rows that join the training steps, or `None`.
         rows: What each replica trains on and is scored on, or `None`.
         validation_batch_size: Rows in a batch of held-out rows.
+        orders: Draws the orders of the rows.
     """
 
     step: ReplicaStep
@@ -57,6 +58,7 @@ class Job:
     unlabelled: UnlabelledRows | None = None
     rows: RowSets | None = None
     validation_batch_size: int = 32
+    orders: RowOrders = field(default_factory=RowOrders)
 
     @property
     def replicas(self) -> int:
@@ -120,7 +122,8 @@ class Job:
         cut = self.cut(replicas[0])
         seeds = [0 if self.seeds is None else self.seeds[k] for k in replicas]
         own, own_unlabelled = self.own_orders
-        orders = _orders(seeds if own else seeds[:1], first, epochs, cut.size, self.shuffle)
+        some = seeds if own else seeds[:1]
+        orders = self.orders.of(some, first, epochs, cut.size, self.shuffle)
         if self.rows is not None:
             rows = np.stack([self.rows.train[k] for k in replicas])
             orders = np.take_along_axis(rows[np.newaxis], orders, axis=2)
@@ -129,18 +132,9 @@ class Job:
             before = self.begin + first * cut.steps
             some = seeds if own_unlabelled else seeds[:1]
             more = self.unlabelled.orders(some, before, epochs, cut.steps, self.shuffle)
-        weights = self.table.steps(first, epochs, cut.steps, self.clock)[:, :, replicas]
+        weights = self.table.steps(first, epochs, cut.steps, self.clock, replicas)
         return (
             orders if own else orders[:, 0],
             more if own_unlabelled and self.unlabelled is not None else more[:, 0],
             weights,
         )
-
-
-def _orders(seeds: Sequence[int], first: int, epochs: int, rows: int, shuffle: bool) -> np.ndarray:
-    """Returns the positions of the rows in some epochs, of shape `(epochs, seeds, rows)`."""
-    if not shuffle:
-        return np.broadcast_to(np.arange(rows, dtype="int32"), (epochs, len(seeds), rows))
-    unique, inverse = np.unique(np.asarray(seeds), return_inverse=True)
-    orders = [[row_order(seed, first + e, rows) for seed in unique] for e in range(epochs)]
-    return np.array(orders, "int32")[:, inverse]

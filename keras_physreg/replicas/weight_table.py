@@ -1,6 +1,6 @@
 """Which weight each replica has at each step, and in which order it sees the rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -50,7 +50,12 @@ class WeightTable:
         }
 
     def steps(
-        self, first_epoch: int, epochs: int, steps: int, clock: Clock | None = None
+        self,
+        first_epoch: int,
+        epochs: int,
+        steps: int,
+        clock: Clock | None = None,
+        replicas: Sequence[int] | np.ndarray | None = None,
     ) -> np.ndarray:
         """Returns the weights of some epochs, of shape `(epochs, steps, replicas, terms)`.
 
@@ -59,18 +64,21 @@ class WeightTable:
             epochs: Number of epochs.
             steps: Steps in an epoch.
             clock: What a step of `unit="step"` is; by default a batch, from 0 on.
+            replicas: The positions of the replicas; `None`: all.
         """
         times = first_epoch + np.repeat(np.arange(epochs), steps)
         if self.unit == "step":
             times = (clock or Clock()).times(first_epoch, epochs, steps)
-        table = np.empty((len(times), self.replicas, len(self.entries)), "float32")
+        some = range(self.replicas) if replicas is None else replicas
+        table = np.empty((len(times), len(some), len(self.entries)), "float32")
         for column, (name, values) in enumerate(self.entries.items()):
             known: dict[int, np.ndarray] = {}
-            for replica, value in enumerate(values):
+            for position, replica in enumerate(some):
+                value = values[replica]
                 if id(value) not in known:
                     known[id(value)] = _course(name, value, times)
-                table[:, replica, column] = known[id(value)]
-        return table.reshape((epochs, steps, self.replicas, len(self.entries)))
+                table[:, position, column] = known[id(value)]
+        return table.reshape((epochs, steps, len(some), len(self.entries)))
 
     def at(self, replica: int, time: int) -> list[float]:
         """Returns the weights of one replica at a time, an epoch or step, in the terms' order."""

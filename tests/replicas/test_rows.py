@@ -19,11 +19,6 @@ TRAIN = [ROWS[:13], ROWS[7:], ROWS[::-1][:13]]
 HELD_OUT = [ROWS[13:], ROWS[:5], ROWS[:6]]
 
 
-@pytest.fixture
-def one_program(monkeypatch):
-    monkeypatch.setattr("keras_physreg.replicas.compiled.cores", lambda: 1)
-
-
 def build():
     return models.mlp(metrics=["mae"])
 
@@ -57,8 +52,10 @@ def alone(trainer, replica, rows, held_out, orders=None, build=build, data=model
     return {key: np.concatenate([log[key] for log in logs]) for key in logs[0]}
 
 
-@pytest.mark.parametrize("engine", ["stacked", "in-turn", "sequential"])
-def test_replicas_equal_fit_on_their_rows(engine, one_program):
+@pytest.mark.parametrize(
+    "engine", ["stacked", pytest.param("in-turn", marks=pytest.mark.slow), "sequential"]
+)
+def test_replicas_equal_fit_on_their_rows(engine, without_xla):
     trainer, history = trained(engine=engine, shuffle=False)
     assert history.engine.startswith(engine)
     assert list(history.left_out) == [-1, -1, -1]
@@ -66,7 +63,7 @@ def test_replicas_equal_fit_on_their_rows(engine, one_program):
         assert_equal(history, replica, alone(trainer, replica, TRAIN[replica], HELD_OUT[replica]))
 
 
-def test_shuffled_by_seed(one_program):
+def test_shuffled_by_seed(without_xla):
     trainer, history = trained(SEEDS)
     for replica in (0, 1):
         orders = [row_order(SEEDS[replica], epoch, 13) for epoch in range(EPOCHS)]
@@ -74,14 +71,38 @@ def test_shuffled_by_seed(one_program):
         assert_equal(history, replica, logs)
 
 
-def test_batch_normalization_sees_the_rows_of_its_replica(one_program):
+@pytest.mark.slow
+def test_by_xla_on_structures_of_arrays():
+    """Two programs, each with a replica of its own size of held-out rows."""
+    given = {"build": models.multi_input, "data": models.multi_input_data, "sample_weight": None}
+    trainer, history = trained(shuffle=False, **given)
+    z, x = models.multi_input_data()
+    trainer.load_replica(1, "initial")
+    start, model = trainer.model.get_weights(), models.multi_input()
+    model.set_weights(start)
+    kp.set_term_weights(model, {term: values[1] for term, values in WEIGHTS.items()})
+    parts = [({k: v[rows] for k, v in z.items()}, x[rows]) for rows in (TRAIN[1], HELD_OUT[1])]
+    logs = model.fit(
+        *parts[0],
+        validation_data=parts[1],
+        batch_size=BATCH,
+        validation_batch_size=HELD_OUT_BATCH,
+        epochs=EPOCHS,
+        shuffle=False,
+        verbose=0,
+    ).history
+    assert_equal(history, 1, logs)
+
+
+@pytest.mark.slow
+def test_batch_normalization_sees_the_rows_of_its_replica(without_xla):
     trainer, history = trained(build=models.norm, shuffle=False)
     logs = alone(trainer, 1, TRAIN[1], HELD_OUT[1], build=models.norm)
     assert_equal(history, 1, logs)
 
 
 @pytest.mark.parametrize("engine", ["stacked", "sequential"])
-def test_unlabelled_rows_beside(engine, one_program):
+def test_unlabelled_rows_beside(engine, without_xla):
     more = {"unlabelled": models.mlp_data(13, 1)[0], "unlabelled_batch_size": 5}
     more |= {"unlabelled_share": 0.7, "shuffle": False}
     trainer, history = trained(engine=engine, **more)
@@ -104,7 +125,7 @@ def test_unlabelled_rows_beside(engine, one_program):
     assert_equal(history, 1, logs)
 
 
-def test_one_row_more_is_left_out_by_seed(one_program):
+def test_one_row_more_is_left_out_by_seed(without_xla):
     rows = [TRAIN[0], ROWS[6:], ROWS[6:]]
     held_out = [HELD_OUT[0], ROWS[:6], ROWS[:6]]
     trainer, history = trained([5, 6, 7], rows=rows, validation_rows=held_out)
@@ -117,7 +138,7 @@ def test_one_row_more_is_left_out_by_seed(one_program):
     assert_equal(history, 1, alone(trainer, 1, kept, held_out[1], orders))
 
 
-def test_other_sizes_train_in_programs_of_their_own(one_program):
+def test_other_sizes_train_in_programs_of_their_own(without_xla):
     rows, held_out = [ROWS[:13], ROWS[:5], ROWS[:8]], [ROWS[13:], ROWS[5:], ROWS[8:]]
     trainer, history = trained(rows=rows, validation_rows=held_out, shuffle=False)
     assert trainer.compiles == 3
@@ -128,14 +149,46 @@ def test_other_sizes_train_in_programs_of_their_own(one_program):
     assert list(history.best_epoch) == list(monitored.argmin(axis=0))
 
 
-def test_without_held_out_rows(one_program):
+@pytest.mark.slow
+def test_few_programs_are_kept_at_once(without_xla, monkeypatch):
+    rows, held_out = [ROWS[:13], ROWS[:5], ROWS[:8]], [ROWS[13:], ROWS[5:], ROWS[8:]]
+    monkeypatch.setattr("keras_physreg.replicas.compiled.MAX_FORMS", 2)
+    trainer, first = trained(rows=rows, validation_rows=held_out, shuffle=False)
+    few = {term: values[2:] for term, values in WEIGHTS.items()}
+    trainer.refit(few, None, 0, rows[2:], held_out[2:])  # the one before the last
+    assert trainer.compiles == 3
+    again = trainer.refit(WEIGHTS, None, 0, rows, held_out)
+    assert trainer.compiles > 3
+    for key, values in first.history.items():
+        np.testing.assert_allclose(again.history[key], values, rtol=1e-5, err_msg=key)
+
+
+def test_ctrl_c_leaves_out_what_was_not_begun(without_xla, monkeypatch):
+    """Replicas of other sizes than those in progress have trained no epoch."""
+
+    def interrupt(done):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_physreg.replicas.trainer._progress", lambda *_: interrupt)
+    monkeypatch.setattr("keras_physreg.replicas.form.STEPS_PER_CALL", 1)
+    rows, held_out = [ROWS[:5], ROWS[:13], ROWS[:5]], [ROWS[5:], ROWS[13:], ROWS[5:]]
+    trainer, history = trained(rows=rows, validation_rows=held_out, epochs=500)
+    assert history.interrupted
+    assert 0 < history.epochs_done[0] < 500
+    assert list(history.epochs_done == 0) == [False, True, False]
+    assert np.isnan(history.history["loss"][:, 1]).all()
+    assert list(history.best_epoch >= 0) == [True, False, True]
+    trainer.load_replica(1)
+
+
+def test_without_held_out_rows(without_xla):
     _, history = trained(validation_rows=None)
     assert history.monitor == "data_loss"
     assert not any(key.startswith("val_") for key in history.history)
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_one_program_per_core_for_all_trainings(cores, monkeypatch):
+def test_one_program_per_core_for_all_trainings(cores, without_xla, monkeypatch):
     """Folds, more and fewer replicas, other rows of these sizes, fewer epochs."""
     monkeypatch.setattr("keras_physreg.replicas.compiled.cores", lambda: cores)
     trainer, first = trained(SEEDS)
@@ -150,7 +203,8 @@ def test_one_program_per_core_for_all_trainings(cores, monkeypatch):
         np.testing.assert_allclose(again.history[key][:, 6:], values, rtol=1e-4, err_msg=key)
 
 
-def test_refit_equals_a_new_training_on_other_rows(one_program):
+@pytest.mark.slow
+def test_refit_equals_a_new_training_on_other_rows(without_xla):
     trainer, _ = trained(SEEDS)
     other = {"rows": [rows[::-1] for rows in TRAIN], "validation_rows": HELD_OUT}
     again = trainer.refit(WEIGHTS, SEEDS, 0, **other)
@@ -191,7 +245,7 @@ def test_validation_data_beside_rows():
         trainer.fit(*data, data, rows=[[0, 1]], verbose=0)
 
 
-def test_bad_input_of_refit(one_program):
+def test_bad_input_of_refit(without_xla):
     trainer, _ = trained(engine="sequential", epochs=1)
     fewer = {term: values[:2] for term, values in WEIGHTS.items()}
     with pytest.raises(ValueError, match=r"had 3 replicas.*give `rows` for 2"):
