@@ -35,7 +35,7 @@ class OwnSteps:
 
     def take(
         self, weights: list[np.ndarray], optimizer: list[np.ndarray], batches_before: int
-    ) -> dict[str, np.ndarray]:
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Takes the steps.
 
         Args:
@@ -44,16 +44,17 @@ class OwnSteps:
             batches_before: Number of batches that the optimizer counts as done before.
 
         Returns:
-            The values of all `variables` after the steps, by name, and the logs.
+            The values of all `variables` before the steps, by name; and those after, with the logs.
         """
         assign(self._weights, weights)
         assign(self._optimizer, optimizer)
         batch_count(self._model.optimizer).assign(batches_before)
         self._model.reset_metrics()
+        before = self.named(values_of(self.variables), {})
         logs: Any = {}
         for batch in self._batches:
             logs = self._run(batch)
-        return self.named(values_of(self.variables), logs)
+        return before, self.named(values_of(self.variables), logs)
 
     def named(self, values: list[np.ndarray], logs: dict[str, Any]) -> dict[str, np.ndarray]:
         """Returns values of the `variables` and logs by name."""

@@ -12,7 +12,7 @@ from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.own_steps import LOG, OwnSteps, unlabelled_share
 from keras_physreg.replicas.probe_start import COMPARED, STEPS, Start, batches, row_numbers, starts
 from keras_physreg.replicas.program_steps import ProgramSteps
-from keras_physreg.replicas.rounding import allowed, distance, precision, rounded
+from keras_physreg.replicas.rounding import allowed, change, distance, precision, rounded
 
 TINY = 1e-30
 REPEATABLE = 1e-3  # Beyond this share of a log, its repetition is another draw.
@@ -21,9 +21,16 @@ ROUNDED = 2  # Further runs per replica, from a start that is rounded.
 
 @dataclass(frozen=True)
 class Course:
-    """What the model's own steps made of one replica, and how far roundings moved each value."""
+    """What the model's own steps made of one replica.
+
+    Args:
+        values: All variables after the steps, and the logs, by name.
+        changes: How far they are from where they started.
+        noise: How far roundings of the start moved each change.
+    """
 
     values: dict[str, np.ndarray]
+    changes: dict[str, np.ndarray]
     noise: dict[str, float]
 
 
@@ -53,7 +60,7 @@ class Probe:
         self._refused: str | None = None
         with unchanged([*self._own.variables, *variables]), unlabelled_share(job.step):
             before = values_of(variables)
-            first = self._own.take(*self._starts[0].of(0))
+            _, first = self._own.take(*self._starts[0].of(0))
             self._refused = why_hidden(model, hidden, before)
             if self._refused is None:
                 self._take_own_steps()
@@ -77,13 +84,14 @@ class Probe:
     def _course(self, start: Start, replica: int, rng: np.random.Generator) -> Course:
         weights, optimizer, before = start.of(replica)
         count = len(self._job.step.variables.trainable)
-        values = self._own.take(weights, optimizer, before)
+        start_values, values = self._own.take(weights, optimizer, before)
+        changes = _changes(start_values, values)
         noise = dict.fromkeys(values, 0.0)
         for _ in range(ROUNDED):
             moved = [*rounded(weights[:count], self._eps, rng), *weights[count:]]
-            others = self._own.take(moved, optimizer, before)
-            noise = {k: max(n, distance(values[k], others[k])) for k, n in noise.items()}
-        return Course(values, noise)
+            others = _changes(*self._own.take(moved, optimizer, before))
+            noise = {k: max(n, distance(changes[k], others[k])) for k, n in noise.items()}
+        return Course(values, changes, noise)
 
     def _compare(self, engine: Engine) -> str | None:
         try:
@@ -102,7 +110,8 @@ class Probe:
             return f"its logs are not those of `fit`: {', '.join(others)}"
         worst, off = 1.0, None
         for name, own in course.values.items():
-            gap, limit = distance(own, values[name]), allowed(own, course.noise[name], self._eps)
+            gap = distance(own, values[name])
+            limit = allowed(own, course.changes[name], course.noise[name], self._eps)
             if gap / max(limit, TINY) > worst:
                 worst, off = gap / max(limit, TINY), (name, gap, limit)
         return None if off is None else self._off(*off)
@@ -116,6 +125,11 @@ class Probe:
         )
         name = name.split(" (")[0]
         return f"its steps with {optimizer} are not those of `fit`: {name} is {how}"
+
+
+def _changes(start: dict[str, np.ndarray], values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns how far values are from where they started; logs started at 0."""
+    return {name: change(value, start.get(name, np.zeros(()))) for name, value in values.items()}
 
 
 def _why_not_repeatable(values: dict[str, np.ndarray], again: dict[str, np.ndarray]) -> str | None:

@@ -7,15 +7,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-SHARE_OF_NOISE = 10.0  # How far rounding may go beyond what a rounding of the weights does.
-ROUNDINGS = 8.0  # Of the values themselves, at their own scale.
+from keras_physreg._utils.owners import with_sublayers
+
+EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
+MAX_TIMES_NOISE = 10.0  # How far rounding may go beyond what a rounding of the weights does.
+MAX_ROUNDINGS = 8.0  # Of a value, at its own scale.
 
 
 def precision(model: keras.Model) -> float:
     """Returns the relative precision in which a model computes."""
-    kinds = {layer.compute_dtype for layer in [model, *model.layers]} | {"float32"}
-    floating = [kind for kind in kinds if keras.backend.is_float_dtype(kind)]
-    coarsest = max(float(tf.experimental.numpy.finfo(kind).eps) for kind in floating)
+    kinds = {layer.compute_dtype for layer in with_sublayers(model)} | {"float32"}
+    coarsest = max(EPS.get(kind, 0.0) for kind in kinds)
     if tf.config.list_physical_devices("GPU") and (
         tf.config.experimental.tensor_float_32_execution_enabled()
     ):
@@ -28,19 +30,31 @@ def rounded(values: Sequence[Any], eps: float, rng: np.random.Generator) -> list
     return [_rounded(np.asarray(value), eps, rng) for value in values]
 
 
-def allowed(value: np.ndarray, noise: float, eps: float) -> float:
+def allowed(value: np.ndarray, change: np.ndarray, noise: float, eps: float) -> float:
     """Returns how far another computation of an array may be off by rounding.
+
+    What was computed is the change: it has the precision of the computation, and the array that of
+    its own dtype.
 
     Args:
         value: The array.
-        noise: The largest difference that roundings of the start made.
+        change: How far it is from where it started.
+        noise: The largest difference that roundings of the start made in the change.
         eps: The relative precision of the computation.
     """
-    if value.dtype.kind not in "fV":
+    if not _is_real(value):
         return 0.0
-    finite = np.isfinite(value.astype("float64"))
-    scale = np.max(np.abs(value), initial=0.0, where=finite)
-    return SHARE_OF_NOISE * noise + ROUNDINGS * eps * float(scale)
+    own = EPS[str(value.dtype)]
+    rounding = max(eps, own) * _scale(change) + own * _scale(value)
+    return MAX_TIMES_NOISE * noise + MAX_ROUNDINGS * rounding
+
+
+def change(value: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Returns how far an array is from where it started; what is no real number stays."""
+    if not _is_real(value):
+        return value
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(value, "float64") - np.asarray(start, "float64")
 
 
 def distance(value: Any, other: Any) -> float:
@@ -54,7 +68,16 @@ def distance(value: Any, other: Any) -> float:
     return float(np.max(np.nan_to_num(gaps, nan=np.inf, posinf=np.inf), initial=0.0))
 
 
+def _scale(value: np.ndarray) -> float:
+    value = np.abs(np.asarray(value, "float64"))
+    return float(np.max(value, initial=0.0, where=np.isfinite(value)))
+
+
+def _is_real(value: np.ndarray) -> bool:
+    return keras.backend.is_float_dtype(str(value.dtype))
+
+
 def _rounded(value: np.ndarray, eps: float, rng: np.random.Generator) -> np.ndarray:
-    if value.dtype.kind != "f":
+    if not _is_real(value):
         return value
     return (value * (1.0 + eps * rng.standard_normal(value.shape))).astype(value.dtype)

@@ -320,6 +320,19 @@ def test_a_random_prediction_is_told_from_random_physics():
         kp.ReplicaTrainer(model, {"x": [0.0]}).fit(*DATA, **FIT)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [(lambda: SGD(0.1), "stacked"), (lambda: Adam(0.01), "stacked"), (elsewhere, "sequential")],
+    ids=["sgd", "adam", "unsaid"],
+)
+def test_half_precision_hides_no_other_optimizer(optimizer, expected):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = models.mlp(optimizer())
+    history = kp.ReplicaTrainer(model, {"x": [0.0, 1.0]}).fit(*DATA, **FIT)
+    assert history.engine.startswith(expected), history.engine
+
+
 def test_the_answer_is_remembered(monkeypatch):
     asked = []
     from keras_physreg.replicas import choice
