@@ -143,7 +143,7 @@ def test_objective_that_is_not_logged(tmp_path, name):
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (problems.data(11)[0], problems.data(12)[1], r"same number of rows.*\[11, 12\]"),
+        (problems.data(11)[0], problems.data(12)[1], r"same number of rows.*\(11, 3\), \(12, 2\)"),
         (problems.data(12)[0], None, "needs labels: give `y`"),
         (tf.data.Dataset.from_tensors(problems.data(12)), None, "arrays in memory.*Dataset"),
     ],
