@@ -61,7 +61,9 @@ def train(model, **compiled):
     model.evaluate(*data(24), verbose=0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.slow] if "jit" in k else []) for k in KINDS]
+)
 def test_at_weight_zero_the_network_is_as_without_physics(kind):
     make, compiled = KINDS[kind]
     network, bare = encoder(), encoder()

@@ -33,9 +33,14 @@ class PhysicsModel(keras.Model):
     the terms that compare with the label, and leaves the label-free terms alone. The physics is
     not computed in `predict` and `export`. `compile(loss=None)` trains on the physics alone.
 
+    A `train_step` or `compute_loss` of your own gets all physics from `compute_loss` of this class;
+    the terms that need no label are in `losses`, too, as in Keras. A training step that computes
+    terms and counts them nowhere is an error.
+
     With every weight 0 the model trains bit for bit as it would without physics, even where the
-    physics is not finite; under XLA (`jit_compile=True`) up to rounding, as XLA rounds the data
-    gradient differently where another joins it. A single term at weight 0 beside others adds
+    physics is not finite, or calls the network and would move its state; under XLA
+    (`jit_compile=True`) up to rounding, as XLA rounds the data gradient differently where another
+    joins it. A single term at weight 0 beside others adds
     nothing to loss or gradient either. What a weight of 0 cannot keep out is a derivative that is
     not finite: inside physics that several terms share, of the prediction by the input, of
     trainable layers that a physics function closes over (make it a layer), or, in a subclassed

@@ -29,6 +29,28 @@ CASES = {
     "dtype": ({"unlabelled": np.ones((9, 3), int)}, TypeError, "float32.*Received: dtype int64"),
     "words": ({"unlabelled": "rows"}, (TypeError, ValueError), "`unlabelled`"),
     "objects": ({"unlabelled": np.array([[{}]])}, TypeError, "must be an array"),
+    "ragged": (
+        {"unlabelled": tf.ragged.constant([[1.0, 2.0, 3.0], [3.0]])},
+        TypeError,
+        r"dense arrays.*to_tensor\(\).*RaggedTensor",
+    ),
+    "sparse": (
+        {"unlabelled": tf.sparse.from_dense(MORE)},
+        TypeError,
+        "dense arrays.*SparseTensor",
+    ),
+    "lists": ({"unlabelled": [[1.0, 2.0], [3.0]]}, ValueError, r"numpy.array\(...\)"),
+    "strings": ({"unlabelled": np.full((9, 3), "a")}, TypeError, "float32. Received: dtype string"),
+    "string tensors": (
+        {"unlabelled": tf.fill((9, 3), "a")},
+        TypeError,
+        "float32. Received: dtype string",
+    ),
+    "batch size True": (
+        {"unlabelled": MORE, "unlabelled_batch_size": True},
+        TypeError,
+        "integer >= 1.*unlabelled_batch_size=True",
+    ),
     "empty": ({"unlabelled": MORE[:0]}, ValueError, "at least 1"),
     "uneven": ({"unlabelled": {"a": MORE, "b": MORE[:2]}}, ValueError, "same number of rows"),
     "empty dataset": ({"unlabelled": dataset(MORE).take(0).batch(4)}, ValueError, "is empty"),
@@ -170,6 +192,15 @@ def test_physics_whose_first_axis_is_not_the_rows(physics, message):
     more = {"unlabelled": problems.data()[0], "unlabelled_share": 0.5}
     with pytest.raises(Exception, match=f"(?s){message}"):
         model.fit(*problems.data(), verbose=0, **more)
+
+
+def test_rows_of_its_own_beside_unlabelled_ones():
+    """Without a share, too: only one number for all rows needs no rows to tell apart."""
+    model = problems.physics_model(lambda z, x: ops.concatenate([x, x]), {"r": 0.5})
+    model.compile("sgd", "mse")
+    assert np.isfinite(model.fit(*problems.data(), verbose=0).history["r_loss"]).all()
+    with pytest.raises(Exception, match=r"(?s)roadcast|not that of the rows"):
+        model.fit(*problems.data(), unlabelled=problems.data()[0], verbose=0)
 
 
 def test_a_sequence_in_other_processes():

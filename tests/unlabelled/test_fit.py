@@ -362,7 +362,7 @@ def test_another_share_needs_no_other_trace():
     assert len(traced) > before
 
 
-def test_callbacks_that_look_at_the_physics(recwarn):
+def test_callbacks_that_look_at_the_physics():
     x, y, _ = linear.data()
     monitor = kp.GradientMonitor(x, y)
     logs, _ = fit(linear.model(), callbacks=[monitor, kp.TerminateOnNonFinite(True)])

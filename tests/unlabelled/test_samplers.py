@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.unlabelled.row_order import RowStream, row_order
+from keras_physreg.unlabelled.row_order import RowStream, row_order, unlabelled_order
 from tests.unlabelled import linear
 
 
@@ -83,3 +83,21 @@ def test_a_stream_of_rows_is_a_function_of_the_place():
     assert all(sorted(whole[i : i + 5]) == list(range(5)) for i in (0, 5, 10, 15))
     assert len({tuple(whole[i : i + 5]) for i in (0, 5, 10, 15)}) > 1
     np.testing.assert_array_equal(RowStream(3).take(2, 5), [2, 0, 1, 2, 0])
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_unlabelled_rows_come_in_an_order_of_their_own(seed):
+    """Of as many rows: else each labelled row would meet the same unlabelled one in every pass."""
+    for number in range(3):
+        labelled, unlabelled = row_order(seed, number, 50), unlabelled_order(seed, number, 50)
+        assert sorted(unlabelled) == sorted(labelled) == list(range(50))
+        assert np.mean(labelled == unlabelled) < 0.2
+    assert not np.array_equal(unlabelled_order(seed, 0, 50), unlabelled_order(seed, 1, 50))
+    assert not np.array_equal(unlabelled_order(seed, 0, 50), unlabelled_order(seed + 1, 0, 50))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "foo", 3, "bool"])
+def test_points_are_floats(dtype):
+    with pytest.raises(ValueError, match=rf"`dtype` of a sampler.*dtype={dtype!r}"):
+        kp.UniformSampler([0.0], [1.0], dtype=dtype)
+    assert kp.UniformSampler([0.0], [1.0], dtype="float64")(0, 2).dtype == np.float64
