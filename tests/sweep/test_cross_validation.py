@@ -386,6 +386,7 @@ def test_a_row_of_the_table_for_each_split_and_seed(right):
         ({"cv": [(range(10), range(9, 20))] * 2, "repeats": None}, ValueError, r"holds out"),
         ({"seeds": 0}, ValueError, r"seeds=0"),
         ({"repeats": 0}, ValueError, r"`repeats`"),
+        ({"keep": "best"}, ValueError, r"`keep` must be None or .recommended.*keep=.best"),
     ],
 )
 def test_bad_input(arguments, error, message):
@@ -426,3 +427,37 @@ def test_a_subclassed_model():
     z, x = problems.data()
     result = sweep(model, weights=[1.0], x=z, y=x, terms=["x"], epochs=2)
     assert result.terms["x"].measured["score"].shape == (2, 10, 1)
+
+
+@pytest.fixture(scope="module")
+def kept():
+    return sweep(linear(terms=("law", "again")), terms=["again"], keep="recommended")
+
+
+def test_kept_models_are_those_of_the_recommended_weights_at_their_epoch(kept):
+    weight = kept.recommended_weights()
+    assert weight == {"law": 0.0, "again": 10.0}
+    epochs = kept.terms["again"].epoch_of(10.0)
+    splits, seeds = kept.settings.splits, kept.settings.seeds_of_splits
+    alone = kp.ReplicaTrainer(
+        linear(terms=("law", "again")), {"again": [10.0]}, seeds=seeds[3], engine="sequential"
+    )
+    alone.fit(Z[splits.train[3]], X[splits.train[3]], epochs=epochs, batch_size=8, verbose=0)
+    np.testing.assert_allclose(
+        kept.kept.predict(Z, which="last")[3], alone.predict(Z, which="last")[0], rtol=1e-3
+    )
+    assert kept.kept.replicas == 10
+
+
+def test_the_ensemble_is_their_mean(kept):
+    each = kept.kept.predict(Z, which="last")
+    mean, spread = kept.ensemble(spread=True).predict(Z, verbose=0)
+    np.testing.assert_allclose(mean, each.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(spread, each.std(axis=0, ddof=1), rtol=1e-3, atol=1e-4)
+    some = kept.ensemble([0, 4]).predict(Z, verbose=0)
+    np.testing.assert_allclose(some, each[[0, 4]].mean(axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_without_kept_models_there_is_no_ensemble(right, tmp_path):
+    with pytest.raises(RuntimeError, match='give `keep="recommended"` to `sanity_sweep`'):
+        right.ensemble()
