@@ -6,6 +6,12 @@ from keras_physreg.replicas import compiled, engines
 
 
 @pytest.fixture
+def one_program(monkeypatch):
+    """One program instead of one per core: half as much is compiled."""
+    monkeypatch.setattr(compiled, "cores", lambda: 1)
+
+
+@pytest.fixture
 def without_xla(monkeypatch):
     """One program, of TensorFlow's own kernels, as for models that XLA slows down."""
     monkeypatch.setattr(compiled, "cores", lambda: 1)

@@ -10,8 +10,8 @@ from keras import ops
 
 import keras_physreg as kp
 from tests import problems
+from tests.replicas.test_equality import assert_equal
 from tests.sweep import models
-from tests.sweep.test_equality import assert_equal
 
 pytestmark = pytest.mark.usefixtures("without_xla")
 

@@ -6,8 +6,8 @@ import pytest
 import keras_physreg as kp
 from keras_physreg.replicas.row_sets import row_sets
 from keras_physreg.unlabelled.row_order import row_order
+from tests.replicas.test_equality import assert_equal, fit_alone
 from tests.sweep import models
-from tests.sweep.test_equality import assert_equal, fit_alone
 
 N, EPOCHS, BATCH, HELD_OUT_BATCH = 20, 3, 4, 3
 TRUST = np.linspace(0.2, 2.0, N).astype("float32")

@@ -1,4 +1,4 @@
-"""One program instead of one a core: the tests compile half as much."""
+"""One program instead of one per core: the tests compile half as much."""
 
 import pytest
 

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 import keras_physreg as kp
 from keras_physreg.unlabelled.row_order import RowStream, row_order, unlabelled_order
+from tests.replicas.test_equality import assert_equal
 from tests.sweep import models
-from tests.sweep.test_equality import assert_equal
 
 MORE, SIZE, BATCH, EPOCHS = 13, 5, 8, 3
 STEPS = 3  # in an epoch of 20 labelled rows
