@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -75,7 +76,8 @@ class GradientMeter:
     def result(self) -> Gradients:
         """Returns the gradients of the mean over all rows so far."""
         rows = np.maximum([self._rows[name] for name in self.names], 1)
-        return self._gradients(self._inner_products(self._sums) / np.outer(rows, rows))
+        found = self._gradients(self._inner_products(self._sums))
+        return replace(found, by_variable=found.by_variable / np.outer(rows, rows))
 
     def measure(self, batch: Batch) -> Gradients:
         """Returns the gradients over one batch: in one program, and faster for it."""
