@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg.layers.evaluation import RowKinds, row_count
 from keras_physreg.layers.step import current_step, open_step
 from keras_physreg.models.callback_order import arrange_callbacks
@@ -16,6 +17,7 @@ from keras_physreg.models.physics_losses import count_terms, is_foreign, sum_wei
 from keras_physreg.models.run_step import has_own_train_step, in_step, run_in_step
 from keras_physreg.models.saving import check_savable, check_weights_file
 from keras_physreg.unlabelled.checks import check_no_options, check_share
+from keras_physreg.unlabelled.fit_arguments import pair
 from keras_physreg.unlabelled.input_rows import first_rows, join_first, labelled_inputs
 from keras_physreg.unlabelled.share import UnlabelledShare
 
@@ -225,8 +227,7 @@ class PhysicsModel(keras.Model):
                 unlabelled_repeat=unlabelled_repeat,
             )
         elif self.compiled:  # Else Keras says how to compile.
-            from keras_physreg.unlabelled.fit_arguments import pair  # It needs TensorFlow.
-
+            needs_tensorflow("`fit(unlabelled=...)`")
             self.set_unlabelled_share(unlabelled_share)
             fit = pair(self, fit, unlabelled, unlabelled_batch_size, unlabelled_repeat)
         return super().fit(**fit)

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+
+from keras_physreg._utils.backend import tensorflow as tf
 
 SHARE_OF_NOISE = 10.0  # How far rounding may go beyond what a rounding of the weights does.
 ROUNDINGS = 8.0  # Of the values themselves, at their own scale.

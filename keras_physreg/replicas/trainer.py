@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.choice import Trainer, first_that_serves
@@ -75,6 +76,7 @@ class ReplicaTrainer:
         engine: str = "auto",
         replicas_per_program: int | None = None,
     ) -> None:
+        needs_tensorflow("`ReplicaTrainer`")
         preparation.check_model(model)
         self.model = model
         self.seeds = _checked_seeds(seeds)
