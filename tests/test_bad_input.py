@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
+from keras_physreg._utils.backend import tensorflow as tf
 from tests import problems
 from tests.problems import bare_model, data, physics_model, terms
 
@@ -103,6 +103,7 @@ PHYSICS = {
 }
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(("physics", "term_list", "error", "parts"), PHYSICS.values(), ids=PHYSICS)
 def test_bad_physics(physics, term_list, error, parts):
     model = physics_model(physics, term_list)
@@ -113,6 +114,7 @@ def test_bad_physics(physics, term_list, error, parts):
         assert part in str(caught.value)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])
 def test_the_traceback_of_the_physics_stays_visible(model_class):
     model = physics_model(raises_inside, {"r": 1.0}, model_class)
@@ -122,6 +124,7 @@ def test_the_traceback_of_the_physics_stays_visible(model_class):
     assert any(entry.name == "raises_inside" for entry in caught.traceback)
 
 
+@pytest.mark.tensorflow
 def test_sizes_that_are_unknown_while_tracing_are_compared_at_run_time():
     def first_row_only(z, x):
         return tf.boolean_mask(x, tf.range(tf.shape(x)[0]) < 1)
@@ -266,6 +269,7 @@ def test_fit_without_labels_where_a_term_needs_them():
         model.fit(data()[0], verbose=0)
 
 
+@pytest.mark.tensorflow
 def test_fit_without_labels_is_told_before_the_data_loss_fails():
     model = physics_model()
     model.compile("sgd", "mse")
@@ -273,6 +277,7 @@ def test_fit_without_labels_is_told_before_the_data_loss_fails():
         model.fit(data()[0], verbose=0)
 
 
+@pytest.mark.tensorflow
 def test_a_residual_that_broadcasts_by_itself():
     model = physics_model(lambda z, x: x[:, 0] - z[:, :1], {"r": 1.0})
     model.compile("sgd", "mse")
@@ -280,6 +285,7 @@ def test_a_residual_that_broadcasts_by_itself():
         model.fit(*data(), verbose=0)
 
 
+@pytest.mark.tensorflow
 def test_row_weights_of_too_many_axes():
     model = physics_model()
     model.compile("sgd", loss=None)

@@ -1,5 +1,6 @@
 """PhysicsModel: a Keras model that hands the labels to the physics and logs both losses."""
 
+import contextlib
 from typing import Any, ClassVar
 
 import keras
@@ -108,6 +109,13 @@ class PhysicsModel(keras.Model):
         with step.calling(RowKinds(labelled, step.unlabelled_share)):
             outputs = super().__call__(*args, **kwargs)
         return first_rows(outputs, labelled)
+
+    def stateless_call(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the model as Keras does on JAX, by its `call`; see `keras.Layer`."""
+        step = current_step()
+        own = step is not None and step.model is self
+        with step.calling() if step and own else contextlib.nullcontext():
+            return super().stateless_call(*args, **kwargs)
 
     def fit(
         self,
