@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_physreg._utils.backend import synchronise
 from keras_physreg._utils.errors import boolean, did_you_mean, received
 from keras_physreg._utils.names import check_unique
 from keras_physreg.constants.constant import Constant, find_constants
@@ -168,6 +169,7 @@ def check_known(model: keras.Model, name: Any, known: list[str]) -> None:
 def _check_model(model: Any) -> None:
     if not isinstance(model, keras.Layer):
         raise TypeError(f"Expected a Keras model. {received('model', model)}")
+    synchronise(model)
 
 
 def _constants_by_name(model: keras.Layer) -> dict[str, Constant]:

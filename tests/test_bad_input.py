@@ -5,10 +5,10 @@ import functools
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
+from keras_physreg._utils.backend import tensorflow as tf
 from tests import problems
 from tests.problems import bare_model, data, physics_model, terms
 
@@ -105,6 +105,7 @@ PHYSICS = {
 }
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(("physics", "term_list", "error", "parts"), PHYSICS.values(), ids=PHYSICS)
 def test_bad_physics(physics, term_list, error, parts):
     model = physics_model(physics, term_list)
@@ -115,6 +116,7 @@ def test_bad_physics(physics, term_list, error, parts):
         assert part in str(caught.value)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])
 def test_the_traceback_of_the_physics_stays_visible(model_class):
     model = physics_model(raises_inside, {"r": 1.0}, model_class)
@@ -159,12 +161,14 @@ CALLABLES = {
     "object": (Wrong(), "Wrong"),
     "method": (Wrong().method, "method"),
     "static method": (Wrong.of_class, "of_class"),
-    "tf.function": (tf.function(Wrong.of_class), "of_class"),
     "class": (WrongWhenMade, "WrongWhenMade"),
     "decorated": (decorated(Wrong.of_class), "of_class"),
 }
+if keras.backend.backend() == "tensorflow":
+    CALLABLES["tf.function"] = (tf.function(Wrong.of_class), "of_class")
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(("physics", "name"), CALLABLES.values(), ids=CALLABLES)
 def test_errors_of_every_kind_of_callable_stay_visible(physics, name):
     model = physics_model(physics, {"r": 1.0})
@@ -175,6 +179,7 @@ def test_errors_of_every_kind_of_callable_stay_visible(physics, name):
     assert "test_bad_input.py" in str(caught.value)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("kind", ["partial", "object", "tf.function"])
 def test_every_kind_of_callable_trains(kind):
     class Right:
@@ -214,6 +219,7 @@ def test_bad_term_losses(loss, error, parts, model_class):
         assert part in str(caught.value)
 
 
+@pytest.mark.tensorflow
 def test_sizes_that_are_unknown_while_tracing_are_compared_at_run_time():
     def first_row_only(z, x):
         return tf.boolean_mask(x, tf.range(tf.shape(x)[0]) < 1)
@@ -413,6 +419,7 @@ def test_fit_without_labels_where_a_term_needs_them():
         model.fit(data()[0], verbose=0)
 
 
+@pytest.mark.tensorflow
 def test_fit_without_labels_is_told_before_the_data_loss_fails():
     model = physics_model()
     model.compile("sgd", "mse")
@@ -431,6 +438,7 @@ def test_bad_batch_sizes(name, value, error):
         model.fit(*data(), validation_data=data(), verbose=0, **{name: value})
 
 
+@pytest.mark.tensorflow
 def test_a_residual_that_broadcasts_by_itself():
     model = physics_model(lambda z, x: x[:, 0] - z[:, :1], {"r": 1.0})
     model.compile("sgd", "mse")
@@ -438,6 +446,7 @@ def test_a_residual_that_broadcasts_by_itself():
         model.fit(*data(), verbose=0)
 
 
+@pytest.mark.tensorflow
 def test_row_weights_of_too_many_axes():
     model = physics_model()
     model.compile("sgd", loss=None)

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.constants.constant import Constant
 from tests.problems import arrays_equal, trainable_values
 
@@ -110,6 +110,7 @@ def test_starts_at_the_initial_value_with_the_slope_scale(kind):
     np.testing.assert_allclose(slope, constant.scale, rtol=2e-3)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradient_at_the_initial_value_is_the_scale(kind):
     constant = kp.Constant(**KINDS[kind], name="c")
@@ -174,6 +175,7 @@ def course(options, target, size, steps=80, rate=0.05):
     return values
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "options",
     [{}, {"low": 0.1}, {"low": 0.5, "high": 4.0}, {"log": True}, {"log": True, "high": 9.0}],
@@ -263,8 +265,10 @@ def test_calling_it_with_something_is_an_error():
     [
         (kp.PhysicsModel, {}),
         pytest.param(kp.PhysicsModel, {"jit_compile": True}, marks=pytest.mark.slow),
-        (keras.Model, {}),
-        pytest.param(keras.Model, {"run_eagerly": True}, marks=pytest.mark.slow),
+        pytest.param(keras.Model, {}, marks=pytest.mark.tensorflow),
+        pytest.param(
+            keras.Model, {"run_eagerly": True}, marks=[pytest.mark.tensorflow, pytest.mark.slow]
+        ),
     ],
 )
 def test_logged_by_name_as_the_last_step_saw_it(cls, options):
@@ -356,6 +360,7 @@ def test_colliding_names_of_two_physics_layers_are_an_error():
         kp.get_constants(model)
 
 
+@pytest.mark.tensorflow
 def test_colliding_names_in_a_plain_model_are_found_by_functions_of_the_package():
     z = keras.Input((2,))
     x = keras.layers.Dense(2)(z)
@@ -499,7 +504,13 @@ def test_config_round_trip(kind):
     assert again.scale == constant.scale
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "float16", "mixed_bfloat16", "float64"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        *("mixed_float16", "float16", "mixed_bfloat16"),
+        pytest.param("float64", marks=pytest.mark.tensorflow),
+    ],
+)
 def test_computes_in_float32_at_least(policy):
     keras.config.set_dtype_policy(policy)
     model = model_of(Ratio(), optimizer="sgd")
@@ -609,6 +620,7 @@ def test_constants_of_inputs_alone_are_recovered(noise):
 # Replicas and devices
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "engine",
     ["stacked", *(pytest.param(e, marks=pytest.mark.slow) for e in ("in-turn", "sequential"))],
@@ -632,6 +644,7 @@ def test_each_replica_learns_its_own_constants(engine):
     assert values["gain"] != pytest.approx(before["gain"], rel=1e-3)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.slow
 def test_replicas_equal_fit():
     z, x = rows()

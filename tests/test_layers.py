@@ -15,6 +15,7 @@ def test_the_layer_returns_its_prediction_itself():
     assert layer(z, x) is x
 
 
+@pytest.mark.tensorflow
 def test_a_plain_model_logs_and_adds_its_terms():
     z, x = data(rows=37)
     model = physics_model(problems.residual, {"r": 0.5}, model_class=keras.Model)
@@ -26,6 +27,7 @@ def test_a_plain_model_logs_and_adds_its_terms():
     assert logs["loss"] == pytest.approx(np.mean((prediction - x) ** 2) + 0.5 * r_loss, rel=1e-5)
 
 
+@pytest.mark.tensorflow
 def test_the_endpoint_pattern_equals_physics_model():
     z, x = data()
     plain, model = endpoint_model(), physics_model()

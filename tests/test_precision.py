@@ -9,7 +9,9 @@ import keras_physreg as kp
 from tests import problems
 from tests.problems import data, physics_model, terms
 
-POLICIES = ["mixed_float16", "mixed_bfloat16", "float32", "float64"]
+# JAX has no float64, unless its flag is set.
+FLOAT64 = pytest.param("float64", marks=pytest.mark.tensorflow)
+POLICIES = ["mixed_float16", "mixed_bfloat16", "float32", FLOAT64]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -77,6 +79,7 @@ def test_weights_beyond_float16_stay_finite():
     assert logs["physics_loss"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.tensorflow
 def test_float64_physics_keeps_float64():
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")

@@ -145,6 +145,7 @@ def test_a_clone_starts_from_the_initial_weights():
     assert kp.get_term_weights(clone) == {"x": 0.5, "z": 0.25}
 
 
+@pytest.mark.tensorflow
 def test_exported_model_predicts_the_same(tmp_path):
     import tensorflow as tf
 

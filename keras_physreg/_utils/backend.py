@@ -1,6 +1,28 @@
-"""Which backend Keras runs on, and the one sentence of what needs TensorFlow."""
+"""What differs between backends of Keras: TensorFlow, loaded on use; state of JAX."""
+
+from importlib import import_module
+from typing import Any
 
 import keras
+
+
+class _TensorFlow:
+    """TensorFlow, which is imported when it is first used: on other backends it need not exist."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module("tensorflow"), name)
+
+
+tensorflow: Any = _TensorFlow()
+
+
+def synchronise(model: keras.Layer) -> None:
+    """Brings the variables of a model up to date: on JAX, `fit` keeps their values elsewhere.
+
+    A callback of Keras does so by `self.model`; one that closes over a model does not.
+    """
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
 
 
 def needs_tensorflow(what: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.diagnosis.gradient_products import DATA as DATA
 from keras_physreg.diagnosis.gradient_products import Gradients as Gradients
 from keras_physreg.diagnosis.graphs import of_any_size

@@ -7,7 +7,13 @@ import keras
 from keras import ops
 
 
-class NamedMeans(keras.metrics.Metric):
+class Logged(keras.metrics.Metric):
+    """A metric that a layer can keep out of the logs, where it cannot be updated."""
+
+    is_logged = True
+
+
+class NamedMeans(Logged):
     """Mean of each of several values over all rows seen, logged by name.
 
     Args:
@@ -39,6 +45,8 @@ class NamedMeans(keras.metrics.Metric):
 
     def result(self) -> dict[str, Any]:
         """Returns the means by name; NaN where nothing was computed: 0 would look like a value."""
+        if not self.is_logged:
+            return {}
         means = ops.unstack(ops.divide(self.total, self.rows), len(self.names))
         return dict(zip(self.names, means, strict=True))
 
@@ -47,7 +55,7 @@ class NamedMeans(keras.metrics.Metric):
         return ops.stack([values.get(name, zero) for name in self.names])
 
 
-class LastValues(keras.metrics.Metric):
+class LastValues(Logged):
     """The last of each of several values, logged by name.
 
     Args:
@@ -82,7 +90,7 @@ class LastValues(keras.metrics.Metric):
     def result(self) -> dict[str, Any]:
         """Returns the values by name; NaN before the first one."""
         found: dict[str, Any] = {}
-        for names, state in self._groups:
+        for names, state in self._groups if self.is_logged else ():
             values = ops.unstack(ops.divide(state[0], state[1]), len(names))
             found |= dict(zip(names, values, strict=True))
         return found

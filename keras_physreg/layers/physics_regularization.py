@@ -246,6 +246,7 @@ class PhysicsRegularization(keras.layers.Layer):
             rows: The number of its rows.
             again: Whether other values of the terms were logged for the batch, which add up.
         """
+        self._log(True)
         losses = {f"{value.name}_loss": value.loss for value in values}
         counted = {
             f"{v.name}_loss": rows if v.nothing is None else ops.where(v.nothing, 0, rows)
@@ -300,7 +301,10 @@ class PhysicsRegularization(keras.layers.Layer):
         values = self.compare(evaluation, skip_unlabelled=skip_unlabelled)
         earlier = earlier_in_call(self)
         rows = row_count(evaluation.prediction) if earlier is None else earlier.rows
-        self.track(values, rows, again=earlier is not None)
+        if keras.backend.backend() == "jax":  # Keras has no state of metrics there in a `call`.
+            self._log(False)
+        else:
+            self.track(values, rows, again=earlier is not None)
         # Keras sums the losses of a model, which it cannot where their dtypes differ.
         losses = [ops.cast(value.weighted, keras.config.floatx()) for value in values]
         for loss in losses:
@@ -323,6 +327,11 @@ class PhysicsRegularization(keras.layers.Layer):
         self._constant_values.follow(names_of_constants(self.constants, taken, self.name))
         let_tensorflow_track(self, "logged constants", self._constant_values.variables)
         let_tensorflow_track(self, "constants", [constant.raw for constant in self.constants])
+
+    def _log(self, is_logged: bool) -> None:
+        self._term_losses.is_logged = is_logged
+        if self.constants:
+            self._constant_values.is_logged = is_logged
 
     def _message_no_label(self, term: PhysicsTerm) -> str:
         return (

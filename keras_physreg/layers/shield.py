@@ -42,6 +42,9 @@ def shield(tensor: Any, active: Any) -> Any:
     floating = keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
     if not floating or (step is not None and step.unshielded):
         return tensor
+    if keras.backend.backend() != "tensorflow":
+        # There physics cannot differentiate the prediction by the input, from which this differs.
+        return keras.ops.where(active, tensor, keras.ops.stop_gradient(tensor))
 
     @keras.ops.custom_gradient
     def pass_through(value: Any) -> Any:

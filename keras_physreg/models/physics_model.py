@@ -1,10 +1,12 @@
 """PhysicsModel: a Keras model that hands the labels to the physics and logs both losses."""
 
+import contextlib
 from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
+from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
 from keras_physreg.layers.evaluation import RowKinds, row_count
 from keras_physreg.layers.step import current_step, open_step
@@ -17,6 +19,7 @@ from keras_physreg.models.physics_losses import count_terms, is_foreign, sum_wei
 from keras_physreg.models.run_step import has_own_train_step, in_step, run_in_step
 from keras_physreg.models.saving import check_savable, check_weights_file
 from keras_physreg.unlabelled.checks import check_no_options, check_share
+from keras_physreg.unlabelled.fit_arguments import pair
 from keras_physreg.unlabelled.input_rows import first_rows, join_first, labelled_inputs
 from keras_physreg.unlabelled.share import UnlabelledShare
 
@@ -114,6 +117,13 @@ class PhysicsModel(keras.Model):
         with step.calling(RowKinds(labelled, step.unlabelled_share)):
             outputs = super().__call__(*args, **kwargs)
         return first_rows(outputs, labelled)
+
+    def stateless_call(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the model as Keras does on JAX, by its `call`; see `keras.Layer`."""
+        step = current_step()
+        own = step is not None and step.model is self
+        with step.calling() if step and own else contextlib.nullcontext():
+            return super().stateless_call(*args, **kwargs)
 
     def fit(
         self,
@@ -235,8 +245,7 @@ class PhysicsModel(keras.Model):
                 unlabelled_repeat=unlabelled_repeat,
             )
         elif self.compiled:  # Else Keras says how to compile.
-            from keras_physreg.unlabelled.fit_arguments import pair  # It needs TensorFlow.
-
+            needs_tensorflow("`fit(unlabelled=...)`")
             self.set_unlabelled_share(unlabelled_share)
             fit = pair(self, fit, unlabelled, unlabelled_batch_size, unlabelled_repeat)
         return super().fit(**fit)

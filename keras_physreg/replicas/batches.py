@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.unlabelled import arrays
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras.ops import convert_to_numpy
+
+from keras_physreg._utils.backend import tensorflow as tf
 
 
 class Best:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.engines import Engine
 from keras_physreg.replicas.feed import Feed
 from keras_physreg.replicas.form import Form, forms

@@ -1,12 +1,14 @@
 """Which way of training a model's replicas is possible, and which is fastest."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.memory import replicas_that_fit

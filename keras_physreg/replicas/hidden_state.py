@@ -1,13 +1,15 @@
 """State that a model keeps outside of its variables: where it is, and who keeps it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras.ops import convert_to_numpy
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.owners import with_sublayers
 
 

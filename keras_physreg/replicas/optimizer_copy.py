@@ -1,5 +1,7 @@
 """Copies an optimizer for other variables: its config, and what was set on it beside the config."""
 
+from __future__ import annotations
+
 import functools
 import types
 import warnings
@@ -7,13 +9,14 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+
+from keras_physreg._utils.backend import tensorflow as tf
 
 RATE = "learning_rate"
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 IMMUTABLE = (
-    *(bool, int, float, complex, str, bytes, type(None), np.generic, np.ndarray, tf.Tensor),
-    *(types.FunctionType, types.BuiltinFunctionType, tf.DType),
+    *(bool, int, float, complex, str, bytes, type(None), np.generic, np.ndarray),
+    *(types.FunctionType, types.BuiltinFunctionType),
 )
 
 
@@ -86,14 +89,14 @@ def _is_state(value: Any, state: set[int]) -> bool:
 
 
 def _is_portable(value: Any, containers: bool) -> bool:
-    if isinstance(value, IMMUTABLE):
+    if _is_immutable(value):
         return True
     if isinstance(value, tuple):
         return all(_is_portable(part, containers) for part in value)
     if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
         return False
     if isinstance(value, dict | list | set):
-        return not value or (containers and all(isinstance(p, IMMUTABLE) for p in _leaves(value)))
+        return not value or (containers and all(map(_is_immutable, _leaves(value))))
     return False
 
 
@@ -134,3 +137,7 @@ def _internal_names() -> frozenset[str]:
     accumulating.build(variables)
     names = {*vars(decaying), *vars(accumulating)}
     return frozenset(name for name in names if name.startswith("_") or name == "built")
+
+
+def _is_immutable(value: Any) -> bool:
+    return isinstance(value, (*IMMUTABLE, tf.Tensor, tf.DType))

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from keras.ops import convert_to_numpy
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.variables import assign, values_of
 from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.replicas.optimizers import batch_count

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.variables import unchanged, values_of
 from keras_physreg.replicas.engines import Engine
 from keras_physreg.replicas.hidden_state import hidden_variables, why_hidden

@@ -1,13 +1,15 @@
 """Trains some replicas in one compiled program: all their state is stacked, replicas first."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras.ops import convert_to_numpy, convert_to_tensor
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.batches import rows_of_step
 from keras_physreg.replicas.best import Best
 from keras_physreg.replicas.feed import Data

@@ -1,8 +1,8 @@
 """Runs some steps of a small program, built as those that train are, but without XLA."""
 
 import numpy as np
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.variables import values_of
 from keras_physreg.replicas.batches import Cut
 from keras_physreg.replicas.compiled import compiling

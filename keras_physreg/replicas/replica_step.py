@@ -1,5 +1,7 @@
 """The train and test step of one replica, as pure functions of its state."""
 
+from __future__ import annotations
+
 import contextlib
 import inspect
 from contextlib import AbstractContextManager
@@ -7,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.layers.step import open_step
 from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.replicas.optimizers import own_gradients
@@ -30,7 +32,7 @@ class Variables:
     metrics: list[keras.Variable]
 
     @classmethod
-    def of(cls, model: keras.Model) -> "Variables":
+    def of(cls, model: keras.Model) -> Variables:
         """Returns the variables of a built model."""
         trainable = list(model.trainable_variables)
         metrics = list(model.metrics_variables)

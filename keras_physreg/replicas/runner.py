@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.feed import Feed
 from keras_physreg.replicas.outcome import Trained
 from keras_physreg.replicas.program import Program

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.arguments import checked_programs, checked_seeds
 from keras_physreg.replicas.choice import Trainer, first_that_serves
@@ -72,6 +73,7 @@ class ReplicaTrainer(TrainedReplicas):
         engine: str = "auto",
         replicas_per_program: int | None = None,
     ) -> None:
+        needs_tensorflow("`ReplicaTrainer`")
         preparation.check_model(model)
         super().__init__(model)
         self.seeds = checked_seeds(seeds)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.unlabelled import arrays

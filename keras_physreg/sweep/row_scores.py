@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.variables import unchanged
 from keras_physreg.replicas import ReplicaTrainer
 from keras_physreg.replicas.batches import Batches

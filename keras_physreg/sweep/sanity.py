@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
 from keras_physreg.diagnosis import diagnose
 from keras_physreg.sweep import checks
@@ -134,6 +135,7 @@ def sanity_sweep(
     >>> print(result.verdicts["identity"].verdict, result.recommended_weights())
     hurts {'identity': 0.0}
     """
+    needs_tensorflow("`sanity_sweep`")
     begin = time.perf_counter()
     names = checks.checked_terms(model, terms)
     weights = checks.checked_weights(weights)

@@ -9,6 +9,7 @@ import keras
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
+from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import boolean, whole_number
 from keras_physreg.replicas.arguments import checked_programs
 from keras_physreg.sweep.settings import SweepSettings
@@ -139,6 +140,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         repeats: int | None = None,
         **others: Any,
     ) -> None:
+        needs_tensorflow("`ReplicaTuner`")
         arguments.check_nothing_else("ReplicaTuner", others, arguments.OVERRIDES)
         arguments.check_alone()
         arguments.check_hypermodel(hypermodel)

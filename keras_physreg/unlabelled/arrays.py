@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+
+from keras_physreg._utils.backend import tensorflow as tf
 
 
 def as_tensors(arrays: Any, name: str, device: str | None = "CPU:0") -> Any:

@@ -1,5 +1,7 @@
 """Makes arguments of `keras.Model.fit` from those of `PhysicsModel.fit`."""
 
+from __future__ import annotations
+
 import math
 import random
 from types import GeneratorType
@@ -7,15 +9,14 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.unlabelled import arrays, checks, pairing
 from keras_physreg.unlabelled.input_rows import check_alike, without_nones
 from keras_physreg.unlabelled.row_order import lasting_seed
 from keras_physreg.unlabelled.sources import ArraySource, DatasetSource, SamplerSource, Source
 from keras_physreg.unlabelled.steps_done import StepsDone
 
-STREAMS = (tf.data.Dataset, keras.utils.PyDataset, GeneratorType)
 BATCH_SIZE = 32  # That of `keras.Model.fit`.
 
 
@@ -43,7 +44,7 @@ def pair(
     # As Keras draws its seeds: from Python's generator.
     seed = random.getrandbits(31) if shuffle else None
     seed_of_unlabelled = lasting_seed(model.optimizer) if shuffle else None
-    known = fit if isinstance(fit["x"], STREAMS) else _with_tensors(fit)
+    known = fit if _is_stream(fit["x"]) else _with_tensors(fit)
     size = batch_size or _labelled_batch_size(known)
     source = as_source(unlabelled, batch_size, size, seed_of_unlabelled, repeat)
     rows = pairing.Unlabelled(source, StepsDone(model))
@@ -80,7 +81,7 @@ def as_source(unlabelled: Any, given: Any, size: int, seed: int | None, repeat: 
                 f"`unlabelled_batch_size` out. Received: unlabelled_batch_size={given}"
             )
         return DatasetSource(unlabelled, repeat is None or bool(repeat))
-    if isinstance(unlabelled, STREAMS):
+    if _is_stream(unlabelled):
         raise TypeError(
             "`unlabelled` must be arrays, a `tf.data.Dataset` of batches, or a sampler "
             f"`(step, batch) -> inputs`. Received: an object of type {type(unlabelled)}"
@@ -89,6 +90,11 @@ def as_source(unlabelled: Any, given: Any, size: int, seed: int | None, repeat: 
         return SamplerSource(unlabelled, size)
     tensors = arrays.as_tensors(unlabelled, "unlabelled")
     return ArraySource(tensors, min(size, arrays.size(tensors)), seed)
+
+
+def _is_stream(data: Any) -> bool:
+    """Returns whether data bring their own batches."""
+    return isinstance(data, (tf.data.Dataset, keras.utils.PyDataset, GeneratorType))
 
 
 def _with_tensors(fit: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +136,7 @@ def _rows_to_train(rows: int, split: float) -> int:
 
 def _labelled_batch_size(fit: dict[str, Any]) -> int:
     """Returns the rows of a labelled batch, or Keras' default where they are unknown."""
-    if not isinstance(fit["x"], STREAMS):
+    if not _is_stream(fit["x"]):
         return fit["batch_size"]
     if isinstance(fit["x"], tf.data.Dataset):
         first = keras.tree.flatten(fit["x"].element_spec)[0]

@@ -1,5 +1,7 @@
 """Pairs the labelled batches of `fit` with unlabelled ones."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,8 +10,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.input_rows import with_unlabelled
 from keras_physreg.unlabelled.row_order import row_order

@@ -1,13 +1,15 @@
 """Where the unlabelled rows of a step come from: arrays, a dataset or a sampler."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.row_order import RowStream, unlabelled_order
 

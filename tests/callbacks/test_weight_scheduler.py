@@ -6,9 +6,9 @@ import csv
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import keras_physreg as kp
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.schedules.values import weight_at
 from tests.callbacks.small_model import Watch, data, physics_model, plain_model
 
@@ -116,6 +116,7 @@ def test_steps_with_a_scaled_loss():
     assert [seen["z"] for seen in watch.seen] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("unit", ["epoch", "step"])
 def test_under_a_distribution_strategy(unit):
     """Its variables, `optimizer.iterations` among them, are of another kind."""

@@ -48,6 +48,7 @@ def test_bad_input(schedules, boundaries, error, message):
         Chain(schedules, boundaries)
 
 
+@pytest.mark.tensorflow
 def test_no_tensor_leaks_from_a_trace():
     """A chain keeps nothing of the graph it was traced in."""
     import tensorflow as tf
