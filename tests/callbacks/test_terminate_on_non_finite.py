@@ -226,3 +226,27 @@ def test_the_mean_of_no_rows_stops_nothing(weight):
     with pytest.warns(RuntimeWarning, match="'root' is nan at epoch 0, batch 1"):
         stop.on_train_batch_end(1, logs)
     assert stop.stopped_term == ("root" if weight else None)
+
+
+def positive_rows(z, x):
+    return {"root": ops.sqrt(z[:, 0] + x[:, 0])[z[:, 2] < 0], "fine": x[:, 1] - z[:, 0]}
+
+
+@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_batches_of_which_the_physics_selects_no_rows(weight, cls):
+    """Only the row `BAD` is selected: in the first four batches there is none."""
+    z, x = rows()
+    z[BAD, 0] = 100.0
+    model = linear_model(positive_rows, {"fine": 1.0, "root": weight}, cls)
+    stop = kp.TerminateOnNonFinite()
+    history = model.fit(
+        z, x, batch_size=10, epochs=2, shuffle=False, callbacks=[stop], verbose=0
+    ).history
+    assert stop.stopped_term is None
+    assert np.isfinite([history["loss"], history["root_loss"]]).all()
+    assert history["root_loss"][0] > 50
+    z[BAD, 0] = -100.0
+    with pytest.warns(RuntimeWarning, match="'root' is nan at epoch 0, batch 4"):
+        model.fit(z, x, batch_size=10, shuffle=False, callbacks=[stop], verbose=0)
+    assert stop.stopped_term == ("root" if weight else None)
