@@ -258,4 +258,4 @@ def _dense(gradient: Any) -> Any:
 
 
 def _to_numpy(value: Any) -> Any:
-    return None if value is None else value.numpy()
+    return value.numpy() if hasattr(value, "numpy") else value

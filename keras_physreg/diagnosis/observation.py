@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,13 +109,13 @@ def _observe_terms(
     seen: Observation, evaluation: Evaluation, y: Any, sample_weight: Any, in_full: bool
 ) -> None:
     values = evaluation.layer.compare(evaluation, y, sample_weight, skip_unlabelled=True)
-    found = _losses(evaluation, values)
+    found = {value.name: value for value in values}
     for name in evaluation.layer.term_names:
         if name not in found:
             seen.notes[name] = "it compares with the label, and no label was given"
             continue
-        seen.losses[name] = found[name]
-        seen.has_values[name] = _has_values(evaluation.outputs[name])
+        seen.losses[name] = found[name].loss
+        seen.has_values[name] = _has_values(found[name])
         seen.predictions[name] = keras.tree.flatten(evaluation.prediction)
     if in_full:
         seen.at_prediction.update(_compare_rows(evaluation, y, found, trusted_rows(sample_weight)))
@@ -139,22 +139,12 @@ def _observe_labels(
         seen.notes.update(dict.fromkeys(names, f"no floor: {why}"))
         return
     trusted = trusted_rows(sample_weight)
-    found = _losses(there, values)
+    found = {value.name: value for value in values}
     seen.at_labels.update(_compare_rows(there, y, found, trusted, at_labels=True))
 
 
-def _losses(evaluation: Evaluation, values: Sequence[TermValue]) -> dict[str, Any]:
-    """Returns the losses by term; 0 where a mean is one of no values."""
-    return {
-        value.name: ops.where(
-            _has_values(evaluation.outputs[value.name]), value.loss, ops.zeros_like(value.loss)
-        )
-        for value in values
-    }
-
-
-def _has_values(output: Any) -> Any:
-    return ops.size(output) > 0
+def _has_values(value: TermValue) -> Any:
+    return True if value.nothing is None else ops.logical_not(value.nothing)
 
 
 def trusted_rows(sample_weight: Any) -> Any:
@@ -165,14 +155,18 @@ def trusted_rows(sample_weight: Any) -> Any:
 
 
 def _compare_rows(
-    evaluation: Evaluation, y: Any, losses: dict[str, Any], trusted: Any, at_labels: bool = False
+    evaluation: Evaluation,
+    y: Any,
+    values: dict[str, TermValue],
+    trusted: Any,
+    at_labels: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Returns per term its loss, its loss per row, which rows are finite, and residual moments."""
     compared = {}
     # At the prediction, what happens in the rows without a label counts, too.
     counted = trusted if at_labels else None
     for term in evaluation.layer.terms:
-        if term.name in losses:
+        if term.name in values:
             output = evaluation.outputs[term.name]
             reference = term_reference(term, output, evaluation.roots(y))
             residual = _by_component(output - reference)
@@ -183,8 +177,8 @@ def _compare_rows(
             by_label = root(term.reference) == "target"
             given = (evaluation.inputs, evaluation.roots(y)["target"] if by_label else None)
             compared[term.name] = {
-                "loss": losses[term.name],
-                "has_values": _has_values(output),
+                "loss": values[term.name].loss,
+                "has_values": _has_values(values[term.name]),
                 "rows": row_losses(term, output, reference),
                 "trusted": None if by_label else trusted,
                 "finite": finite,

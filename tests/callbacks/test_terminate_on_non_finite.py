@@ -226,3 +226,27 @@ def test_the_mean_of_no_rows_stops_nothing(weight):
     with pytest.warns(RuntimeWarning, match="'root' is nan at epoch 0, batch 1"):
         stop.on_train_batch_end(1, logs)
     assert stop.stopped_term == ("root" if weight else None)
+
+
+def root_of_some(z, x):
+    return {"root": ops.sqrt(z[:, 1] + 0 * x[:, 0])[z[:, 2] < 0], "fine": x[:, 1] - z[:, 0]}
+
+
+@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_batches_of_which_the_physics_selects_no_rows(weight, cls):
+    """Only the row `BAD` is selected: in the first four batches there is none."""
+    z, x = rows()
+    z[BAD, 1] = 4.0
+    model = linear_model(root_of_some, {"fine": 1.0, "root": weight}, cls)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    stop = kp.TerminateOnNonFinite()
+    fit_args = {"batch_size": 10, "shuffle": False, "callbacks": [stop], "verbose": 0}
+    history = model.fit(z, x, epochs=2, **fit_args).history
+    assert stop.stopped_term is None
+    assert np.isfinite(history["loss"]).all()
+    np.testing.assert_allclose(history["root_loss"], [4.0, 4.0], rtol=1e-6)
+    z[BAD, 1] = -4.0
+    with pytest.warns(RuntimeWarning, match="'root' is nan at epoch 0, batch 4"):
+        model.fit(z, x, **fit_args)
+    assert stop.stopped_term == ("root" if weight else None)

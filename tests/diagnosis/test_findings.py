@@ -219,6 +219,12 @@ def test_against_the_floor(place, held_out):
     assert report["t"].floor == pytest.approx(0.01, rel=1e-4)
 
 
+def test_below_on_given_rows_and_at_on_held_out_ones_is_at_the_floor():
+    """On held-out rows the loss is 0.05^2 + 0.087^2, about the floor of 0.1^2."""
+    report = kp.diagnose(shifted(0.05, third=1.0), *rows(), validation_data=rows(third=0.087))
+    assert [c for c in codes(report) if "floor" in c or c == "memorised"] == ["at-floor"]
+
+
 def test_the_sentence_holds_the_numbers():
     report = kp.diagnose(shifted(0.095), *rows())
     finding = next(f for f in report.findings if f.code == "at-floor")
