@@ -1,10 +1,10 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
+from keras_physreg._utils.backend import tensorflow as tf
 from tests import problems
 from tests.problems import arrays_equal, bare_model, data, endpoint_model, physics_model, terms
 
@@ -103,6 +103,7 @@ def where_first_is_positive(z, x):
     return tf.boolean_mask(x, z[:, 0] > 0)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("batch_size", [8, 7])
 @pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])
 def test_a_batch_without_rows_for_a_term_counts_nothing(model_class, batch_size):

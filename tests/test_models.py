@@ -129,6 +129,7 @@ def test_one_physics_layer_in_several_models():
     assert all(kp.get_term_weights(model) == {"r": 2.0} for model in models)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("first", ["shielded", "plain"])
 def test_inputs_are_shielded_in_the_model_where_trainable_layers_compute_them(first):
     """Of one layer in two models: a shielded input is not the one the prediction came from."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras.ops import convert_to_numpy
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.variables import assign, unchanged, values_of
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.engines import has_own
