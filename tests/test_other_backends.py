@@ -145,7 +145,9 @@ def test_with_every_weight_0_physics_that_is_not_finite_changes_nothing():
     bare.compile("sgd", "mse")
     for model in (with_physics, bare):
         model.fit(*data(), epochs=3, shuffle=False, verbose=0)
-    assert arrays_equal(trainable_values(with_physics), trainable_values(bare))
+    # To rounding: JAX compiles by XLA, which rounds a sum otherwise where zeros join it.
+    for ours, theirs in zip(trainable_values(with_physics), trainable_values(bare), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])

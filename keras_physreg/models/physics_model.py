@@ -276,19 +276,12 @@ class PhysicsModel(keras.Model):
     def save(
         self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:
-        """Saves the model; see `keras.Model`.
-
-        What would not load again is refused before a file of that name is touched.
-        """
+        """Saves the model; see `keras.Model`. What would not load again is refused before."""
         check_savable(self, filepath, zipped)
         super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
-        """Loads weights from a file; see `keras.Model`.
-
-        A file with a term weight that is NaN, negative or infinite is refused before any layer is
-        loaded; one without weights of these terms, such as the encoder's, unless `skip_mismatch`.
-        """
+        """Loads weights; see `keras.Model`. A file that does not fit the terms is refused first."""
         check_weights_file(self, filepath, skip_mismatch, kwargs.get("objects_to_skip"))
         super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
 

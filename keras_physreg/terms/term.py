@@ -91,13 +91,8 @@ def standardize_terms(terms: Any) -> tuple[PhysicsTerm, ...]:
         )
     if not terms:
         raise ValueError("`terms` is empty: give at least one `PhysicsTerm`.")
-    check_unique([term.name for term in terms], "one physics layer")
+    names.check_unique("physics terms", [term.name for term in terms], "one physics layer")
     return tuple(terms)
-
-
-def check_unique(term_names: Sequence[str], place: str) -> None:
-    """Raises if two terms of one place carry the same name."""
-    names.check_unique("physics terms", term_names, place)
 
 
 def _standardize_components(term: PhysicsTerm) -> tuple[int, ...] | None:
