@@ -72,9 +72,11 @@ def plot_sweep(sweep: MeasuredSweep, recommended: Recommendation) -> Figure:
     axes[1, 0].set_ylabel("gain over off [%]")
     axes[2, 0].set_ylabel("term loss, unweighted")
     _zoom_on_gains(axes[1, 0], sweep)
-    figure.suptitle(_heading(sweep, 62 * columns), fontsize=9)
+    figure.suptitle(_heading(sweep, 70 * columns), fontsize=9)
     handles, labels = _labels(axes)
-    figure.legend(handles, labels, loc="outside lower center", ncols=2 + columns, frameon=False)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(2 * columns, 4), frameon=False
+    )
     return figure
 
 
@@ -150,16 +152,17 @@ def _draw_gain(ax: Axes, places: np.ndarray, verdict: TermVerdict, confidence: f
 
 
 def _draw_term(ax: Axes, places: np.ndarray, term: TermSweep) -> None:
-    quantities = (
-        ("term_loss", term.floor, TRAIN, "training"),
-        ("val_term_loss", term.val_floor, HELD_OUT, "held-out"),
-    )
-    for key, floor, colour, rows in quantities:
+    quantities = (("term_loss", TRAIN), ("val_term_loss", HELD_OUT))
+    for key, colour in quantities:
         values = term.measured[key].reshape(len(places), -1)
         positive = np.nanmin(values, initial=np.inf) > 0
         mean = _mean(values, bool(positive))
-        ax.plot(places[1:], mean[1:], color=colour, marker="o", markersize=3)
-        ax.plot(places[:1], mean[:1], color=colour, marker="o", markersize=3)
+        for part in (slice(1), slice(1, None)):  # No line leads from "off" to the first weight.
+            ax.plot(places[part], mean[part], color=colour, marker="o", markersize=3)
+    floors = [(term.floor, TRAIN, "training"), (term.val_floor, HELD_OUT, "held-out")]
+    if term.floor == term.val_floor:
+        floors = [(term.floor, "black", "all labelled")]
+    for floor, colour, rows in floors:
         if floor:
             ax.axhline(floor, color=colour, linestyle=":", label=f"floor, {rows} rows")
     ax.set_yscale("log")
