@@ -20,6 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 import irradiance
 import pv_modules
 
+WEIGHTS = (1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
+# Null physics harms from 0.1 on; what chance makes of it shows where it hardly matters.
+NULL_WEIGHTS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 HIDDEN = 32
 LEARNING_RATE = 1e-2
 MAX_TEST_ROWS = 600
@@ -37,6 +40,7 @@ class Case:
         columns: Number of columns that the network sees.
         physics: The physics function.
         terms: Its terms: a name, or an object of class `PhysicsTerm`.
+        weights: The weights to try.
         null: Whether the physics knows nothing.
         fixed: Rows that are never labelled: for tests, and without labels.
     """
@@ -47,6 +51,7 @@ class Case:
     columns: int
     physics: Callable[[Any, Any], Any]
     terms: tuple[Any, ...]
+    weights: tuple[float, ...] = WEIGHTS
     null: bool = False
     fixed: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -143,6 +148,7 @@ def _pv_modules() -> list[Case]:
             8,
             null,
             ("random", "stranger"),
+            weights=NULL_WEIGHTS,
             null=True,
             fixed=alone,
         ),
@@ -163,4 +169,13 @@ def _null_irradiance(name: str) -> Case:
         strange = irradiance.closure(z[:, 2:], predicted)["closure"]
         return {"random": predicted[:, 0] + predicted[:, 1] - wanted, "stranger": strange}
 
-    return Case(f"{name}, null", _with_strangers(x), y, 2, null, ("random", "stranger"), null=True)
+    return Case(
+        f"{name}, null",
+        _with_strangers(x),
+        y,
+        2,
+        null,
+        ("random", "stranger"),
+        weights=NULL_WEIGHTS,
+        null=True,
+    )

@@ -25,8 +25,16 @@ from typing import Any
 import numpy as np
 
 SMALLEST = float(np.log(1.01))
+CHOICES = (
+    "recommended, truly better",
+    "recommended, truly the same",
+    "recommended, truly worse",
+    "not recommended, no weight gains 1 %",
+    "not recommended, a weight gains 1 to 10 %",
+    "not recommended, a weight gains more",
+)
 UP, DOWN = ("helps", "probably helps"), ("hurts", "probably hurts")
-MISSED = float(np.log(0.9))  # help of 10 % or more that no weight was recommended for
+MISSED = float(np.log(0.9))
 
 
 @dataclass(frozen=True)
@@ -83,9 +91,12 @@ class TermRecord:
         return judged("hurts", self.truth[self.hurts_from])
 
     @property
-    def missed(self) -> bool:
-        """Whether nothing is recommended where a weight gains a lot."""
-        return self.recommended is None and bool(np.nanmin(self.truth) < MISSED)
+    def choice(self) -> str:
+        """How what is recommended stands to the weight that is best in truth: of `CHOICES`."""
+        if self.recommended is not None:
+            return CHOICES[1 + side(self.truth[self.recommended])]
+        best = np.nanmin(self.truth)
+        return CHOICES[3 + int(best < -SMALLEST) + int(best < MISSED)]
 
 
 def side(change: float) -> int:
@@ -170,6 +181,7 @@ def report(lines: list[dict[str, Any]]) -> str:
         f"{len(lines)} calls of `sanity_sweep` on as many labelled sets, {len(terms)} sweeps of a "
         f"term: {len(physics)} of physics that helps or hurts, {len(null)} of null physics.",
         _aims(lines, physics, null, terms),
+        "### What is recommended, sweeps of physics\n\n" + _choices(physics),
         "### By labelled rows\n\n" + _by(physics, null, lines, "size"),
         "### By case\n\n" + _by(physics, null, lines, "case"),
         "### By word, per weight\n\n" + _words(terms),
@@ -231,13 +243,16 @@ def _aims(
             f"{chosen} / {possible}",
             "",
         ),
-        (
-            "nothing recommended where a weight gains 10 % or more, % of sweeps",
-            percent(sum(t.missed for t in physics), len(physics)),
-            "",
-        ),
     ]
     return _markdown(("", "measured", "aim"), rows)
+
+
+def _choices(physics: list[TermRecord]) -> str:
+    sizes = sorted({t.size for t in physics})
+    parts = [physics, *([t for t in physics if t.size == size] for size in sizes)]
+    found = [Counter(t.choice for t in part) for part in parts]
+    rows = [(choice, *(percent(c[choice], c.total()) for c in found)) for choice in CHOICES]
+    return _markdown(("", "all, %", *(f"{size} rows" for size in sizes)), rows)
 
 
 def _gain(changes: Sequence[float]) -> str:

@@ -29,8 +29,7 @@ import keras_physreg as kp
 from keras_physreg.sweep import trainings
 
 SIZES = (20, 50, 100)
-SETS = range(13)
-WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-2, 4))
+SETS = range(13, 26)  # On sets 0 to 12 rules were compared.
 EPOCHS = 200  # of one step: a batch holds all rows
 TRUTH_SEEDS = 6
 
@@ -63,7 +62,7 @@ class Calibration:
                 cv=5,
                 repeats=4,
                 seeds=[2 * number, 2 * number + 1],
-                weights=WEIGHTS,
+                weights=self.case.weights,
                 extend_to=0,
                 verbose=0,
                 epochs=EPOCHS,
@@ -85,14 +84,14 @@ class Calibration:
     def _with_truth(
         self, result: Any, labelled: np.ndarray, test: np.ndarray, number: int
     ) -> dict[str, Any]:
-        names = self.case.term_names
+        names, weights = self.case.term_names, self.case.weights
         off = dict.fromkeys(names, 0.0)
         advice = off | result.recommended_weights()
-        settings = [off, *(off | {n: w} for n in names for w in WEIGHTS), advice]
+        settings = [off, *(off | {n: w} for n in names for w in weights), advice]
         curves = self._test_losses(settings, labelled, test, number)
         found = {}
         for i, name in enumerate(names):
-            at = [0, *range(1 + i * len(WEIGHTS), 1 + (i + 1) * len(WEIGHTS))]
+            at = [0, *range(1 + i * len(weights), 1 + (i + 1) * len(weights))]
             found[name] = _measured(result, name, curves[at])
         baseline = found[names[0]]["test"][0]
         epochs = result.recommended_epochs
@@ -196,7 +195,8 @@ def run(arguments: argparse.Namespace, file: Path) -> None:
         cases = {name: cases[name] for name in arguments.cases}
     sets = SETS
     if arguments.sweeps is not None:
-        sets = range(-(-arguments.sweeps // (len(cases) * len(SIZES))))
+        count = -(-arguments.sweeps // (len(cases) * len(SIZES)))
+        sets = range(SETS.start, SETS.start + count)
     known = read(file)
     done = {(line["case"], line["size"], line["number"]) for line in known}
     file.write_text("".join(json.dumps(line) + "\n" for line in known), encoding="utf-8")
