@@ -208,6 +208,7 @@ TERM_LOSSES = {
 }
 
 
+@pytest.mark.tensorflow  # On JAX Keras builds the model first, and wraps the error.
 @pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])
 @pytest.mark.parametrize(("loss", "error", "parts"), TERM_LOSSES.values(), ids=TERM_LOSSES)
 def test_bad_term_losses(loss, error, parts, model_class):

@@ -128,6 +128,7 @@ def test_a_batch_without_rows_for_a_term_counts_nothing(model_class, batch_size)
     assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("eagerly", [False, True])
 def test_a_batch_without_rows_trains_as_without_physics(eagerly):
     z, x = data(rows=8)
