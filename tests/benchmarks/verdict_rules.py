@@ -27,7 +27,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from verdict_table import DOWN, SMALLEST, UP, VERDICTS, judged, markdown, percent, true_changes
+from verdict_table import (
+    DOWN,
+    SMALLEST,
+    UP,
+    VERDICTS,
+    gain,
+    judged,
+    markdown,
+    percent,
+    true_changes,
+)
 
 from keras_physreg.sweep.intervals import Evidence
 from keras_physreg.sweep.judgement import Rules
@@ -130,17 +140,13 @@ def row(name: str, found: list[Judged]) -> tuple[str, ...]:
     worse = sum(j.delivered > SMALLEST for j in followed)
     worst = 100 * np.expm1(max([j.delivered for j in followed], default=0.0))
     gains = [j.delivered or 0.0 for j in physics]
-    claimed, delivered = (
-        -100 * np.expm1(np.mean([getattr(j, key) for j in followed] or [0.0]))
-        for key in ("claimed", "delivered")
-    )
     each = sum(j.covered.sum() for j in found) / sum(len(j.covered) for j in found)
     return (
         name,
         " / ".join(percent(verdicts[v], len(physics)) for v in VERDICTS),
         f"{worse} of {len(followed)}, +{max(worst, 0):.0f} %",
-        f"{-100 * np.expm1(np.mean(gains)):.2f}",
-        f"{claimed:.1f} / {delivered:.1f}",
+        gain(gains),
+        f"{gain([j.claimed for j in followed])} / {gain([j.delivered for j in followed])}",
         " / ".join(percent(words[w], words.total()) for w in UP),
         f"{100 * each:.1f} / {percent(sum(j.covered.all() for j in found), len(found))}",
     )

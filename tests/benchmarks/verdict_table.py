@@ -207,10 +207,10 @@ def _aims(
     worse = int((users > SMALLEST).sum())
     worst = 100 * np.expm1(max(users.max(initial=0.0), 0.0))
     recommending = [t for t in terms if t.recommended is not None]
-    claimed = _gain([t.claimed[t.recommended] for t in recommending])
-    delivered = _gain([t.truth[t.recommended] for t in recommending])
-    chosen = _gain([0.0 if t.recommended is None else t.truth[t.recommended] for t in physics])
-    possible = _gain([min(0.0, np.nanmin(t.truth)) for t in physics])
+    claimed = gain([t.claimed[t.recommended] for t in recommending])
+    delivered = gain([t.truth[t.recommended] for t in recommending])
+    chosen = gain([0.0 if t.recommended is None else t.truth[t.recommended] for t in physics])
+    possible = gain([min(0.0, np.nanmin(t.truth)) for t in physics])
     null_share = percent(sum(t.recommended is not None for t in null), len(null))
     rows = [
         (f"sweeps: {KINDS}, %", " / ".join(shares(verdicts, VERDICTS)), ">= 75, -, <= 5, -"),
@@ -255,7 +255,7 @@ def _choices(physics: list[TermRecord]) -> str:
     return markdown(("", "all, %", *(f"{size} rows" for size in sizes)), rows)
 
 
-def _gain(changes: Sequence[float]) -> str:
+def gain(changes: Sequence[float]) -> str:
     """Returns the gain, in percent, that the mean of true or claimed changes makes."""
     return f"{-100 * np.expm1(np.mean(changes)):.1f}" if changes else "-"
 
