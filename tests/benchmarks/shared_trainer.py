@@ -42,6 +42,7 @@ class SharedTrainer:
         validation_rows: Sequence[np.ndarray],
         created: dict[str, Any],
         fit: dict[str, Any],
+        refit: dict[str, Any] | None = None,
     ) -> ReplicaHistory:
         """Trains replicas on rows of the table.
 
@@ -52,12 +53,13 @@ class SharedTrainer:
             validation_rows: The held-out rows of each replica.
             created: Further arguments of `ReplicaTrainer`, for the first time.
             fit: Further arguments of its `fit`, for the first time.
+            refit: Further arguments of its `refit`, later.
         """
         at = {"rows": rows, "validation_rows": validation_rows}
         if self._trainer is None:
             self._trainer = ReplicaTrainer(weights=weights, seeds=seeds, **created)
             return self._trainer.fit(self.x, self.y, **fit, **at)
-        return self._trainer.refit(weights, seeds, verbose=0, **at)
+        return self._trainer.refit(weights, seeds, **{"verbose": 0, **(refit or {})}, **at)
 
 
 class _OnOneSet:
@@ -75,16 +77,14 @@ class _OnOneSet:
 
     def fit(self, x: Any, y: Any, rows: Any, validation_rows: Any, **fit: Any) -> ReplicaHistory:
         assert np.array_equal(x, self._shared.x[self._shared.labelled])
-        return self._train(self._weights, self._seeds, rows, validation_rows, fit)
+        at = self._of_table(rows), self._of_table(validation_rows)
+        return self._shared.train(self._weights, self._seeds, *at, self._created, fit)
 
     def refit(
-        self, weights: Any, seeds: Any, verbose: Any, rows: Any, validation_rows: Any
+        self, weights: Any, seeds: Any, rows: Any, validation_rows: Any, **refit: Any
     ) -> ReplicaHistory:
-        return self._train(weights, seeds, rows, validation_rows, {})
+        at = self._of_table(rows), self._of_table(validation_rows)
+        return self._shared.train(weights, seeds, *at, self._created, {}, refit)
 
-    def _train(
-        self, weights: Any, seeds: Any, rows: Any, validation_rows: Any, fit: dict[str, Any]
-    ) -> ReplicaHistory:
-        labelled = self._shared.labelled
-        train, held_out = ([labelled[r] for r in part] for part in (rows, validation_rows))
-        return self._shared.train(weights, seeds, train, held_out, self._created, fit)
+    def _of_table(self, rows: Any) -> list[np.ndarray]:
+        return [self._shared.labelled[r] for r in rows]

@@ -207,10 +207,10 @@ def _aims(
     worse = int((users > SMALLEST).sum())
     worst = 100 * np.expm1(max(users.max(initial=0.0), 0.0))
     recommending = [t for t in terms if t.recommended is not None]
-    claimed = _gain([t.claimed[t.recommended] for t in recommending])
-    delivered = _gain([t.truth[t.recommended] for t in recommending])
-    chosen = _gain([0.0 if t.recommended is None else t.truth[t.recommended] for t in physics])
-    possible = _gain([min(0.0, np.nanmin(t.truth)) for t in physics])
+    claimed = gain([t.claimed[t.recommended] for t in recommending])
+    delivered = gain([t.truth[t.recommended] for t in recommending])
+    chosen = gain([0.0 if t.recommended is None else t.truth[t.recommended] for t in physics])
+    possible = gain([min(0.0, np.nanmin(t.truth)) for t in physics])
     null_share = percent(sum(t.recommended is not None for t in null), len(null))
     rows = [
         (f"sweeps: {KINDS}, %", " / ".join(shares(verdicts, VERDICTS)), ">= 75, -, <= 5, -"),
@@ -244,7 +244,7 @@ def _aims(
             "",
         ),
     ]
-    return _markdown(("", "measured", "aim"), rows)
+    return markdown(("", "measured", "aim"), rows)
 
 
 def _choices(physics: list[TermRecord]) -> str:
@@ -252,10 +252,10 @@ def _choices(physics: list[TermRecord]) -> str:
     parts = [physics, *([t for t in physics if t.size == size] for size in sizes)]
     found = [Counter(t.choice for t in part) for part in parts]
     rows = [(choice, *(percent(c[choice], c.total()) for c in found)) for choice in CHOICES]
-    return _markdown(("", "all, %", *(f"{size} rows" for size in sizes)), rows)
+    return markdown(("", "all, %", *(f"{size} rows" for size in sizes)), rows)
 
 
-def _gain(changes: Sequence[float]) -> str:
+def gain(changes: Sequence[float]) -> str:
     """Returns the gain, in percent, that the mean of true or claimed changes makes."""
     return f"{-100 * np.expm1(np.mean(changes)):.1f}" if changes else "-"
 
@@ -289,7 +289,7 @@ def _by(
                 coverage(chosen),
             )
         )
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def _words(terms: list[TermRecord]) -> str:
@@ -310,9 +310,10 @@ def _words(terms: list[TermRecord]) -> str:
                 each = [percent(count[s], len(sides)) for s in (-1, 0, 1)]
                 rows.append((name, word, str(len(sides)), *each))
     head = ("", "word", "weights", "truly better, %", "truly the same, %", "truly worse, %")
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
