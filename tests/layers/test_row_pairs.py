@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
+from keras_physreg._utils.backend import tensorflow as tf
+
+pytestmark = pytest.mark.tensorflow
 
 Z = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
 X = Z.sum(-1, keepdims=True)

@@ -7,6 +7,7 @@ import keras_physreg as kp
 from keras_physreg._utils.backend import needs_tensorflow
 
 
+@pytest.mark.tensorflow
 def test_nothing_is_said_on_tensorflow():
     needs_tensorflow("`diagnose`")
 

@@ -3,11 +3,13 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import keras_physreg as kp
+from keras_physreg._utils.backend import tensorflow as tf
 from tests import problems
 from tests.problems import arrays_equal, data, physics_model, trainable_values
+
+pytestmark = pytest.mark.tensorflow
 
 # The names of methods and attributes of a layer among them: a term may be called so.
 NAMES = ["x", "flow.in", "a-b", "1st", "variable", "add", "call", "of", "name"]

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.tensorflow
+
 PROGRAM = """
 import json, sys
 import numpy as np, tensorflow as tf

@@ -3,12 +3,14 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
+from keras_physreg._utils.backend import tensorflow as tf
 from tests import problems
 from tests.problems import data, physics_model, trainable_values
+
+pytestmark = pytest.mark.tensorflow
 
 EAGERLY = pytest.mark.parametrize("eagerly", [False, True], ids=["graph", "eager"])
 
