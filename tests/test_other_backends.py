@@ -52,7 +52,7 @@ def test_what_needs_tensorflow_says_so_in_one_sentence(what, monkeypatch):
         monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(NotImplementedError) as raised:
         NEED_TENSORFLOW[what]()
-    assert str(raised.value).startswith(f"{what} needs the TensorFlow backend, and Keras runs on '")
+    assert str(raised.value).startswith(f"{what} needs the TensorFlow backend, but Keras runs on '")
     assert "KERAS_BACKEND=tensorflow" in str(raised.value)
 
 
