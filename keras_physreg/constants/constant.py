@@ -163,7 +163,7 @@ class Constant(keras.layers.Layer):
 
     @property
     def scale(self) -> float | list[float]:
-        """Change of the constant, in `unit`, per change of 1 of its variable at the initial value."""
+        """Change of the constant, in `unit`, per change of 1 of its variable, at `initial`."""
         return self._transform.scale.tolist()
 
     @property
