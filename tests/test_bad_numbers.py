@@ -86,7 +86,7 @@ FLOATS = {
     "a duration": (lambda bad: kp.GeometricRamp(1, 2, bad), ValueError, "`duration`.*finite"),
     "a stair": (lambda bad: kp.Staircase([0, bad], 1), ValueError, r"`values\[1\]`.*finite"),
     "a boundary": (lambda bad: kp.Chain([ONE, ONE], [bad]), ValueError, r"`boundaries\[0\]`"),
-    "a time": (lambda bad: ONE(bad), TypeError, "Time must be a number"),
+    "a time": (lambda bad: ONE(bad), TypeError, "`time` must be a number"),
 }
 
 

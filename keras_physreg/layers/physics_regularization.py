@@ -25,13 +25,13 @@ from keras_physreg.layers.constant_logs import (
     logged_values,
 )
 from keras_physreg.layers.evaluation import Evaluation, TermValue, row_count
-from keras_physreg.layers.graph import passed_through
 from keras_physreg.layers.metrics import LastValues, NamedMeans
 from keras_physreg.layers.network_state import NetworkState
 from keras_physreg.layers.row_pairs import check_no_row_pairs
 from keras_physreg.layers.shield import shield
 from keras_physreg.layers.step import current_step, open_step
 from keras_physreg.layers.stored_weights import checked_weights, track_in_tensorflow, weight_keys
+from keras_physreg.layers.symbolic_origins import passed_through
 from keras_physreg.layers.term_value import term_value
 from keras_physreg.terms.references import root
 from keras_physreg.terms.term import PhysicsTerm, check_weight, standardize_terms

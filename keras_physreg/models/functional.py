@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from keras_physreg.layers.graph import inputs_in, origin
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
+from keras_physreg.layers.symbolic_origins import inputs_in, origin
 
 # It is what `keras.Model(inputs, outputs)` creates; creating without initialising costs nothing.
 Functional: Any = type(keras.Model.__new__(keras.Model, inputs=None, outputs=None))

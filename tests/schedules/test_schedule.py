@@ -233,11 +233,11 @@ NO_TIMES = {
 
 @pytest.mark.parametrize("time", NO_TIMES.values(), ids=NO_TIMES)
 def test_what_is_no_time(time):
-    with pytest.raises(TypeError, match=r"Time must be a number.*Received: time="):
+    with pytest.raises(TypeError, match=r"`time` must be a number.*Received: time="):
         s.LinearRamp(0, 1, 2)(time)
 
 
 @pytest.mark.tensorflow
 def test_a_tensor_of_text_is_no_time():
-    with pytest.raises(TypeError, match=r"Time must be a number.*Received: time="):
+    with pytest.raises(TypeError, match=r"`time` must be a number.*Received: time="):
         s.LinearRamp(0, 1, 2)(tf.constant("3"))
