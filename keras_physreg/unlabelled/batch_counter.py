@@ -10,8 +10,8 @@ class BatchCounter(keras.callbacks.Callback):
     """Callback that counts the batches that the optimizer had seen when the epoch began.
 
     It reads the count between two steps, because the optimizer may count a step while it runs. It
-    reads it at the start of the first epoch, too, because a callback may have resumed an earlier
-    training.
+    first reads it when the first epoch begins, because a callback may resume an earlier training
+    before that.
 
     Args:
         trained: The model that trains.
