@@ -30,26 +30,31 @@ PHYSICS = {
         lambda z, x: {"x": halves(z, x), "zz": x},
         TWO,
         ValueError,
-        ["Missing: ['z']", "Without a term: ['zz']", "Is ['z'] meant?"],
+        ["Missing: ['z']", "Without a term: ['zz']", "Did you mean 'z'?"],
     ),
     "a tuple too short": (lambda z, x: (x,), TWO, ValueError, ["1 output(s) for 2 term(s)"]),
     "a tuple too long": (lambda z, x: (x, x), ONE, ValueError, ["2 output(s) for 1 term(s)"]),
     "one tensor for two": (lambda z, x: x, TWO, ValueError, ["1 output(s) for 2 term(s)"]),
-    "None": (lambda z, x: None, ONE, TypeError, ["returned None", "lack a `return`"]),
-    "None inside": (lambda z, x: {"x": None}, ONE, TypeError, ["no tensor for term 'x'", "None"]),
+    "None": (lambda z, x: None, ONE, TypeError, ["returned None", "Return one output per term"]),
+    "None inside": (
+        lambda z, x: {"x": None},
+        ONE,
+        TypeError,
+        ["must return a tensor for term 'x'", "None"],
+    ),
     "an integer": (
         lambda z, x: ops.cast(x, "int32"),
         ONE,
         TypeError,
         ["dtype int32", "no gradient"],
     ),
-    "a boolean": (lambda z, x: x > 0, ONE, TypeError, ["dtype bool", "without a cast"]),
-    "a number": (lambda z, x: 1.0, ONE, TypeError, ["no tensor", "float"]),
+    "a boolean": (lambda z, x: x > 0, ONE, TypeError, ["dtype bool", "Leave out the cast"]),
+    "a number": (lambda z, x: 1.0, ONE, TypeError, ["must return a tensor", "float"]),
     "an array": (
         lambda z, x: np.ones(2),
         ONE,
         TypeError,
-        ["no tensor", "array of shape (2,) and dtype float64", "ndarray", "keras.ops"],
+        ["must return a tensor", "array of shape (2,) and dtype float64", "ndarray", "keras.ops"],
     ),
     "(N,) for (N, 2)": (
         lambda z, x: x[:, 0],
@@ -202,8 +207,12 @@ def test_every_kind_of_callable_trains(kind):
 TERM_LOSSES = {
     "NumPy": (lambda t, p: np.sin(p), TypeError, ["calls NumPy", "keras.ops.exp"]),
     ".numpy()": (lambda t, p: p.numpy(), TypeError, ["calls NumPy"]),
-    "a number": (lambda t, p: 0.5, TypeError, ["no tensor, but 0.5", "keras.ops"]),
-    "an array": (lambda t, p: np.zeros(3), TypeError, ["no tensor", "ndarray"]),
+    "a number": (
+        lambda t, p: 0.5,
+        TypeError,
+        ["must return a tensor", "returned 0.5", "keras.ops"],
+    ),
+    "an array": (lambda t, p: np.zeros(3), TypeError, ["must return a tensor", "ndarray"]),
     "its own error": (lambda t, p: {}["row"], KeyError, ["row"]),
 }
 
@@ -338,7 +347,7 @@ LAYERS = {
     "a class of layers": (
         lambda: kp.PhysicsRegularization(problems.Gain, ONE),
         TypeError,
-        "an instance of it and not the class",
+        "an instance and not its class",
     ),
     "physics": (lambda: kp.PhysicsRegularization("f", ONE), TypeError, "`physics` must be"),
     "terms": (lambda: kp.PhysicsRegularization(halves, "x"), TypeError, "list of `PhysicsTerm`"),

@@ -217,11 +217,11 @@ BAD = {
     ),
     "initial below low": ({"low": 1.5}, ValueError, ["'c'", "between its bounds", "initial=1.0"]),
     "initial above high": ({"high": 0.5}, ValueError, ["between its bounds"]),
-    "initial on a bound": ({"low": 1.0}, ValueError, ["not on or outside"]),
+    "initial on a bound": ({"low": 1.0}, ValueError, ["differ from them"]),
     "initial on a bound in float32": ({"high": 1 + 1e-9}, ValueError, ["float32"]),
     "log of 0": ({"initial": 0.0, "log": True}, ValueError, ["log=True", "`initial`", "above 0"]),
     "log of negative": ({"initial": -1.0, "log": True}, ValueError, ["`initial`"]),
-    "log with a low of 0": ({"low": 0.0, "log": True}, ValueError, ["`low`", "leave out"]),
+    "log with a low of 0": ({"low": 0.0, "log": True}, ValueError, ["`low`", "Leave out"]),
     "NaN": ({"initial": np.nan}, ValueError, ["finite", "nan"]),
     "infinite bound": ({"high": np.inf}, ValueError, ["`high`", "finite"]),
     "NaN scale": ({"scale": np.nan}, ValueError, ["`scale`", "finite"]),
@@ -344,7 +344,7 @@ def test_colliding_names_in_one_physics_are_an_error(kind):
 def test_two_constants_of_one_name_in_one_physics_are_an_error():
     physics = Named(a=1.0)
     physics.more = kp.Constant(2.0, name="a")
-    with pytest.raises(ValueError, match="logged as 'a', as another"):
+    with pytest.raises(ValueError, match="logged as 'a', like another"):
         kp.PhysicsRegularization(physics, {"t": 1.0})
 
 
@@ -354,7 +354,7 @@ def test_colliding_names_of_two_physics_layers_are_an_error():
     x = kp.PhysicsRegularization(Named(a=1.0), {"t": 1.0})(z, x)
     model = kp.PhysicsModel(z, kp.PhysicsRegularization(Named(a=1.0), {"u": 1.0})(z, x))
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match=r"two values of one name.*'a'"):
+    with pytest.raises(ValueError, match=r"two values under one name.*'a'"):
         model.fit(*rows(), verbose=0)
     with pytest.raises(ValueError, match=r"constants must be unique.*\['a'\]"):
         kp.get_constants(model)
@@ -426,7 +426,7 @@ def test_get_constants():
     outer = keras.Sequential([keras.Input((2,)), model])
     assert kp.get_constants(outer) == {"gain": 1.0, "offset": 0.0}
     assert kp.get_constants(kp.strip_physics(model)) == {}
-    with pytest.raises(TypeError, match="Expected a Keras model"):
+    with pytest.raises(TypeError, match="`model` must be a Keras model"):
         kp.get_constants(Line)
 
 
@@ -488,7 +488,7 @@ def test_weights_are_refused_where_they_would_mean_another_value(now, same, tmp_
         other.load_weights(path)
         assert kp.get_constants(other) == kp.get_constants(trained)
         return
-    with pytest.raises(ValueError, match="constant 'gain' under another initial value"):
+    with pytest.raises(ValueError, match="constant 'gain' with another initial value"):
         other.load_weights(path)
 
 

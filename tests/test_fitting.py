@@ -1,4 +1,4 @@
-"""What `PhysicsModel.fit` makes of its callbacks."""
+"""Checks that `PhysicsModel.fit` sorts its callbacks and warns of moving objectives."""
 
 import warnings
 

@@ -107,7 +107,7 @@ def test_physics_that_counts_nowhere_is_an_error(kind, term_list, parts, eagerly
     physics = doubled if len(term_list) == 1 else problems.doubling
     model = physics_model(physics, term_list, kind)
     before = trainable_values(model)
-    with pytest.raises(ValueError, match="would train nothing") as caught:
+    with pytest.raises(ValueError, match="would not train") as caught:
         fit(model, eagerly=eagerly)
     for part in [*parts, model.layers[-1].name]:
         assert part in str(caught.value)

@@ -45,7 +45,7 @@ def test_a_weight_that_is_none_is_refused_before_any_layer_is_loaded(
     path = written(with_weight(value), tmp_path / name)
     model = physics_model(seed=5)
     before = model.get_weights()
-    with pytest.raises(ValueError, match=f"{value!r} as the weight of physics term 'z'"):
+    with pytest.raises(ValueError, match=rf"weight of physics term 'z' must be finite .*{value!r}"):
         model.load_weights(path, skip_mismatch=skip_mismatch)
     assert arrays_equal(before, model.get_weights())
 
@@ -62,7 +62,7 @@ def test_the_formats_load_where_the_weights_are_good(name, tmp_path):
 
 def test_a_model_with_such_a_weight_is_not_loaded(tmp_path):
     with_weight(np.nan).save(tmp_path / "model.keras")
-    with pytest.raises(ValueError, match="nan as the weight of physics term 'z'"):
+    with pytest.raises(ValueError, match=r"weight of physics term 'z' .*nan"):
         keras.saving.load_model(tmp_path / "model.keras")
 
 
@@ -128,7 +128,7 @@ def test_a_file_of_keras_2_with_such_a_weight_is_refused(tmp_path):
     path = tmp_path / "old.h5"
     # By Keras itself: `PhysicsModel.save` refuses this format.
     keras.Model.save(model, path)
-    with pytest.raises(ValueError, match="nan as the weight of physics term 'z'"):
+    with pytest.raises(ValueError, match=r"weight of physics term 'z' .*nan"):
         physics_model().load_weights(path)
     kp.set_term_weights(model, {"z": 3.0})
     keras.Model.save(model, path)

@@ -19,7 +19,7 @@ def fit(model, *callbacks):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"schedules": {}}, ValueError, "names no term"),
+        ({"schedules": {}}, ValueError, "must name at least one term"),
         ({"schedules": [RAMP]}, TypeError, "must be a dict"),
         ({"schedules": RAMP}, TypeError, "must be a dict"),
         ({"schedules": {"x": 1.0}}, TypeError, "The schedule of term 'x' must be"),
@@ -61,7 +61,7 @@ def test_a_model_without_physics():
         fit(model, kp.WeightScheduler({"x": RAMP}))
 
 
-TWICE = r"Two WeightSchedulers steer physics term 'z' of model '\w+' in one training"
+TWICE = r"Two WeightSchedulers set the weight of physics term 'z' of model '\w+' in one training"
 
 
 @pytest.mark.parametrize("make", [physics_model, plain_model])

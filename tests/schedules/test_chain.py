@@ -30,8 +30,8 @@ def test_table(chain, expected):
     [
         ([], [], ValueError, "`schedules` must not be empty"),
         (UP, [], TypeError, "`schedules` must be a list"),
-        ([UP, 0.5], [1], TypeError, r"every member must be a schedule.*schedules\[1\]=0.5"),
-        ([UP, abs], [1], TypeError, "every member must be a schedule.*Staircase"),
+        ([UP, 0.5], [1], TypeError, r"`schedules` must hold schedules.*schedules\[1\]=0.5"),
+        ([UP, abs], [1], TypeError, "`schedules` must hold schedules.*Staircase"),
         ([UP, DOWN], [], ValueError, r"one element fewer.*here 1.*boundaries=\[\]"),
         ([UP], [3], ValueError, "one element fewer than `schedules`, here 0"),
         ([UP, DOWN], 3, TypeError, "`boundaries` must be a list"),

@@ -36,7 +36,7 @@ def test_a_list_is_a_staircase():
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (1.0, TypeError, "set once.*Received: schedule=1.0"),
+        (1.0, TypeError, "constant weight.*Received: schedule=1.0"),
         ("ramp", TypeError, "Received: schedule='ramp'"),
         (None, TypeError, "Received: schedule=None"),
         ({"x": 1}, TypeError, "Received: schedule={'x': 1}"),
