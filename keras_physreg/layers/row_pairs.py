@@ -25,7 +25,7 @@ def check_no_row_pairs(
     An axis is suspect if it has the size of the batch, or if both sizes are unknown. The physics
     then runs on symbolic tensors with another number of rows, or with an unknown number if it does
     not accept another one: only an axis that is the batch follows. This run changes no variable.
-    Physics that runs on neither passes the check.
+    If it fails, too, an output passes unless its unknown axis can only be the batch.
 
     Args:
         call: Function `(inputs, prediction) -> outputs by term name`.
