@@ -140,7 +140,7 @@ class GradientMonitor(keras.callbacks.Callback):
 
     def _new_meter(self) -> GradientMeter:
         """Returns a meter that was tried out on the probe rows."""
-        # Imported here because it loads TensorFlow, which the package does not need.
+        # Imported here: importing the package must not load TensorFlow.
         from keras_physreg.diagnosis.gradients import GradientMeter
 
         meter = GradientMeter(self.model, self.training)
