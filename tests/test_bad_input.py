@@ -1,4 +1,4 @@
-"""Bad input beside good: each is refused with its name, what was received, and the cure."""
+"""Bad input raises an error that names the argument, what was received, and what to do."""
 
 import functools
 

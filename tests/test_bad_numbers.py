@@ -1,7 +1,7 @@
-"""What Python takes for a number, a list or a function, and what none of ours can use.
+"""Values that Python accepts as numbers, lists or functions, but that are errors here.
 
-`True` is 1, `10**400` has no float, a set has no order, a class can be called: each is refused
-where it is given, and named.
+`True` equals 1, `10**400` has no float, a set has no order, a class can be called. Each raises an
+error that names the argument.
 """
 
 import fractions

@@ -1,4 +1,4 @@
-"""Constants: mapped into their bounds, learned in their own scale, recovered, logged and saved."""
+"""Constants: bounds, scale, recovery, logs and files."""
 
 import keras
 import numpy as np
@@ -40,7 +40,7 @@ class Line(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="test_constants")
 class Ratio(keras.layers.Layer):
-    """Has its constants by itself, so that there is nothing to put into its config."""
+    """Creates its constants itself, so that its config is empty."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -163,7 +163,7 @@ def test_natural_scale(options, scale):
 
 
 def course(options, target, size, steps=80, rate=0.05):
-    """The course of a constant that Adam fits to `target`, over its size."""
+    """The values of a constant over its size, while Adam fits it to `target`."""
     constant = kp.Constant(**options, name="c")
     optimizer = keras.optimizers.Adam(rate)
     values = []
@@ -316,7 +316,7 @@ def test_long_vectors_are_read_but_not_logged():
 
 @keras.saving.register_keras_serializable(package="test_constants")
 class Named(keras.layers.Layer):
-    """Physics with constants of these names, and initial values."""
+    """Physics with constants of these names and initial values."""
 
     def __init__(self, **initials):
         super().__init__()
@@ -610,7 +610,7 @@ def test_constants_of_inputs_alone_are_recovered(noise):
         labels = np.zeros_like(repeated)
         model.fit(repeated, labels, batch_size=len(z), shuffle=False, verbose=0)
     found = kp.get_constants(model)
-    # Training itself must be converged far within the noise.
+    # The training must have converged to far less than the noise.
     assert abs(found["gain"] - estimate[0]) < 0.1 * errors[0] + 1e-4
     assert abs(found["offset"] - estimate[1]) < 0.1 * errors[1] + 1e-4
     assert abs(found["gain"] - 1.7) < 4 * errors[0] + 1e-4
@@ -635,7 +635,7 @@ def test_each_replica_learns_its_own_constants(engine):
     history = trainer.fit(z, x, epochs=3, batch_size=8, shuffle=False, verbose=0)
     found = history.history["gain"]
     assert found.shape == (3, 3)
-    # A constant keeps its value under new seeds, and its weight of 0 trains it not.
+    # A constant keeps its value under new seeds, and does not train at weight 0.
     np.testing.assert_allclose(found[:, 0], before["gain"], rtol=1e-6)
     assert len(set(found[-1])) == 3
     assert kp.get_constants(model) == before

@@ -1,4 +1,4 @@
-"""Pictures: what is drawn, and that matplotlib loads on the first picture only."""
+"""Plots of schedules; matplotlib is imported on the first plot."""
 
 import builtins
 import subprocess

@@ -1,4 +1,4 @@
-"""Residuals: zero where the law holds, else by how much it is broken, in the quantity's unit."""
+"""Residuals: zero where the law holds, else the size of the violation in the quantity's unit."""
 
 import keras
 import numpy as np

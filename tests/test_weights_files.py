@@ -1,4 +1,4 @@
-"""Weights files that do not fit: refused by name, before any layer is loaded."""
+"""Weights files that do not match raise an error before any layer is loaded."""
 
 import io
 import zipfile
@@ -12,14 +12,14 @@ import keras_physreg as kp
 from tests import problems
 from tests.problems import arrays_equal, bare_model, data, physics_model
 
-# Keras says so where a layer that failed is held in a container, too.
+# Keras warns of this if a layer that failed is also in a container.
 pytestmark = pytest.mark.filterwarnings("ignore:Skipping nested container")
 NO_WEIGHTS = {"NaN": np.nan, "negative": -0.5, "infinite": np.inf, "minus infinity": -np.inf}
 FORMATS = ["some.weights.h5", "some.keras", "some.weights.json"]
 
 
 def written(model, path):
-    """Writes the weights of a model, in the format that the name of the file says."""
+    """Writes the weights of a model in the format given by the file name."""
     if path.suffix == ".keras":
         model.save(path)
     else:
@@ -67,7 +67,7 @@ def test_a_model_with_such_a_weight_is_not_loaded(tmp_path):
 
 
 def test_a_plain_model_keeps_the_weights_of_its_terms(tmp_path):
-    """Keras loads the layers one after the other, and has no hook before the first one."""
+    """Keras loads the layers one after another, and has no hook before the first one."""
     path = written(with_weight(-1.0, "r", keras.Model), tmp_path / "some.weights.h5")
     model = with_weight(1.0, "r", keras.Model)
     with pytest.raises(ValueError, match=r"-1.0 as the weight of physics term 'r'"):
@@ -126,7 +126,7 @@ def test_what_cannot_be_read_is_left_to_keras(name, tmp_path):
 def test_a_file_of_keras_2_with_such_a_weight_is_refused(tmp_path):
     model = with_weight(np.nan)
     path = tmp_path / "old.h5"
-    # By Keras itself: `PhysicsModel.save` refuses this format.
+    # With Keras itself: `PhysicsModel.save` raises for this format.
     keras.Model.save(model, path)
     with pytest.raises(ValueError, match=r"weight of physics term 'z' .*nan"):
         physics_model().load_weights(path)

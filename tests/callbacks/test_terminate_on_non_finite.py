@@ -213,7 +213,7 @@ def test_restore_weights_must_be_a_boolean(value):
 
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_the_mean_of_no_rows_stops_nothing(weight):
-    """A term without any row so far has no mean; with one that is not finite it has."""
+    """A term without rows so far has no mean, and is not reported; a row of NaN is."""
     model, stop = model_with_root(weight), kp.TerminateOnNonFinite()
     stop.set_model(model)
     stop.on_train_begin()
@@ -235,7 +235,7 @@ def root_of_some(z, x):
 @pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_batches_of_which_the_physics_selects_no_rows(weight, cls):
-    """Only the row `BAD` is selected: in the first four batches there is none."""
+    """Selects only the row `BAD`: the first four batches have no selected row."""
     z, x = rows()
     z[BAD, 1] = 4.0
     model = linear_model(root_of_some, {"fine": 1.0, "root": weight}, cls)

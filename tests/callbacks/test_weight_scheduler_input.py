@@ -1,4 +1,4 @@
-"""WeightScheduler: what it refuses, and when."""
+"""WeightScheduler: errors of bad input, in the constructor and in `fit`."""
 
 import copy
 
@@ -83,7 +83,7 @@ def test_one_scheduler_given_twice():
 
 
 def test_schedulers_of_other_trainings_are_no_second_ones():
-    """A second fit, a copy, another model, and a fit after one that broke off."""
+    """A second fit, a copy, another model, and a fit after an interrupted one."""
     model, first = physics_model(), kp.WeightScheduler({"x": RAMP, "z": RAMP})
 
     class Break(keras.callbacks.Callback):

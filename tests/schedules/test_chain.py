@@ -1,4 +1,4 @@
-"""Chains: exact tables, and what they refuse."""
+"""Chains: exact tables, and errors of bad input."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Staircases: exact tables, and what they refuse."""
+"""Staircases: exact tables, and errors of bad input."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What serves as a schedule, and the checks of what it returns."""
+"""Arguments accepted as schedules, and checks of the weights that they return."""
 
 import keras
 import numpy as np

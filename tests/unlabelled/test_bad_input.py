@@ -1,4 +1,4 @@
-"""What cannot serve as unlabelled rows is refused, with what was received and the cure."""
+"""Bad `unlabelled` arguments raise an error with what was received and what to do."""
 
 import keras
 import numpy as np
@@ -144,7 +144,7 @@ def test_a_sampler_that_changes_its_shape():
 
 
 def test_a_dataset_that_ends():
-    """By default it begins again."""
+    """By default it repeats."""
     model = linear.model()
     given = {"unlabelled": dataset(MORE).batch(6), "batch_size": linear.BATCH, "verbose": 0}
     x, y, _ = linear.data()
@@ -161,7 +161,7 @@ def test_data_that_show_their_shape_in_the_step_only(rows):
 
 
 class Untouched(kp.PhysicsModel):
-    """A `train_step` that goes past the model's own call."""
+    """A `train_step` that does not call the model."""
 
     def train_step(self, data):
         return {"loss": self.compute_loss(*data, self.layers[1](data[0]))}
@@ -203,7 +203,7 @@ def test_physics_whose_first_axis_is_not_the_rows(physics, message):
 
 
 def test_rows_of_its_own_beside_unlabelled_ones():
-    """Without a share, too: only one number for all rows needs no rows to tell apart."""
+    """An error without a share, too: only one number for all rows need not be split."""
     model = problems.physics_model(lambda z, x: ops.concatenate([x, x]), {"r": 0.5})
     model.compile("sgd", "mse")
     assert np.isfinite(model.fit(*problems.data(), verbose=0).history["r_loss"]).all()
