@@ -70,9 +70,9 @@ def test_a_plain_model_keeps_the_weights_of_its_terms(tmp_path):
     """Keras loads the layers one after another, and has no hook before the first one."""
     path = written(with_weight(-1.0, "r", keras.Model), tmp_path / "some.weights.h5")
     model = with_weight(1.0, "r", keras.Model)
-    with pytest.raises(ValueError, match=r"-1.0 as the weight of physics term 'r'"):
+    with pytest.raises(ValueError, match=r"weight of physics term 'r' .*-1\.0"):
         model.load_weights(path)
-    with pytest.warns(UserWarning, match=r"-1.0 as the weight of physics term 'r'"):
+    with pytest.warns(UserWarning, match=r"weight of physics term 'r' .*-1\.0"):
         model.load_weights(path, skip_mismatch=True)
     assert kp.get_term_weights(model) == {"r": 1.0}
 
@@ -141,7 +141,7 @@ def test_a_file_of_keras_2_with_such_a_weight_is_refused(tmp_path):
 def test_a_format_that_keras_could_not_load_again_is_refused(name, tmp_path):
     path = tmp_path / name
     path.write_text("what was there before")
-    with pytest.raises(ValueError, match=rf"`\.keras`.*filepath='.*{name}'"):
+    with pytest.raises(ValueError, match=rf"`\.keras`.*filepath=.*{name}'"):
         physics_model().save(path)
     assert path.read_text() == "what was there before"
 

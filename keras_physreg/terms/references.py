@@ -110,7 +110,7 @@ def _step_into(value: Any, key: str, term_name: str, path: str, reached: str) ->
         return value[int(key)]
     raise ValueError(
         f"The reference '{path}' of physics term '{term_name}' does not exist: "
-        f"'{reached}' has {_known_paths(reached, value)}. Use one of these."
+        f"'{reached}' has {_known_paths(reached, value)}. Correct `reference`."
     )
 
 
