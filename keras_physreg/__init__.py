@@ -1,4 +1,4 @@
-"""Known physics as named, weighted, scheduled and diagnosed loss terms of a Keras model."""
+"""Adds known physics to a Keras model as named, weighted, scheduled and diagnosed loss terms."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ __all__ = [
     "strip_physics",
 ]
 
-# KerasTuner takes about as long to load as Keras, so that its part loads on first use.
+# These load on first use, because importing KerasTuner takes about as long as importing Keras.
 _LOADED_ON_USE = {
     "ParetoFront": "keras_physreg.tuner.pareto",
     "PhysicsHyperModel": "keras_physreg.tuner.hypermodel",

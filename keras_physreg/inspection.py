@@ -1,4 +1,4 @@
-"""Finds the physics terms of any Keras model; reads and sets their weights by name."""
+"""Reads the terms, weights and constants of any Keras model by name, and sets weights."""
 
 from typing import Any
 
@@ -21,18 +21,18 @@ __all__ = [
 
 
 def find_terms(model: keras.Model) -> dict[str, PhysicsRegularization]:
-    """Returns the terms of a model: the layer that holds each, by term name.
+    """Returns the layer that holds each physics term of a model, by term name.
 
     Args:
-        model: Any Keras model: functional, sequential or subclassed, however nested.
+        model: Any Keras model: functional, sequential or subclassed, at any depth of nesting.
 
     Returns:
-        A dict from term name to `PhysicsRegularization`, in the model's order; empty where the
-        model has no physics.
+        A dict from term name to `PhysicsRegularization`, in the model's order; empty if the model
+        has no physics.
 
     Raises:
-        ValueError: If two layers of the model have a term of the same name, or two of its
-            constants share one.
+        TypeError: If `model` is not a Keras model or layer.
+        ValueError: If two terms or two constants of the model share a name.
     """
     _check_model(model)
     layers = physics_layers(model)
@@ -53,7 +53,7 @@ def weight_variable(model: keras.Model, name: str) -> keras.Variable:
         A float32 scalar variable.
 
     Raises:
-        ValueError: If the model has no such term; the message lists those it has.
+        ValueError: If the model has no such term; the message lists its terms.
     """
     terms = find_terms(model)
     check_known(model, name, list(terms))
@@ -61,13 +61,17 @@ def weight_variable(model: keras.Model, name: str) -> keras.Variable:
 
 
 def get_term_weights(model: keras.Model) -> dict[str, float]:
-    """Reads the weights of all physics terms of a model.
+    """Returns the weights of all physics terms of a model.
 
     Args:
-        model: Any Keras model, however nested.
+        model: Any Keras model, at any depth of nesting.
 
     Returns:
-        A dict from term name to weight; empty where the model has no physics.
+        A dict from term name to weight; empty if the model has no physics.
+
+    Raises:
+        TypeError: If `model` is not a Keras model or layer.
+        ValueError: If two terms or two constants of the model share a name.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -86,15 +90,16 @@ def get_term_weights(model: keras.Model) -> dict[str, float]:
 
 
 def set_term_weights(model: keras.Model, weights: dict[str, float]) -> None:
-    """Sets the weights of physics terms; a compiled model follows at its next step.
+    """Sets the weights of physics terms; a compiled model uses them from its next step on.
 
     Args:
-        model: Any Keras model, however nested.
-        weights: Dict from term name to a finite weight >= 0. Terms left out keep theirs.
+        model: Any Keras model, at any depth of nesting.
+        weights: Dict from term name to a finite weight >= 0. Other terms keep their weights.
 
     Raises:
-        TypeError: If a weight is no number.
-        ValueError: If a name is unknown or a weight negative or not finite; then none is set.
+        TypeError: If a weight is not a number.
+        ValueError: If a name is unknown, or a weight is negative or not finite. Then no weight is
+            set.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -120,18 +125,18 @@ def set_term_weights(model: keras.Model, weights: dict[str, float]) -> None:
 
 
 def get_constants(model: keras.Model, units: bool = False) -> dict[str, Any]:
-    """Reads the present values of all `Constant`s of a model.
+    """Returns the present values of all `Constant`s of a model.
 
     Args:
-        model: Any Keras model, however nested, or a layer.
+        model: Any Keras model, at any depth of nesting, or a layer.
         units: Whether to return the units, too.
 
     Returns:
-        A dict from the constant's name to its value in its unit, a float or, of a vector, a NumPy
-        array; with `units` to `(value, unit)`. Empty where the model has no constants.
+        A dict from the name of a constant to its value in its unit, a float or (for a vector) a
+        NumPy array; with `units` to `(value, unit)`. Empty if the model has no constants.
 
     Raises:
-        TypeError: If `model` is no Keras model or layer, or `units` no bool.
+        TypeError: If `model` is not a Keras model or layer, or `units` not a bool.
         ValueError: If two constants of the model share a name.
 
     Example:
@@ -152,12 +157,12 @@ def get_constants(model: keras.Model, units: bool = False) -> dict[str, Any]:
 
 
 def check_known(model: keras.Model, name: Any, known: list[str]) -> None:
-    """Raises if a name is not among a model's terms, with the nearest that is."""
+    """Raises unless a name is among a model's terms; the message suggests a similar one."""
     if name in known:
         return
     if not known:
         raise ValueError(
-            f"Model '{model.name}' has no physics terms, so none is named {name!r}. Call a "
+            f"Model '{model.name}' has no physics terms. Received: name={name!r}. Call a "
             "`keras_physreg.PhysicsRegularization` layer in it, or use `keras_physreg.regularize`."
         )
     raise ValueError(
@@ -168,12 +173,12 @@ def check_known(model: keras.Model, name: Any, known: list[str]) -> None:
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, keras.Layer):
-        raise TypeError(f"Expected a Keras model. {received('model', model)}")
+        raise TypeError(f"`model` must be a Keras model. {received('model', model)}")
     synchronise(model)
 
 
 def _constants_by_name(model: keras.Layer) -> dict[str, Constant]:
-    """Returns the constants of a model; raises where two share a name."""
+    """Returns the constants of a model by name; raises if two share a name."""
     constants = find_constants(model)
     check_unique("constants", [constant.name for constant in constants], f"model '{model.name}'")
     return {constant.name: constant for constant in constants}

@@ -1,4 +1,4 @@
-"""Pictures of what the other rooms return; matplotlib loads on the first picture."""
+"""Plots of schedules, and the import of matplotlib, which happens on the first plot."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from keras_physreg._utils.errors import received
 from keras_physreg.schedules import checks
 from keras_physreg.schedules.values import as_schedule, weight_at
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MAX_POINTS = 2000
+MAX_PLOTTED_TIMES = 2000
 
 
 def pyplot() -> Any:
-    """Loads matplotlib's pyplot, or says how to install it."""
+    """Returns matplotlib's pyplot; raises `ImportError` with the command that installs it."""
     try:
         from matplotlib import pyplot as plt
     except ImportError as error:
@@ -29,21 +30,21 @@ def pyplot() -> Any:
 def plot_schedules(
     schedules: Mapping[str, Any], steps: int, unit: str = "epoch", ax: Axes | None = None
 ) -> Figure:
-    """Draws weights over time on a log axis, with a line for "off" where a weight is 0.
+    """Plots the weights of schedules over time on a log axis, where weights of 0 are at "off".
 
     Args:
-        schedules: Dict from term names to schedules: whatever `WeightScheduler` takes.
-        steps: Number of epochs or steps to draw, counted from 0; of more than 2000, 2000 evenly
-            spread ones are evaluated.
+        schedules: Dict from term names to schedules, as in `WeightScheduler`.
+        steps: Number of epochs or steps to plot, from 0 on; of more than 2000, only 2000 evenly
+            spaced ones are evaluated.
         unit: Unit of the time, the label of the horizontal axis: `"epoch"` or `"step"`.
-        ax: The matplotlib axes to draw on. Defaults to those of a new figure.
+        ax: Matplotlib axes to plot on; `None` for those of a new figure.
 
     Returns:
         The matplotlib figure. Show it with `matplotlib.pyplot.show()`, or save it with `savefig`.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If there is nothing to draw, or a schedule returns what cannot be a weight.
+        ValueError: If there are no schedules, or one returns something that is not a weight.
 
     Example:
     >>> figure = plot_schedules({"x": lambda epoch: 0.5**epoch, "z": [0, 0, 1e-3, 1.0]}, steps=10)
@@ -51,9 +52,12 @@ def plot_schedules(
     'term weight'
     """
     if not schedules:
-        raise ValueError(f"plot_schedules: nothing to draw. Received: schedules={schedules!r}")
+        raise ValueError(
+            "plot_schedules: `schedules` must name at least one term. "
+            + received("schedules", schedules)
+        )
     end = int(checks.moment("plot_schedules", "steps", steps, minimum=1))
-    times = np.unique(np.linspace(0, end - 1, min(end, MAX_POINTS)).astype(int))
+    times = np.unique(np.linspace(0, end - 1, min(end, MAX_PLOTTED_TIMES)).astype(int))
     weights = {name: _weights_at(name, schedule, times) for name, schedule in schedules.items()}
     if ax is None:
         _, ax = pyplot().subplots(figsize=(7, 4), layout="constrained")
@@ -63,7 +67,7 @@ def plot_schedules(
 
 
 def draw_weights(ax: Axes, times: np.ndarray, weights: Mapping[str, np.ndarray]) -> None:
-    """Draws one line per term, each weight held until the next, and zeros on a line named "off"."""
+    """Draws one step line per term, with weights of 0 at a tick labelled "off"."""
     everything = np.concatenate(list(weights.values()))
     positive = everything[everything > 0] if np.any(everything > 0) else np.ones(1)
     low, high = int(np.floor(np.log10(positive.min()))), int(np.ceil(np.log10(positive.max())))

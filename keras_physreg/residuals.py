@@ -1,8 +1,9 @@
 """Residuals of inequalities and conserved quantities, for terms with `reference=None`.
 
-Each is 0 where the law holds, and else by how much it is broken, in the unit of the quantity; the
-first axis is the batch. Divide by a typical size, or choose the term's weight, to balance it
-against losses in other units. Where the law holds on all rows the gradient is zero, too.
+A residual is 0 where the law holds. Elsewhere it is the size of the violation, in the unit of the
+quantity. The first axis is the batch. To balance a residual against losses in other units, divide
+it by a typical size, or choose the weight of its term. If the law holds on all rows, the gradient
+is zero, too.
 
 Example:
 >>> import keras, keras_physreg as kp
@@ -29,10 +30,10 @@ __all__ = ["bounded", "conserved", "monotone", "positive"]
 
 
 def positive(values: Any) -> Any:
-    """Returns by how much values are below 0: `relu(-values)`.
+    """Returns how far values are below 0: `relu(-values)`.
 
-    Also for what must rise with an input at every point: give it the derivative of the prediction
-    by that input, in units of the quantity over the input's.
+    Use it for a prediction that must increase with an input, too: pass the derivative of the
+    prediction by this input, in the unit of the prediction per unit of the input.
 
     Args:
         values: Tensor of shape `(batch, ...)`, in any unit.
@@ -49,8 +50,8 @@ def positive(values: Any) -> Any:
     >>> kp.residuals.positive(values).numpy().tolist()
     [[0.0, 2.0]]
 
-    Monotone in an input, by the derivative at collocation points, here in column 1 (TensorFlow;
-    the model must be traced, as it is in `fit`):
+    A prediction that increases with the input in column 1, by its derivative at collocation points
+    (TensorFlow only; `tf.gradients` needs a traced model, as in `fit`):
 
     >>> import tensorflow as tf
     >>> def rising(z, x_pred):
@@ -62,21 +63,21 @@ def positive(values: Any) -> Any:
 
 
 def bounded(values: Any, low: Any = None, high: Any = None) -> Any:
-    """Returns by how much values are out of bounds: `relu(low - values) + relu(values - high)`.
+    """Returns how far values are out of bounds: `relu(low - values) + relu(values - high)`.
 
     Args:
         values: Tensor of shape `(batch, ...)`, in any unit.
-        low: Lower bound in the same unit: a number, or a tensor that broadcasts to the values'
-            shape, such as one bound per row of shape `(batch, 1)`; `None` for none.
+        low: Lower bound in the same unit: a number, or a tensor that broadcasts to the shape of
+            `values`, such as one bound per row of shape `(batch, 1)`; `None` for none.
         high: Upper bound, likewise.
 
     Returns:
         A tensor of the same shape and unit.
 
     Raises:
-        TypeError: If the values are not floating, or a bound is no number.
+        TypeError: If the values are not floating, or a bound is not a number.
         ValueError: If both bounds are missing, one is NaN, `low` is not less than `high`, or a
-            bound has a shape that would change that of the values.
+            bound does not broadcast to the shape of `values`.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -92,23 +93,24 @@ def bounded(values: Any, low: Any = None, high: Any = None) -> Any:
 
 
 def monotone(values: Any, axis: int = -1, increasing: bool = True) -> Any:
-    """Returns by how much values fall from one place to the next along an axis.
+    """Returns how far values decrease from one element to the next along an axis.
 
-    With `d = values[k + 1] - values[k]` along the axis it is `relu(-d)`; `relu(d)` where they must
-    decrease. Equal neighbours are allowed. For rows that are monotone in an input, which come in
-    no order, use `positive` on the derivative.
+    With `d = values[k + 1] - values[k]` along the axis, the residual is `relu(-d)`, or `relu(d)` if
+    values must decrease. Equal neighbours are allowed. For a prediction that is monotone in an
+    input, where the rows have no order, use `positive` on the derivative.
 
     Args:
-        values: Tensor of shape `(batch, ...)`, in any unit, with at least two places on the axis.
-        axis: The axis of the order, such as time or depth; not the batch.
-        increasing: Whether values must not fall; else they must not rise.
+        values: Tensor of shape `(batch, ...)`, in any unit, with at least two elements on the axis.
+        axis: The ordered axis, such as time or depth; not the batch.
+        increasing: Whether values must not decrease; with `False` they must not increase.
 
     Returns:
         A tensor in the same unit, one shorter on the axis.
 
     Raises:
-        TypeError: If the values are not floating, `axis` is no integer or `increasing` no bool.
-        ValueError: If the axis is the batch, is not there or has less than two places.
+        TypeError: If the values are not floating, `axis` is not an integer or `increasing` not a
+            bool.
+        ValueError: If the axis is the batch, does not exist, or has less than two elements.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -122,21 +124,21 @@ def monotone(values: Any, axis: int = -1, increasing: bool = True) -> Any:
 
 
 def conserved(values: Any, axis: int = -1) -> Any:
-    """Returns by how much a quantity departs, along an axis, from its mean there.
+    """Returns the difference of values from their mean along an axis.
 
-    For a quantity that stays the same along a path, such as the energy at several times. A balance
-    of parts, such as inflows and outflows, is a residual by itself: `sum(inflows) - sum(outflows)`.
+    Use it for a quantity that stays constant along an axis, such as the energy at several times.
+    A balance of parts needs no function: `sum(inflows) - sum(outflows)` is its residual.
 
     Args:
-        values: Tensor of shape `(batch, ...)`, in any unit, with at least two places on the axis.
-        axis: The axis along which it is conserved; not the batch.
+        values: Tensor of shape `(batch, ...)`, in any unit, with at least two elements on the axis.
+        axis: The axis along which the quantity is conserved; not the batch.
 
     Returns:
-        A tensor of the same shape and unit, of mean 0 along the axis.
+        A tensor of the same shape and unit, with mean 0 along the axis.
 
     Raises:
-        TypeError: If the values are not floating, or `axis` is no integer.
-        ValueError: If the axis is the batch, is not there or has less than two places.
+        TypeError: If the values are not floating, or `axis` is not an integer.
+        ValueError: If the axis is the batch, does not exist, or has less than two elements.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -167,7 +169,7 @@ def _floating(what: str, values: Any) -> Any:
 
 def _check_bounds(low: Any, high: Any) -> None:
     if low is None and high is None:
-        raise ValueError("`bounded` needs a bound. Received: low=None, high=None")
+        raise ValueError("`bounded` needs `low` or `high`. Received: low=None, high=None")
     numbers = {
         what: np.asarray(bound)
         for what, bound in (("low", low), ("high", high))
@@ -179,7 +181,7 @@ def _check_bounds(low: Any, high: Any) -> None:
                 f"`{what}` must be a number, or an array of numbers. {received(what, bound)}"
             )
         if np.isnan(bound).any():
-            raise ValueError(f"`{what}` must not be NaN. Received: {what}={bound}")
+            raise ValueError(f"`{what}` must not be NaN. {received(what, bound)}")
     if len(numbers) == 2 and (numbers["low"] >= numbers["high"]).any():
         raise ValueError(f"`low` must be less than `high`. Received: low={low!r}, high={high!r}")
 
@@ -191,8 +193,8 @@ def _bound(what: str, bound: Any, values: Any) -> Any:
     fits = len(sizes[0]) <= len(sizes[1]) and all(a in (1, b) or None in (a, b) for a, b in aligned)
     if not fits:
         raise ValueError(
-            f"`{what}` must be a number, or broadcast to the shape of `values` without changing "
-            f"it. Received: {what} of shape {sizes[0]} for values of shape {sizes[1]}"
+            f"`{what}` must be a number, or broadcast to the shape of `values`. Received: {what} "
+            f"of shape {sizes[0]} for values of shape {sizes[1]}"
         )
     return tensor
 
@@ -202,14 +204,16 @@ def _checked_axis(values: Any, axis: Any) -> int:
     if not is_whole(axis):
         raise TypeError(f"`axis` must be an integer. {received('axis', axis)}")
     if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"`axis` is not there. Received: axis={axis} for shape {shape}")
+        raise ValueError(
+            f"`axis` must be an axis of `values`. Received: axis={axis} for shape {shape}"
+        )
     if axis % len(shape) == 0:
         raise ValueError(
-            "`axis` must not be the batch: its rows come in no order, and one row must not depend "
-            f"on another. Received: axis={axis} for shape {shape}"
+            "`axis` must not be the batch: its rows have no order and must not depend on each "
+            f"other. Received: axis={axis} for shape {shape}"
         )
     if shape[axis] is not None and shape[axis] < 2:
         raise ValueError(
-            f"`axis` needs at least two places. Received: axis={axis} for shape {shape}"
+            f"`axis` must have at least two elements. Received: axis={axis} for shape {shape}"
         )
     return int(axis)

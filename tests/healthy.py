@@ -1,4 +1,4 @@
-"""What is demanded of every example of ours: no finding of severity "error" by our `diagnose`."""
+"""Checks that `diagnose` finds no error in the models of the README and the examples."""
 
 import keras_physreg as kp
 

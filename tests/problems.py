@@ -1,4 +1,4 @@
-"""Small models and physics that the tests share."""
+"""Small models and physics for the tests."""
 
 import keras
 import numpy as np

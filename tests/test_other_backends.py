@@ -1,4 +1,4 @@
-"""Other backends than TensorFlow: what works there, and who says that it does not.
+"""Backends other than TensorFlow: features that work there, and errors of those that do not.
 
 CI runs this file, and those of the core, under `KERAS_BACKEND=jax` without TensorFlow.
 """
@@ -25,7 +25,7 @@ def compiled(*arguments, **options):
 
 
 def test_importing_loads_no_tensorflow():
-    """On the TensorFlow backend Keras loads it first, so it is hidden from us then."""
+    """On the TensorFlow backend Keras imports TensorFlow first; it is hidden after that."""
     program = (
         "import sys, keras; sys.modules['tensorflow'] = None; import keras_physreg as kp;"
         "tuner = {'ParetoFront', 'PhysicsHyperModel', 'ReplicaTuner', 'pareto_front'};"
@@ -52,7 +52,7 @@ def test_what_needs_tensorflow_says_so_in_one_sentence(what, monkeypatch):
         monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(NotImplementedError) as raised:
         NEED_TENSORFLOW[what]()
-    assert str(raised.value).startswith(f"{what} needs the TensorFlow backend, and Keras runs on '")
+    assert str(raised.value).startswith(f"{what} needs the TensorFlow backend, but Keras runs on '")
     assert "KERAS_BACKEND=tensorflow" in str(raised.value)
 
 
@@ -99,7 +99,7 @@ def test_the_loss_is_that_of_the_formula():
 
 
 def test_a_step_of_sgd_is_that_of_the_formula():
-    """One step on the last bias, whose gradient NumPy gives: the physics trains the network."""
+    """The physics trains the network: one step of the last bias, with its gradient by NumPy."""
     model = compiled(problems.residual, {"r": 0.5})
     model.compile(keras.optimizers.SGD(0.1), "mse")
     z, x = data()
@@ -145,7 +145,7 @@ def test_with_every_weight_0_physics_that_is_not_finite_changes_nothing():
     bare.compile("sgd", "mse")
     for model in (with_physics, bare):
         model.fit(*data(), epochs=3, shuffle=False, verbose=0)
-    # To rounding: JAX compiles by XLA, which rounds a sum otherwise where zeros join it.
+    # Up to rounding: JAX uses XLA, which rounds a sum differently when zeros join it.
     for ours, theirs in zip(trainable_values(with_physics), trainable_values(bare), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 

@@ -1,4 +1,4 @@
-"""Pictures: what is drawn, and that matplotlib loads on the first picture only."""
+"""Plots of schedules; matplotlib is imported on the first plot."""
 
 import builtins
 import subprocess
@@ -79,10 +79,10 @@ def test_nothing_is_shown(monkeypatch):
 @pytest.mark.parametrize(
     ("schedules", "steps", "error", "message"),
     [
-        ({}, 10, ValueError, "nothing to draw"),
+        ({}, 10, ValueError, "must name at least one term"),
         (RAMPS, 0, ValueError, "`steps` must be at least 1"),
         (RAMPS, "10", TypeError, "`steps` must be a number"),
-        ({"x": 1.0}, 10, TypeError, "Term 'x'"),
+        ({"x": 1.0}, 10, TypeError, "term 'x'"),
         ({"x": lambda time: 3 - time}, 10, ValueError, "term 'x'.*At time 4 it returned -1"),
     ],
 )

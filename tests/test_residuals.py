@@ -1,4 +1,4 @@
-"""Residuals: zero where the law holds, else by how much it is broken, in the quantity's unit."""
+"""Residuals: zero where the law holds, else the size of the violation in the quantity's unit."""
 
 import keras
 import numpy as np
@@ -127,8 +127,14 @@ BAD = {
     "the batch": (residuals.monotone, (VALUES, 0), {}, ValueError, ["the batch", "axis=0"]),
     "the batch from behind": (residuals.conserved, (VALUES, -3), {}, ValueError, ["the batch"]),
     "the only axis": (residuals.monotone, (VALUES[0, 0],), {}, ValueError, ["the batch", "(5,)"]),
-    "no such axis": (residuals.monotone, (VALUES, 3), {}, ValueError, ["not there", "axis=3"]),
-    "one place": (residuals.monotone, (VALUES[..., :1],), {}, ValueError, ["two places"]),
+    "no such axis": (
+        residuals.monotone,
+        (VALUES, 3),
+        {},
+        ValueError,
+        ["an axis of `values`", "axis=3"],
+    ),
+    "one element": (residuals.monotone, (VALUES[..., :1],), {}, ValueError, ["two elements"]),
     "a direction that is no bool": (
         residuals.monotone,
         (VALUES, -1, "no"),

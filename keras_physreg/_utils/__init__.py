@@ -1,1 +1,1 @@
-"""What several rooms need: error texts, whole numbers, serialization."""
+"""Helpers that several rooms share: error messages, names, variables, serialization, text."""

@@ -1,4 +1,4 @@
-"""What differs between backends of Keras: TensorFlow, loaded on use; state of JAX."""
+"""Differences between Keras backends: TensorFlow, imported on first use, and the state of JAX."""
 
 from importlib import import_module
 from typing import Any
@@ -7,7 +7,7 @@ import keras
 
 
 class _TensorFlow:
-    """TensorFlow, which is imported when it is first used: on other backends it need not exist."""
+    """TensorFlow, imported on first use: with another backend it need not be installed."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(import_module("tensorflow"), name)
@@ -17,19 +17,20 @@ tensorflow: Any = _TensorFlow()
 
 
 def synchronise(model: keras.Layer) -> None:
-    """Brings the variables of a model up to date: on JAX, `fit` keeps their values elsewhere.
+    """Updates the variables of a model: on JAX, `fit` keeps the current values outside of them.
 
-    A callback of Keras does so by `self.model`; one that closes over a model does not.
+    Keras does this for a callback that reads `self.model`, but not for one that reads the model
+    from a variable of its own.
     """
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
 
 
 def needs_tensorflow(what: str) -> None:
-    """Raises where Keras runs on another backend: call it before anything is touched.
+    """Raises if Keras does not run on TensorFlow; call it before anything is changed.
 
     Args:
-        what: What needs it, as the sentence's subject: "`diagnose`".
+        what: The feature that needs TensorFlow, as the subject of a sentence: "`diagnose`".
 
     Raises:
         NotImplementedError: If Keras runs on another backend than TensorFlow.
@@ -40,6 +41,6 @@ def needs_tensorflow(what: str) -> None:
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise NotImplementedError(
-            f"{what} needs the TensorFlow backend, and Keras runs on '{backend}': set the "
-            "environment variable KERAS_BACKEND=tensorflow before Keras is imported."
+            f"{what} needs the TensorFlow backend, but Keras runs on '{backend}'. Set the "
+            "environment variable KERAS_BACKEND=tensorflow before you import Keras."
         )

@@ -1,4 +1,4 @@
-"""The parts of error messages, and the checks of plain numbers that every room needs."""
+"""Parts of error messages, and checks of numbers, booleans and lists."""
 
 import difflib
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-MAX_SHOWN = 300  # Characters of a value that a message shows.
+MAX_SHOWN_CHARACTERS = 300  # Of a value in a message.
 
 
 def received(name: str, value: Any) -> str:
@@ -22,22 +22,24 @@ def received(name: str, value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Returns the representation of a value, cut where nobody would read it."""
+    """Returns the representation of a value, cut to a readable length."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes no integer of more than 4300 digits.
+    except ValueError:  # Python refuses to print an integer of more than 4300 digits.
         return "..."
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+    if len(text) <= MAX_SHOWN_CHARACTERS:
+        return text
+    return f"{text[:MAX_SHOWN_CHARACTERS]}..."
 
 
 def did_you_mean(name: Any, known: Sequence[str]) -> str:
-    """Returns ` Did you mean 'x'?` where one of the known names is near, else nothing."""
+    """Returns ` Did you mean 'x'?` if a known name is similar, else an empty string."""
     near = difflib.get_close_matches(str(name), known, n=1)
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def is_whole(value: Any) -> bool:
-    """Returns whether a value is an integer, of Python or NumPy, and neither boolean nor array."""
+    """Returns whether a value is an integer of Python or NumPy, and no boolean or array."""
     return (
         hasattr(value, "__index__")
         and not isinstance(value, bool | np.bool_)
@@ -50,13 +52,13 @@ def whole_number(name: str, value: Any, minimum: int = 1, optional: bool = False
 
     Args:
         name: Name of the argument.
-        value: What was received.
-        minimum: The least value allowed.
-        optional: Whether `None` is allowed, and returned.
+        value: Value of the argument.
+        minimum: The smallest value allowed.
+        optional: Whether `None` is allowed; it is then returned.
 
     Raises:
-        TypeError: If `value` is no integer.
-        ValueError: If it is less than `minimum`.
+        TypeError: If `value` is not an integer.
+        ValueError: If `value` is less than `minimum`.
     """
     if value is None and optional:
         return None
@@ -64,19 +66,25 @@ def whole_number(name: str, value: Any, minimum: int = 1, optional: bool = False
     if not is_whole(value):
         raise TypeError(wanted + received(name, value))
     if value < minimum:
-        raise ValueError(f"{wanted}Received: {name}={value!r}")
+        raise ValueError(wanted + received(name, value))
     return int(value)
 
 
 def boolean(name: str, value: Any) -> bool:
-    """Returns an argument as a `bool`, or raises: `"no"` is true to Python."""
+    """Returns an argument as a `bool`, or raises: Python takes `"no"` for true."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"`{name}` must be True or False. {received(name, value)}")
     return bool(value)
 
 
 def number(owner: str, name: str, value: Any) -> float:
-    """Returns a finite number as a Python float, or raises."""
+    """Returns an argument that is a finite number as a Python float, or raises.
+
+    Args:
+        owner: What the argument belongs to, for the message.
+        name: Name of the argument.
+        value: Value of the argument.
+    """
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{owner}: `{name}` must be a number. {received(name, value)}")
     try:
@@ -89,7 +97,14 @@ def number(owner: str, name: str, value: Any) -> float:
 
 
 def sequence(owner: str, name: str, value: Any, may_be_empty: bool = False) -> list[Any]:
-    """Returns whatever can be iterated over in an order of its own as a list, or raises."""
+    """Returns an ordered iterable as a list, or raises.
+
+    Args:
+        owner: What the argument belongs to, for the message.
+        name: Name of the argument.
+        value: Value of the argument.
+        may_be_empty: Whether an empty one is allowed.
+    """
     if isinstance(value, str | bytes | dict | set | frozenset) or not isinstance(value, Iterable):
         raise TypeError(f"{owner}: `{name}` must be a list. {received(name, value)}")
     items = list(value)

@@ -1,7 +1,7 @@
-"""Which layer a variable belongs to, and which layers are nested in a layer.
+"""Finds the layer that owns a variable, and the layers nested in a layer.
 
-Keras has no public walk through layers nested in layers, but lists all their variables: these
-lead back to the layers that registered them.
+Keras has no public way to list the layers nested in a layer, but it lists their variables. A layer
+that registers a variable here can therefore be found from any layer or model around it.
 """
 
 import weakref
@@ -14,18 +14,26 @@ Owner = TypeVar("Owner")
 
 
 def register_owner(variable: keras.Variable, owner: keras.layers.Layer) -> None:
-    """Notes that a variable leads back to this layer."""
+    """Registers the layer that owns a variable."""
     _owner_of_variable[id(variable)] = owner
 
 
 def owners(layer: keras.layers.Layer, kind: type[Owner]) -> list[Owner]:
-    """Returns the layers of a class in a layer or model, at any depth, each once, in order."""
+    """Returns the registered layers of one class in a layer or model, at any depth.
+
+    Args:
+        layer: Layer or model to search.
+        kind: Class of the layers to return.
+
+    Returns:
+        The layers in the order of `layer.variables`, each once.
+    """
     found = (_owner_of_variable.get(id(variable)) for variable in layer.variables)
     return list({id(owner): owner for owner in found if isinstance(owner, kind)}.values())
 
 
 def with_sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Returns a layer and all layers that its attributes hold, those without variables, too."""
+    """Returns a layer and all layers nested in its attributes, with or without variables."""
     found: dict[int, keras.layers.Layer] = {}
     waiting: list[Any] = [layer]
     while waiting:

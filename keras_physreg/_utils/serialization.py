@@ -1,4 +1,4 @@
-"""Serialises user callables, and says how to register those that would not load again."""
+"""Serialises user callables, or says how to register those that could not be loaded again."""
 
 import math
 import types
@@ -11,7 +11,7 @@ from keras_physreg._utils.user_errors import unwrapped
 
 
 def display_name(function: Any) -> str:
-    """Returns the name under which messages speak of a callable."""
+    """Returns the name of a callable for messages."""
     function = unwrapped(function)
     for attribute in ("__name__", "name"):
         if isinstance(getattr(function, attribute, None), str):
@@ -20,11 +20,11 @@ def display_name(function: Any) -> str:
 
 
 def serialize(value: Any, what: str) -> Any:
-    """Serialises a Keras object or a registered callable; raises where it would not load again.
+    """Serialises a Keras object or a registered callable; raises if it could not be loaded again.
 
     Args:
         value: String, Keras object, function or other callable.
-        what: What the value is, in words, for the message.
+        what: What the value is, for the message: `"the loss of physics term 'x'"`.
 
     Returns:
         The string itself, or a configuration for `keras.saving.deserialize_keras_object`.
@@ -37,7 +37,7 @@ def serialize(value: Any, what: str) -> Any:
     if not _loads_again(value):
         name = display_name(value)
         raise ValueError(
-            f"`{name}`, {what}, can be saved only once Keras can find it again by name: define it "
+            f"`{name}`, {what}, cannot be saved: Keras must be able to find it by name. Define it "
             "at the top level of a module (not as a lambda) and register it:\n\n"
             '    @keras.saving.register_keras_serializable(package="my_project")\n'
             f"    def {name if name.isidentifier() else 'my_physics'}(...):\n"
@@ -49,20 +49,20 @@ def serialize(value: Any, what: str) -> Any:
 
 
 def _check_same_loss(loss: keras.losses.Loss, reloaded: keras.losses.Loss, what: str) -> None:
-    """Raises where Keras would lose an argument: `Huber(delta=2)` loads as `Huber(delta=1)`.
+    """Raises if Keras does not save all arguments of a loss: `Huber(delta=2)` loads with 1.
 
-    So it is up to Keras 3.15 (https://github.com/keras-team/keras/pull/23286).
+    This affects Keras up to 3.15 (https://github.com/keras-team/keras/pull/23286).
     """
     probe = np.geomspace(1e-3, 1e3, 12).reshape(4, 3).astype("float32")
     try:
         before, after = (np.asarray(each.call(probe[::-1], probe)) for each in (loss, reloaded))
-    except Exception:  # A loss of other shapes, such as of class indices, cannot be probed so.
+    except Exception:  # A loss that takes other shapes, such as class indices, is not compared.
         return
     if not np.array_equal(before, after, equal_nan=True):
         raise ValueError(
-            f"`{loss.name}`, {what}, would load with other numbers than it has: this version of "
-            "Keras does not save all arguments of this loss. Use a registered function instead, "
-            "which calls the loss with its arguments."
+            f"`{loss.name}`, {what}, would give other values once it is loaded: this version of "
+            "Keras does not save all arguments of this loss. Use a registered function that calls "
+            "the loss with its arguments."
         )
 
 
@@ -79,7 +79,7 @@ def _is_registered(value: Any) -> bool:
 
 
 def as_json(value: Any) -> Any:
-    """Returns a value as JSON holds it: NumPy becomes Python, and what is not finite `None`.
+    """Returns a value that JSON can hold: NumPy becomes Python, NaN and infinity become `None`.
 
     Example:
     >>> as_json({"loss": (1.5, float("nan"))})

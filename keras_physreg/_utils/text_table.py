@@ -1,4 +1,4 @@
-"""Tables of aligned text."""
+"""Formats rows of text as an aligned table."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int =
 
     Args:
         header: Names of the columns.
-        rows: Cells, as many per row as there are columns.
-        left: The number of first columns that are aligned to the left, as names are; numbers go
-            to the right.
+        rows: One cell per column in each row.
+        left: Number of leading columns to align left, such as names; the others, such as numbers,
+            are aligned right.
 
     Example:
     >>> for line in text_table(["term", "loss"], [["mass", "0.5"], ["energy", "12"]]):

@@ -1,4 +1,4 @@
-"""Errors of the user's own functions, told with where they happened and what NumPy did."""
+"""Rewrites errors of the user's functions: names the function and line, explains NumPy errors."""
 
 import functools
 import traceback
@@ -9,7 +9,10 @@ import keras
 
 
 def explained(error: Exception, function: Any, subject: str) -> Exception:
-    """Returns an error of the same type that names its subject, and says what NumPy did.
+    """Returns an error of the same type that names the user's function and the line.
+
+    Where the function calls NumPy on a symbolic tensor, the message says so, and the error is a
+    `TypeError`.
 
     Args:
         error: What the function raised.
@@ -25,16 +28,16 @@ def explained(error: Exception, function: Any, subject: str) -> Exception:
     if _is_of_numpy(error):
         kind = TypeError
         message += (
-            "\n\nIt calls NumPy, or `.numpy()`, on a symbolic tensor: while Keras traces "
-            "the training step there are no numbers yet, and through NumPy no gradient could flow "
-            "back. Write it with `keras.ops` (`np.exp` becomes `keras.ops.exp`)."
+            "\n\nIt calls NumPy, or `.numpy()`, on a symbolic tensor: tensors have no values while "
+            "Keras traces the training step, and NumPy passes no gradient back. Use `keras.ops` "
+            "instead (`np.exp` becomes `keras.ops.exp`)."
         )
     try:
-        told = kind(message)
-    except Exception:  # Errors of other signatures, such as those of TensorFlow.
-        told = RuntimeError(message)
-    # Keras drops the cause of errors raised in a layer; the traceback survives.
-    return told.with_traceback(error.__traceback__)
+        rewritten = kind(message)
+    except Exception:  # Some errors, such as those of TensorFlow, take other arguments.
+        rewritten = RuntimeError(message)
+    # Keras drops the cause of errors raised in a layer, but keeps the traceback.
+    return rewritten.with_traceback(error.__traceback__)
 
 
 def unwrapped(function: Any) -> Any:
@@ -51,7 +54,7 @@ def unwrapped(function: Any) -> Any:
 
 
 def _code(function: Any) -> CodeType | None:
-    """Returns the code that runs when a callable is called, or `None` where it is no Python."""
+    """Returns the code object that a call runs, or `None` if it is not written in Python."""
     function = unwrapped(function)
     if isinstance(function, type):
         function = vars(function).get("__init__")
@@ -63,7 +66,7 @@ def _code(function: Any) -> CodeType | None:
 
 
 def _last_frame(error: Exception, function: Any) -> traceback.FrameSummary:
-    """Returns the last frame in the file of the function; else the last of all."""
+    """Returns the last frame in the file of the function, or the last frame if none is there."""
     frames = traceback.extract_tb(error.__traceback__)
     code = _code(function)
     own = [frame for frame in frames if code and frame.filename == code.co_filename]

@@ -1,4 +1,4 @@
-"""Variables that something may move, and that stand again where they stood afterwards."""
+"""Copies, assigns and restores the values of variables."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,10 +21,10 @@ def assign(variables: Sequence[keras.Variable], values: Sequence[Any]) -> None:
 
 @contextlib.contextmanager
 def unchanged(variables: Iterable[keras.Variable]) -> Iterator[None]:
-    """Puts the variables back at the end of the block, whatever happens in it."""
-    kept = list(variables)
-    values = values_of(kept)
+    """Restores the values of the variables at the end of the block, also after an error."""
+    restored = list(variables)
+    values = values_of(restored)
     try:
         yield
     finally:
-        assign(kept, values)
+        assign(restored, values)

@@ -1,4 +1,4 @@
-"""Callbacks that steer, watch and stop the training of physics terms."""
+"""Callbacks that set term weights, log term gradients, and stop at losses that are not finite."""
 
 from keras_physreg.callbacks.gradient_monitor import GradientMonitor as GradientMonitor
 from keras_physreg.callbacks.terminate_on_non_finite import (

@@ -1,4 +1,4 @@
-"""GradientMonitor: logs how hard and in which direction each term pulls while the model trains."""
+"""GradientMonitor: logs the size and direction of each term's gradient in training."""
 
 from __future__ import annotations
 
@@ -22,36 +22,37 @@ if TYPE_CHECKING:
 
 
 class GradientMonitor(keras.callbacks.Callback):
-    """Callback that logs each term's gradient on a probe set, against that of the data loss.
+    """Callback that compares each term's gradient with that of the data loss, on a probe set.
 
-    At the end of every `every`-th epoch, the first one included, it logs `<term>_grad_norm` (of
-    the unweighted loss), `<term>_grad_ratio` (weight times that norm over the norm of the data
-    gradient) and `<term>_grad_cosine` (with the data gradient); they are NaN where a term is not
-    connected, there are no labels, or a gradient is zero. It changes nothing in the model: the
-    training is bit for bit the same. As any callback that adds to the logs, it stands before a
-    `CSVLogger` in the list.
+    At the end of the first epoch, and of every `every`-th epoch after it, it logs:
+
+    - `<term>_grad_norm`: norm of the gradient of the unweighted term loss;
+    - `<term>_grad_ratio`: weight times this norm, over the norm of the data gradient;
+    - `<term>_grad_cosine`: cosine with the data gradient.
+
+    A value is NaN if the term is not connected, there are no labels, or a gradient is zero. The
+    callback does not change the training, which stays the same bit for bit. In a plain
+    `keras.Model` put it before a `CSVLogger` in the list; `PhysicsModel.fit` does this itself.
 
     Args:
-        x: Inputs of the probe set, array or structure of arrays of shape `(rows, ...)`, or a
+        x: Inputs of the probe set: array or structure of arrays of shape `(rows, ...)`, or a
             dataset of batches.
-        y: Labels. Without them there are norms, but no ratios and cosines.
+        y: Labels. Without them only norms are measured.
         every: Number of epochs from one measurement to the next.
         sample_weight: Weights of the rows, of shape `(rows,)`.
-        max_samples: Most rows of the probe set, drawn at random but the same each time; `None`
-            for all.
-        batch_size: Rows in a batch. One batch is the fastest.
+        max_samples: Maximum number of rows of the probe set, drawn at random once; `None` for all.
+        batch_size: Rows per batch. One batch is fastest.
         training: Whether dropout and batch normalisation work as in training.
 
     Attributes:
-        epochs: The epochs that were measured, counted from 0.
-        history: What was measured, a dict from log key to a list with a value per epoch in
-            `epochs`.
+        epochs: The measured epochs, counted from 0.
+        history: Dict from log key to a list of measured values, one per epoch in `epochs`.
 
     Raises:
-        NotImplementedError: If Keras runs on another backend than TensorFlow.
-        TypeError: If a count is no integer, or the data are no arrays of numbers.
-        ValueError: If a count is < 1 or the data do not fit each other; in `fit`, before the first
-            step of a built model, if they do not fit the model, or it has no terms.
+        NotImplementedError: If Keras does not run on TensorFlow.
+        TypeError: If a count is not an integer, or the data are not arrays of numbers.
+        ValueError: If a count is < 1, or the data do not match each other. In `fit`: if the model
+            has no terms, or the data do not match it.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -89,7 +90,7 @@ class GradientMonitor(keras.callbacks.Callback):
         self._meter: GradientMeter | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks that the model has terms and takes the probe rows."""
+        """Checks that the model has terms and accepts the probe rows."""
         if not find_terms(self.model):
             raise ValueError(
                 f"GradientMonitor: model '{self.model.name}' has no physics terms. Call a "
@@ -102,7 +103,7 @@ class GradientMonitor(keras.callbacks.Callback):
             self._meter = self._new_meter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measures, and adds to the logs."""
+        """Measures the gradients, and adds them to the logs."""
         if self._first_epoch is None:
             self._first_epoch = epoch
         if (epoch - self._first_epoch) % self.every:
@@ -120,7 +121,7 @@ class GradientMonitor(keras.callbacks.Callback):
             logs.update(found)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Lets go of the compiled measurement."""
+        """Releases the compiled measurement."""
         self._meter = None
 
     def plot(self) -> Figure:
@@ -131,15 +132,15 @@ class GradientMonitor(keras.callbacks.Callback):
 
         Raises:
             ImportError: If matplotlib is not installed.
-            ValueError: If nothing was measured yet.
+            ValueError: If no epoch was measured yet.
         """
         from keras_physreg.diagnosis.picture import plot_gradient_history
 
         return plot_gradient_history(self.history, self.epochs)
 
     def _new_meter(self) -> GradientMeter:
-        """Returns a meter that has seen that it can measure the rows."""
-        # It loads TensorFlow, which importing this package does not need.
+        """Returns a meter that was tried out on the probe rows."""
+        # Imported here: importing the package must not load TensorFlow.
         from keras_physreg.diagnosis.gradients import GradientMeter
 
         meter = GradientMeter(self.model, self.training)
@@ -171,7 +172,7 @@ class GradientMonitor(keras.callbacks.Callback):
             if not any(gradients.connected[name]) and name not in notes:
                 warnings.warn(
                     f"GradientMonitor: no gradient of physics term '{name}' reaches the model's "
-                    "variables, and its logs are NaN. `keras_physreg.diagnose` says why.",
+                    "variables, so its logs are NaN. Run `keras_physreg.diagnose` to see why.",
                     stacklevel=2,
                 )
 

@@ -1,4 +1,4 @@
-"""TerminateOnNonFinite: stops at the first step whose loss is NaN or infinite, and says why."""
+"""TerminateOnNonFinite: stops at the first loss that is NaN or infinite, and names the term."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from keras_physreg.layers.metrics import NamedMeans
 class TerminateOnNonFinite(keras.callbacks.Callback):
     """Callback that stops training at the first step whose loss is NaN or infinite.
 
-    It warns with the term, the epoch and batch, the term's weight and its last finite value. A
-    term at weight 0 is reported once, and does not stop the training. Values come from the logs,
-    which hold the mean of an epoch's steps so far; with `steps_per_execution=n` they are seen
+    A warning names the term, the epoch and batch, the term's weight and its last finite value. A
+    term at weight 0 is reported once and does not stop the training. The callback reads the logs,
+    which hold the mean over the epoch's steps so far; with `steps_per_execution=n` it reads them
     after every n steps only.
 
     Args:
-        restore_weights: Whether the model and its optimizer go back to the last step after which
-            all losses and weights were finite. This keeps a copy of both, renewed at each step;
-            of a model that is built by its first step, from the end of that step on.
+        restore_weights: Whether to restore the model and its optimizer from the last step after
+            which all losses and weights were finite. This copies both at every step. For a model
+            that its first step builds, the copies begin after that step.
 
     Attributes:
-        stopped_term: Name of the term that stopped the training; `"data"` where it was none of
-            them; `None` while nothing has, and where the terms and the data loss failed at once,
-            so that none is to blame alone.
-        stopped_epoch: The epoch in which it did, counted from 0.
-        stopped_batch: The batch in which it did, counted from 0.
+        stopped_term: Name of the term that stopped the training, or `"data"` if no term did. `None`
+            if the training was not stopped, or if terms and data loss failed in the same step, so
+            that the cause is unknown.
+        stopped_epoch: Epoch at which the training stopped, counted from 0, or `None`.
+        stopped_batch: Batch at which the training stopped, counted from 0, or `None`.
 
     Raises:
-        TypeError: If `restore_weights` is no boolean.
+        TypeError: If `restore_weights` is not a boolean.
         ValueError: In `fit`, if the model has no physics terms.
 
     Example:
@@ -67,7 +67,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         self._copies: list[tuple[keras.Variable, Any]] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Finds the terms on the model that trains."""
+        """Finds the terms of the model."""
         self.stopped_term = self.stopped_epoch = self.stopped_batch = None
         self._last_finite, self._reported = {}, set()
         self._terms = list(find_terms(self.model))
@@ -77,19 +77,19 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
                 "`keras.callbacks.TerminateOnNaN`, or call a `PhysicsRegularization` layer in it."
             )
         self._copies = []
-        # The first step builds what is not built yet; the optimizer is built after it, and once.
+        # Copies need a built model and optimizer. The first step builds an unbuilt model.
         if self.restore_weights and is_built(self.model):
             if not self.model.optimizer.built:
                 self.model.optimizer.build(self.model.trainable_variables)
             self._keep_copies()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the epoch; its means start again."""
+        """Stores the epoch; its logged means start again."""
         self._epoch = epoch
         self._excused = set()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks at the losses of the step, or of the steps of one execution."""
+        """Checks the losses after a step, or after the steps of one execution."""
         logs = logs or {}
         logged = [name for name in self._terms if f"{name}_loss" in logs]
         values = {name: float(logs[f"{name}_loss"]) for name in logged}
@@ -97,10 +97,10 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         bad = [name for name in bad if self._has_rows(name)]
         total_is_finite = math.isfinite(float(logs.get("loss", 0.0)))
         if not bad and total_is_finite:
-            self._go_on(values, bad)
+            self._continue(values, bad)
             return
         weights = get_term_weights(self.model)
-        # A mean stays NaN for the rest of the epoch: it may be from the time at weight 0.
+        # A mean stays NaN for the rest of the epoch: the NaN may date from steps at weight 0.
         live = [name for name in bad if weights[name] and name not in self._excused]
         if live or not total_is_finite:
             data_loss = float(logs.get("data_loss", 0.0 if len(bad) < len(values) else math.nan))
@@ -108,14 +108,17 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
             return
         for name in bad:
             if name not in self._reported:
-                self._warn(self._what(name, batch, values, weights) + " It is not trained on.")
-        self._go_on(values, bad)
+                self._warn(
+                    f"{self._description(name, batch, values, weights)} Training continues without "
+                    "it."
+                )
+        self._continue(values, bad)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Lets go of the copies."""
+        """Releases the copies."""
         self._copies = []
 
-    def _go_on(self, values: dict[str, float], bad: list[str]) -> None:
+    def _continue(self, values: dict[str, float], bad: list[str]) -> None:
         self._last_finite.update({n: value for n, value in values.items() if n not in bad})
         self._reported |= set(bad)
         self._excused |= set(bad)
@@ -132,31 +135,31 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
     ) -> None:
         to_blame = live or [name for name in bad if weights[name]]
         self.stopped_epoch, self.stopped_batch = self._epoch, batch
-        said = [self._what(name, batch, values, weights) for name in to_blame]
+        sentences = [self._description(name, batch, values, weights) for name in to_blame]
         if to_blame and data_is_finite:
             self.stopped_term = to_blame[0]
         elif to_blame:
             self.stopped_term = None
-            said.append(
-                "All losses failed at once: the weights, the inputs or the labels are not finite. "
-                "Look at the step before, whose derivative may have been infinite, and at the rows "
-                "of this batch; `keras_physreg.diagnose` names them."
+            sentences.append(
+                "All losses failed at once, so the weights, the inputs or the labels are not "
+                "finite. Check the step before, whose gradient may have been infinite, and the "
+                "rows of this batch; `keras_physreg.diagnose` names bad rows."
             )
         else:
             self.stopped_term = "data"
-            said = [
-                f"The loss is not finite at epoch {self._epoch}, batch {batch}, and no term of a "
-                "weight above 0 is to blame: look at the data loss."
+            sentences = [
+                f"The loss is not finite at epoch {self._epoch}, batch {batch}, although all terms "
+                "of a weight above 0 are finite: check the data loss."
             ]
         self.model.stop_training = True
         restored = ""
         if self._copies:
             for variable, value in self._copies:
                 variable.assign(value)
-            restored = " The model and its optimizer are back at the last finite step."
-        self._warn(f"{' '.join(said)} Training stops.{restored}")
+            restored = " The model and its optimizer are restored to the last finite step."
+        self._warn(f"{' '.join(sentences)} Training stops.{restored}")
 
-    def _what(
+    def _description(
         self, name: str, batch: int, values: dict[str, float], weights: dict[str, float]
     ) -> str:
         last = self._last_finite.get(name)
@@ -167,7 +170,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         )
 
     def _has_rows(self, name: str) -> bool:
-        """Returns whether a term had any rows in this epoch: NaN is the mean of none, too."""
+        """Returns whether a term had any rows in this epoch; without rows its mean is NaN, too."""
         key = f"{name}_loss"
         metrics = find_terms(self.model)[name].metrics
         means = [m for m in metrics if isinstance(m, NamedMeans) and key in m.names]

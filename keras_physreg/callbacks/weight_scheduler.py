@@ -1,4 +1,4 @@
-"""WeightScheduler: moves the weights of physics terms while the model trains."""
+"""WeightScheduler: sets the weights of physics terms by schedules while the model trains."""
 
 import weakref
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from keras_physreg.schedules.values import as_schedule, weight_at
 
 UNITS = ("epoch", "step")
 
-# By the id of a weight's variable, the scheduler that was the last to steer it.
+# The last scheduler that set a weight, by the id of the weight's variable.
 _schedulers: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
@@ -22,42 +22,42 @@ class WeightScheduler(keras.callbacks.Callback):
     """Callback that sets the weights of physics terms by schedules, and logs `<term>_weight`.
 
     A weight is set before it is used: the schedule's value at epoch (or step) `t` holds during
-    epoch (or step) `t`, counted from 0. Afterwards the last weight stays in the model.
+    epoch (or step) `t`, counted from 0. After the training the model keeps the last weight.
 
     With `unit="epoch"` the time is the epoch of `fit`, as for
-    `keras.callbacks.LearningRateScheduler`: `initial_epoch` is respected, a second `fit` starts
-    again at its own first epoch, and validation runs at the weights of its epoch. With
-    `unit="step"` the time is `optimizer.iterations`: it goes on over a second `fit` of the same
-    compiled model, and with `steps_per_execution=n` a weight holds for the n steps of an
-    execution. Either way a run that `keras.callbacks.BackupAndRestore` resumes at the end of an
-    epoch, its default, goes on as if it had never stopped. Give it `double_checkpoint=True`: a
-    process that dies while the weights are written then resumes one epoch earlier. Keras leaves
-    two short gaps: a process that dies between weights and `training_metadata.json` repeats the
-    epoch it has just finished, without a word; and one that dies within that file leaves it empty,
-    a `JSONDecodeError` at the next start (delete the backup, or write `{"epoch": n, "batch": 0}`
-    with the number of finished epochs into the file).
+    `keras.callbacks.LearningRateScheduler`: a second `fit` starts again at its `initial_epoch`, and
+    validation uses the weights of its epoch. With `unit="step"` the time is
+    `optimizer.iterations`: it continues in a second `fit` of the same compiled model, and with
+    `steps_per_execution=n` a weight holds for the n steps of an execution.
 
-    The weights join the logs at the end of an epoch; with `unit="step"` it is the weight of the
-    epoch's last step. Callbacks that come before this one in the list of a plain `keras.Model`,
-    such as a `CSVLogger`, do not see them: put this one first. `PhysicsModel.fit` does so itself.
+    With `keras.callbacks.BackupAndRestore`, which by default saves at the end of each epoch, a
+    resumed run continues as if it had never stopped. Use its `double_checkpoint=True`: a process
+    that dies while Keras writes the weights then resumes one epoch earlier. Two short gaps remain
+    in Keras. A process that dies between the weights and `training_metadata.json` repeats its last
+    epoch without a warning. One that dies while Keras writes this file leaves it empty, and the
+    next start raises `JSONDecodeError`: delete the backup, or write `{"epoch": n, "batch": 0}`
+    into the file, where `n` is the number of finished epochs.
 
-    While a weight moves, `loss` and `val_loss` of different epochs are losses of different
-    problems. Let `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau` monitor
-    `val_data_loss` with `mode="min"`; `EarlyStopping(start_from_epoch=...)` waits for the end of
-    a ramp.
+    The logs get the weights at the end of an epoch; with `unit="step"`, those of its last step. In
+    a plain `keras.Model`, put this callback before others that read the logs, such as `CSVLogger`;
+    `PhysicsModel.fit` does this itself.
+
+    While a weight changes, `loss` and `val_loss` of different epochs cannot be compared. Let
+    `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau` monitor `val_data_loss` with
+    `mode="min"`. `EarlyStopping(start_from_epoch=...)` waits for the end of a ramp.
 
     Args:
         schedules: Dict from term names to schedules: schedules of this package, Keras
             `LearningRateSchedule`s, any callable `time -> weight`, or lists or 1-D arrays with one
             weight per epoch (or step), the last of which stays.
-        unit: `"epoch"` or `"step"`: what the schedules count. Moving weights at every step costs
-            some tenths of a millisecond each time; `steps_per_execution` makes that rarer.
+        unit: Unit of the time: `"epoch"` or `"step"`. Setting weights at every step costs some
+            tenths of a millisecond per step; `steps_per_execution` reduces this.
         verbose: 0: quiet, 1: print the weights at the beginning of each epoch.
 
     Raises:
-        TypeError: If `schedules` is no dict, or holds something that cannot serve as a schedule.
-        ValueError: If `schedules` is empty or the unit unknown; in `fit`, if the model has no such
-            term, another scheduler steers it, or a schedule returns what cannot be a weight.
+        TypeError: If `schedules` is not a dict, or holds something that is not a schedule.
+        ValueError: If `schedules` is empty or `unit` is unknown. In `fit`: if the model has no such
+            term, another scheduler sets it, or a schedule returns something that is not a weight.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -83,42 +83,44 @@ class WeightScheduler(keras.callbacks.Callback):
                 + received("schedules", schedules)
             )
         if not schedules:
-            raise ValueError("`schedules` names no term. Received: schedules={}")
+            raise ValueError(
+                f"`schedules` must name at least one term. {received('schedules', schedules)}"
+            )
         if unit not in UNITS:
-            raise ValueError(f"`unit` must be one of {UNITS}. Received: unit={unit!r}")
+            raise ValueError(f"`unit` must be one of {UNITS}. {received('unit', unit)}")
         self.schedules = {name: as_schedule(name, given) for name, given in schedules.items()}
         self.unit = unit
         self.verbose = verbose
-        # Only while training: a copy of the callback must not steer a copy of a variable.
+        # Set only while training: a copy of the callback must not hold copies of the variables.
         self._variables: dict[str, keras.Variable] = {}
         self._training: Any = None
-        self._held: dict[str, float] = {}
+        self._last_set: dict[str, float] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Finds the terms on the model that trains, and refuses those that another steers."""
+        """Finds the terms of the model; raises if another scheduler sets one of them."""
         variables = {name: weight_variable(self.model, name) for name in self.schedules}
         for name, variable in variables.items():
             other = _schedulers.get(id(variable))
-            if other is not None and other._steers(variable, self.params):
+            if other is not None and other._sets(variable, self.params):
                 raise ValueError(
-                    f"Two WeightSchedulers steer physics term '{name}' of model "
-                    f"'{self.model.name}' in one training: {list(other.schedules)} and "
-                    f"{list(self.schedules)}. Leave '{name}' out of one of them; a "
-                    "`keras_physreg.Chain` joins two schedules into one."
+                    f"Two WeightSchedulers set the weight of physics term '{name}' of model "
+                    f"'{self.model.name}' in one training. Leave '{name}' out of one of them; a "
+                    "`keras_physreg.Chain` joins two schedules into one. Received: schedules for "
+                    f"{list(other.schedules)} and for {list(self.schedules)}"
                 )
         self._variables, self._training = variables, self.params
         _schedulers.update({id(variable): self for variable in variables.values()})
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets the weights for the epoch, or for its first step."""
-        self._held = {}  # Something else may have set them since.
+        self._last_set = {}  # Something else may have set the weights in the meantime.
         weights = self._set_weights(epoch if self.unit == "epoch" else self._step())
         if self.verbose:
-            told = ", ".join(f"{name} {weight:.4g}" for name, weight in weights.items())
-            print(f"\nEpoch {epoch + 1}: WeightScheduler setting term weights to {told}.")
+            shown = ", ".join(f"{name} {weight:.4g}" for name, weight in weights.items())
+            print(f"\nEpoch {epoch + 1}: WeightScheduler setting term weights to {shown}.")
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets the weights for the step, where steps are counted."""
+        """Sets the weights for the step if `unit="step"`."""
         if self.unit == "step":
             self._set_weights(self._step())
 
@@ -130,25 +132,25 @@ class WeightScheduler(keras.callbacks.Callback):
         added = {f"{name}_weight": weights[name] for name in self.schedules}
         if taken := sorted(added.keys() & logs.keys()):
             raise ValueError(
-                f"The logs hold {taken} already: a metric or another callback logs under the name "
-                "of a term's weight. Rename it, or the term."
+                f"The logs already hold {taken}: a metric or another callback uses the name of a "
+                "term's weight. Rename the metric or the term."
             )
         logs.update(added)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Lets go of the model's variables."""
+        """Releases the model's variables."""
         self._variables, self._training = {}, None
 
     def moves_between(self, first_epoch: int, end_epoch: int) -> bool:
-        """Returns whether a weight may change between the epochs of a range.
+        """Returns whether a weight may change within a range of epochs.
 
         Args:
             first_epoch: First epoch of the range.
             end_epoch: Epoch after the last one.
 
         Returns:
-            False where all weights are known to stand still: by epochs, and by schedules of this
-            package or lists.
+            False if all weights are known to be constant, which is known only with `unit="epoch"`
+            and for lists and schedules of this package.
         """
         epochs = np.arange(first_epoch, end_epoch)
         known = all(isinstance(schedule, Schedule) for schedule in self.schedules.values())
@@ -156,9 +158,9 @@ class WeightScheduler(keras.callbacks.Callback):
             return len(epochs) > 0
         return any(len(np.unique(schedule(epochs))) > 1 for schedule in self.schedules.values())
 
-    def _steers(self, variable: keras.Variable, params: Any) -> bool:
-        """Returns whether it steers a variable in the training that these `params` are of."""
-        # All callbacks of one `fit` share the dict; a `fit` that broke off had another one.
+    def _sets(self, variable: keras.Variable, params: Any) -> bool:
+        """Returns whether this scheduler sets a variable in the training with these `params`."""
+        # The callbacks of one `fit` share the dict; an interrupted `fit` had another dict.
         in_it = params is not None and self._training is params
         return in_it and any(own is variable for own in self._variables.values())
 
@@ -168,7 +170,7 @@ class WeightScheduler(keras.callbacks.Callback):
     def _set_weights(self, time: int) -> dict[str, float]:
         weights = {name: weight_at(name, given, time) for name, given in self.schedules.items()}
         for name, weight in weights.items():
-            if weight != self._held.get(name):
+            if weight != self._last_set.get(name):
                 self._variables[name].assign(weight)
-        self._held = weights
+        self._last_set = weights
         return weights

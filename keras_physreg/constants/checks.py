@@ -1,4 +1,4 @@
-"""Checks of the numbers that a constant is made of."""
+"""Checks of the arguments of a constant."""
 
 import numbers
 from typing import Any
@@ -13,12 +13,16 @@ MIN_SIZE, MAX_SIZE = 1e-37, 1e37  # Within float32.
 
 
 def standardize_floats(name: str, value: Any, what: str) -> np.ndarray:
-    """Returns a number or vector as float64; raises where it is neither, or not finite.
+    """Returns a number or vector as a float64 array, or raises.
 
     Args:
         name: Name of the constant, for messages.
         value: Number, or sequence of numbers.
-        what: What the value is called.
+        what: Name of the argument.
+
+    Raises:
+        TypeError: If `value` is neither a number nor a vector of numbers.
+        ValueError: If it has another shape, or is not finite.
     """
     given = received(what, value)
     try:
@@ -40,12 +44,12 @@ def standardize_floats(name: str, value: Any, what: str) -> np.ndarray:
 
 
 def standardize_like(name: str, value: Any, what: str, initial: np.ndarray) -> np.ndarray | None:
-    """Returns a bound or scale as float64 of the shape of `initial`; `None` as it is.
+    """Returns a bound or scale as a float64 array of the shape of `initial`, or raises.
 
     Args:
         name: Name of the constant, for messages.
-        value: Number, sequence of numbers or `None`.
-        what: What the value is called.
+        value: Number, sequence of numbers or `None`, which is returned.
+        what: Name of the argument.
         initial: Array of the initial values.
     """
     if value is None:
@@ -54,7 +58,7 @@ def standardize_like(name: str, value: Any, what: str, initial: np.ndarray) -> n
     if array.shape not in ((), initial.shape):
         raise ValueError(
             f"`{what}` of constant '{name}' must be a number, or have the shape {initial.shape} "
-            f"of `initial`. Received: {what}={value!r}"
+            f"of `initial`. {received(what, value)}"
         )
     return np.broadcast_to(array, initial.shape).copy()
 
@@ -74,8 +78,8 @@ def check_values(
         initial: Array of the initial values.
         low: Array of the same shape, or `None`.
         high: Array of the same shape, or `None`.
-        log: Whether the logarithm is learned: all are then above 0.
-        dtype: Dtype of the constant's variable, which must tell them apart.
+        log: Whether the logarithm is learned: all values must then be above 0.
+        dtype: Dtype of the constant's variable, in which the values must differ.
     """
     of = f"of constant '{name}'"
     given = {"initial": initial, "low": low, "high": high}
@@ -90,8 +94,8 @@ def check_values(
     for what, array in known.items() if log else ():
         if (array <= 0).any():
             raise ValueError(
-                f"With `log=True`, `{what}` {of} must be above 0, as it has a logarithm only "
-                f"there; leave out a bound of 0, which holds by itself. {shown}"
+                f"`{what}` {of} must be above 0 with `log=True`, which takes its logarithm. Leave "
+                f"out a bound of 0: with `log=True` the constant is always positive. {shown}"
             )
     if low is not None and high is not None and (low >= high).any():
         raise ValueError(f"`low` {of} must be less than `high`. {shown}")
@@ -101,17 +105,16 @@ def check_values(
     )
     if outside:
         raise ValueError(
-            f"`initial` {of} must lie between its bounds, not on or outside of one, as far as "
-            f"{dtype} can tell them apart. {shown}"
+            f"`initial` {of} must lie between its bounds, and differ from them in {dtype}. {shown}"
         )
 
 
 def check_scale(name: str, scale: np.ndarray | None) -> None:
-    """Raises unless a scale, where one is given, is above 0 and within float32."""
+    """Raises unless a scale is `None`, or above 0 and within float32."""
     if scale is not None and ((scale <= 0) | _beyond_float32(scale)).any():
         raise ValueError(
             f"`scale` of constant '{name}' must be above 0, and within float32: {MIN_SIZE:g} to "
-            f"{MAX_SIZE:g}. Received: scale={scale.tolist()}"
+            f"{MAX_SIZE:g}. {received('scale', scale.tolist())}"
         )
 
 
@@ -121,7 +124,7 @@ def _beyond_float32(array: np.ndarray) -> np.ndarray:
 
 
 def _as_number(value: Any) -> Any:
-    """Returns a leaf of what was given as NumPy takes it: no boolean, no integer beyond float64."""
+    """Returns a number in a form that NumPy takes; raises `TypeError` for a boolean."""
     if isinstance(value, bool | np.bool_):
         raise TypeError
     if isinstance(value, numbers.Real):

@@ -1,4 +1,4 @@
-"""Constant: an unknown number of the physics, bounded, learned in a scale that suits it."""
+"""Constant: an unknown constant of the physics, with bounds and a scale, learned in training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from keras_physreg.constants.checks import (
 )
 from keras_physreg.constants.transforms import Transform
 
-# What Keras and `PhysicsModel` log, or callbacks count, themselves.
+# Names that Keras and `PhysicsModel` use in the logs, or pass to callbacks.
 RESERVED_NAMES = (
     *("loss", "data_loss", "physics_loss", "learning_rate", "lr"),
     *("batch", "size", "epoch"),
@@ -29,50 +29,53 @@ MAX_LOGGED_ELEMENTS = 8
 class Constant(keras.layers.Layer):
     """An unknown constant of the physics, scalar or vector, that trains with the model.
 
-    Give it to an attribute of a physics `keras.layers.Layer`, and call it without arguments in
-    that layer's `call`: `self.gain()` is the value, in float32 at least whatever the dtype policy.
-    Its value is logged under its name while the model trains (a vector as `<name>_0`, `<name>_1`
-    ...; of more than 8 elements not at all), as it was at the start of the last step, and as
-    `val_<name>` at the end of the epoch. `keras_physreg.get_constants` reads it. A constant that
-    is called outside of a layer, or held by a physics function, does not train. Constants of one
-    name are an error in a `PhysicsModel`, and in all functions of this package; `fit` of a plain
-    `keras.Model` alone would log one of them only.
+    Make it an attribute of a physics `keras.layers.Layer`, and call it without arguments in that
+    layer's `call`: `self.gain()` returns the value, in float32 or wider under any dtype policy. A
+    constant that is called outside of a layer, or used by a physics function, does not train.
 
-    Beside a prediction that is uncertain, a constant is biased. Let a network predict `x` from a
-    noisy `z = 1.3 x + 0.2 + noise`, with the physics `gain * x_pred + offset - z`: it learns the
-    mean of `x` at a given `z`, and the gain goes to `1.3 / R^2`, where both losses are least (512
-    rows: 1.31 and 1.48 at noise of 0.1 and 0.5 standard deviations of `x`). So let constants learn
-    from labels, where there are some: give the label to the physics in an `Input` of its own, and
-    return one term with the label in the place of the prediction beside one in which
-    `keras.ops.stop_gradient` is around the constants. This is the second example.
+    In training `<name>` in the logs is the value at the start of the epoch's last step, and
+    `val_<name>` the value at the end of the epoch. The elements of a vector are logged as
+    `<name>_0`, `<name>_1` ...; a vector of more than 8 elements is not logged.
+    `keras_physreg.get_constants` reads the present value. Two constants of one name raise an error
+    in `PhysicsModel` and in all functions of this package; `fit` of a plain `keras.Model` logs
+    only one of them.
 
-    The optimizer does not see the constant but a dimensionless variable that is 0 at the initial
-    value, and 1 about one `scale` away from it: a constant of 1e-9 learns as fast as one of 1.
-    Weight decay of the optimizer therefore pulls towards the *initial* value. Bounds hold at any
-    learning rate, as the variable is mapped into them: smoothly by a sigmoid between two bounds,
-    by softplus beside one. (They are never quite reached, and a constant that was thrown against
-    one hardly gets a gradient any more: `diagnose` says so.) With `log=True` it is the logarithm
-    that is learned so: for a constant known to an order of magnitude.
+    An uncertain prediction biases a constant. Example: a network predicts `x` from a noisy
+    `z = 1.3 x + 0.2 + noise`, with the physics `gain * x_pred + offset - z`. The network learns
+    the mean of `x` at a given `z`, and the gain converges to `1.3 / R^2`, where both losses are
+    smallest (512 rows: 1.31 at a noise of 0.1 standard deviations of `x`, 1.48 at 0.5). If you
+    have labels, let the constants learn from them: pass the label to the physics as an `Input` of
+    its own, and return two terms, one with the label in place of the prediction, and one with
+    `keras.ops.stop_gradient` around the constants. The second example does this.
+
+    The optimizer trains a dimensionless variable in place of the constant. The variable is 0 at
+    the initial value and about 1 one `scale` away, so that a constant of 1e-9 learns as fast as one
+    of 1. Weight decay therefore pulls the constant towards its *initial* value. A smooth map keeps
+    the constant within its bounds at any learning rate: a sigmoid between two bounds, softplus for
+    a single one. The constant never quite reaches a bound; very near to one its gradient almost
+    vanishes, which `diagnose` reports. With `log=True` the map acts on the logarithm of the
+    constant: use it if you know only the order of magnitude.
 
     Args:
-        initial: Value to start from, a number or a vector, in `unit`.
-        low: Bound below `initial`, a number or of the shape of `initial`; `None` for none.
-        high: Bound above `initial`, likewise.
+        initial: Initial value, a number or a vector, in `unit`.
+        low: Lower bound, below `initial`: a number, or of the shape of `initial`; `None` for none.
+        high: Upper bound, above `initial`, likewise.
         log: Whether to learn the logarithm; the constant is then positive.
         unit: Unit of the constant, such as `"W/m2"`, shown in reports.
-        scale: By how much the constant moves, in `unit`, as the variable moves by 1: the first
-            step of Adam moves it by `learning_rate * scale`. By default the smaller of its size
-            and its room: of `abs(initial)` (where it is not 0, or with `log`), and of the distance
-            `d` to a single bound, or `1 / (1 / d_low + 1 / d_high)` between two; 1 where it has
-            neither. So give it where `initial` is 0 and there are no bounds.
-        name: Name in the logs and reports: letters, digits, `_`, `-` and `.`. Give one: automatic
-            names, `constant`, `constant_1` ..., count all that were ever made.
+        scale: Change of the constant, in `unit`, per change of 1 of the variable: the first step of
+            Adam moves the constant by `learning_rate * scale`. Default: the smaller of
+            `abs(initial)` and the room between the bounds. The room is the distance `d` to a single
+            bound, and `1 / (1 / d_low + 1 / d_high)` between two; with `log`, distances are those
+            of the logarithm times `initial`. If `initial` is 0 and there are no bounds, the
+            default is 1: give a scale.
+        name: Name in the logs and reports: letters, digits, `_`, `-` and `.`. Give one: the
+            automatic names `constant`, `constant_1` ... count all constants created so far.
         **kwargs: `trainable` and other arguments of `keras.layers.Layer`.
 
     Raises:
-        TypeError: If an argument is no number, or `log` no bool.
-        ValueError: If a number is not finite, the bounds are not in order or exclude `initial`,
-            `log` meets a number that has no logarithm, or `dtype` is not floating.
+        TypeError: If `initial`, a bound or `scale` is not a number or vector, or `log` not a bool.
+        ValueError: If a number is not finite, the bounds are not in order or exclude `initial`, a
+            number has no logarithm with `log`, or `dtype` is not floating.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -121,7 +124,7 @@ class Constant(keras.layers.Layer):
         if not keras.backend.is_float_dtype(self.variable_dtype):
             raise ValueError(
                 f"`dtype` of constant '{self.name}' must be floating: integers do not train. "
-                f"Received: dtype='{self.variable_dtype}'"
+                + received("dtype", self.variable_dtype)
             )
         if unit is not None and not isinstance(unit, str):
             raise TypeError(
@@ -145,29 +148,29 @@ class Constant(keras.layers.Layer):
 
     @property
     def initial(self) -> float | list[float]:
-        """The value to start from."""
+        """The initial value in `unit`: a number, or a list for a vector."""
         return self._initial.tolist()
 
     @property
     def low(self) -> float | list[float] | None:
-        """The lower bound, or `None`."""
+        """The lower bound in `unit`, or `None`."""
         return None if self._low is None else self._low.tolist()
 
     @property
     def high(self) -> float | list[float] | None:
-        """The upper bound, or `None`."""
+        """The upper bound in `unit`, or `None`."""
         return None if self._high is None else self._high.tolist()
 
     @property
     def scale(self) -> float | list[float]:
-        """By how much the constant moves, at the initial value, as its variable moves by 1."""
+        """Change of the constant, in `unit`, per change of 1 of its variable, at `initial`."""
         return self._transform.scale.tolist()
 
     @property
     def value(self) -> float | np.ndarray:
-        """The present value in `unit`: a float, or an array of a vector."""
+        """The present value in `unit`: a float, or a NumPy array for a vector."""
         value = keras.ops.convert_to_numpy(self())
-        # The shortest decimal of a float32: 0.1, not 0.10000000149.
+        # The shortest decimal of a float32, as `str` gives it: 0.1, not 0.10000000149.
         return value if value.ndim else float(str(value))
 
     @property
@@ -177,18 +180,23 @@ class Constant(keras.layers.Layer):
 
     @property
     def log_names(self) -> list[str]:
-        """The names of its elements in the logs; none of a vector too long to be logged."""
+        """The names of its elements in the logs; empty for a vector that is too long to log."""
         if not self._initial.ndim:
             return [self.name]
         count = len(self._initial)
         return [f"{self.name}_{k}" for k in range(count)] if count <= MAX_LOGGED_ELEMENTS else []
 
     def bound_shares(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Returns the distance to each bound, of its own at the start; `None` without a bound."""
+        """Returns the distances to the lower and upper bound, as shares of the initial distances.
+
+        Returns:
+            Two arrays of the shape of `initial`: 0 at the bound, 1 at the initial value or farther
+            away; `None` without a bound.
+        """
         return self._transform.position(np.asarray(self.value, "float64"))
 
     def nearest_to_zero(self) -> np.ndarray:
-        """Returns the variable at which the constant is as near to 0 as its bounds let it."""
+        """Returns the variable at which the constant is as close to 0 as its bounds allow."""
         return self._transform.nearest_to_zero()
 
     def __call__(self) -> Any:
@@ -200,18 +208,18 @@ class Constant(keras.layers.Layer):
         return self._transform(keras.ops.convert_to_tensor(self._raw))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the configuration; the trained value is among the weights."""
+        """Returns the configuration, without the trained value, which is a weight."""
         given = None if self._given_scale is None else self._given_scale.tolist()
         own = {"initial": self.initial, "low": self.low, "high": self.high, "log": self.log}
         return {**super().get_config(), **own, "unit": self.unit, "scale": given}
 
     def save_own_variables(self, store: Any) -> None:
-        """Stores the variable, and the value that it stands for."""
+        """Stores the variable, and the value of the constant for a check when it is loaded."""
         store["raw"] = keras.ops.convert_to_numpy(self._raw)
         store["value"] = keras.ops.convert_to_numpy(self())
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads the variable; raises where it would stand for another value than it did."""
+        """Loads the variable; raises if it would give another value than the stored one."""
         before = keras.ops.convert_to_numpy(self._raw)
         raw, value = np.asarray(store["raw"]), np.asarray(store["value"], "float64")
         if raw.shape == before.shape:
@@ -221,12 +229,12 @@ class Constant(keras.layers.Layer):
                 return
             self._raw.assign(before)
         raise ValueError(
-            f"The file holds constant '{self.name}' under another initial value, bounds, log or "
-            f"scale: there it is {value}, here its variable {raw} would mean something else. Build "
-            "the constant as it was, or train it again."
+            f"The file holds constant '{self.name}' with another initial value, bounds, log or "
+            f"scale: its value was {value}, and its variable {raw} would give another value here. "
+            "Build the constant with the arguments it was saved with, or train it again."
         )
 
 
 def find_constants(layer: keras.layers.Layer) -> list[Constant]:
-    """Returns the constants of a layer or model, however deep they are nested, each once."""
+    """Returns the constants of a layer or model, at any depth of nesting, each once."""
     return owners(layer, Constant)

@@ -1,39 +1,38 @@
-"""Smooth maps from a dimensionless variable to a bounded constant; 0 is the initial value."""
+"""Smooth maps from a dimensionless variable, 0 at the initial value, to a bounded constant."""
 
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-FAR = 1e6  # A variable that stands for the end of its range.
-# The share of its final slope that softplus has where it is 1: there one distance to the bound is
-# left.
+MAX_RAW = 1e6  # A variable of this size gives the end of the constant's range.
+# Slope of softplus where its value is 1, which is the initial value of the constant.
 _SOFTPLUS_SLOPE = 1.0 - np.exp(-1.0)
 
 
 class Transform:
-    """Maps a dimensionless variable `u` to a constant, `u = 0` to its initial value exactly.
+    """Maps a dimensionless variable `u` to a constant, and `u = 0` exactly to its initial value.
 
-    Let `v = u * scale / s`, where `s` is the slope of these maps at `v = 0`, so that the slope at
-    the initial value is `scale`. With `i` the initial value:
+    With `i` the initial value and `v = u * scale / s`, where `s` is the slope of the map at
+    `v = 0` (so that the slope by `u` is `scale` there), the constant is:
 
     - no bound: `i + v`;
     - one bound `low`, at the distance `d = i - low`: `low + d * softplus(v + log(e - 1))`, and
       mirrored for `high`;
     - two bounds: `low + (high - low) * sigmoid(v + logit((i - low) / (high - low)))`.
 
-    With `log`, the same maps act on the logarithm of the constant. They are computed as
-    differences from the initial value, so that nothing cancels where a bound is far away.
+    With `log`, the same maps act on the logarithm of the constant. The code computes differences
+    from the initial value, so that no digits cancel if a bound is far away.
 
-    Sources: Stan Reference Manual, "Constraint Transforms", for the logit; for softplus Dugas et
-    al., "Incorporating Second-Order Functional Knowledge for Better Option Pricing" (2000).
+    Sources: Stan Reference Manual, "Constraint Transforms" (logit); Dugas et al., "Incorporating
+    Second-Order Functional Knowledge for Better Option Pricing", 2000 (softplus).
 
     Args:
         initial: Array of initial values.
         low: Array of the same shape, or `None`.
         high: Array of the same shape, or `None`.
         log: Whether to act on the logarithm.
-        scale: Array of slopes at the initial value, or `None` for the natural ones.
+        scale: Array of slopes at the initial value, or `None` for the default of `Constant`.
         dtype: Floating dtype of the tensors.
     """
 
@@ -45,29 +44,29 @@ class Transform:
         self._below = None if low is None else self._distance(initial, low)
         self._above = None if high is None else self._distance(high, initial)
         factor = initial if log else np.ones_like(initial)
-        step = self._natural_step() if scale is None else scale / factor
+        step = self._default_step() if scale is None else scale / factor
         self.scale = step * factor
         self._speed = step / self._slope()
 
     def __call__(self, raw: Any) -> Any:
-        """Returns the constant, a tensor of the shape and dtype of the variable."""
+        """Returns the constant at a value of the variable: a tensor of its shape and dtype."""
         moved = self._displacement(self._tensor(self._speed) * raw)
         initial = self._tensor(self._initial)
         value = initial * ops.exp(moved) if self._log else initial + moved
         if self._low is None and self._high is None:
             return value
-        # Rounding may pass a bound by a bit; clipped in such a way that a gradient still gets back.
+        # Rounding may exceed a bound slightly. The value is clipped, the gradient is not.
         return self._clip(value + ops.stop_gradient(self._clip(value) - value))
 
     def position(self, value: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Returns how near a value is to each bound: 0 there, 1 at the initial value or beyond."""
+        """Returns the distances of a value to the bounds, as shares of the initial distances."""
         below = None if self._below is None else self._distance(value, self._low) / self._below
         above = None if self._above is None else self._distance(self._high, value) / self._above
         return below, above
 
     def nearest_to_zero(self) -> np.ndarray:
-        """Returns the variable at which the constant is as near to 0 as its bounds let it."""
-        low, high = (np.full(self._initial.shape, raw, self._dtype) for raw in (-FAR, FAR))
+        """Returns the variable at which the constant is as close to 0 as its bounds allow."""
+        low, high = (np.full(self._initial.shape, raw, self._dtype) for raw in (-MAX_RAW, MAX_RAW))
         for _ in range(80):
             middle = (low + high) / 2
             positive = ops.convert_to_numpy(self(ops.convert_to_tensor(middle))) > 0
@@ -75,7 +74,7 @@ class Transform:
         return low.astype(self._dtype)
 
     def _displacement(self, v: Any) -> Any:
-        """Returns by how much the constant, or its logarithm, has moved from the initial value."""
+        """Returns the difference of the constant, or its logarithm, from the initial value."""
         if self._below is None and self._above is None:
             return v
         if self._below is None or self._above is None:
@@ -103,8 +102,8 @@ class Transform:
             return self._single_distance() * _SOFTPLUS_SLOPE
         return self._below * self._above / (self._below + self._above)
 
-    def _natural_step(self) -> np.ndarray:
-        """Returns the smaller of the constant's size and of its room; 1 where it has neither."""
+    def _default_step(self) -> np.ndarray:
+        """Returns the default scale, of the logarithm with `log`; see `Constant`."""
         size = np.ones_like(self._initial) if self._log else np.abs(self._initial)
         rooms = [np.where(size > 0, size, np.inf)]
         if self._below is not None and self._above is not None:

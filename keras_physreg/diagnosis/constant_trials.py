@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_physreg.constants.constant import Constant
-from keras_physreg.constants.transforms import FAR
+from keras_physreg.constants.transforms import MAX_RAW
 from keras_physreg.diagnosis.graphs import compiled
 from keras_physreg.diagnosis.observation import call_unnoticed, unweighted_step
 from keras_physreg.diagnosis.probe_rows import Rows
@@ -125,7 +125,7 @@ class _Trials:
 def _places(constants: Sequence[Constant]) -> dict[str, dict[int, Any]]:
     """Returns extreme values of the variables, by the constant's position: of each, and of all."""
     near = {k: constant.nearest_to_zero() for k, constant in enumerate(constants)}
-    far = {k: np.full_like(raw, FAR) for k, raw in near.items()}
+    far = {k: np.full_like(raw, MAX_RAW) for k, raw in near.items()}
     places: dict[str, dict[int, Any]] = {}
     for k, constant in enumerate(constants):
         places[f"'{constant.name}' to zero"] = {k: near[k]}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_physreg.layers.graph import origin
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
+from keras_physreg.layers.symbolic_origins import origin
 
 
 def network_variables(

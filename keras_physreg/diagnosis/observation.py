@@ -144,7 +144,7 @@ def _observe_labels(
 
 
 def _has_values(value: TermValue) -> Any:
-    return True if value.nothing is None else ops.logical_not(value.nothing)
+    return True if value.is_empty is None else ops.logical_not(value.is_empty)
 
 
 def trusted_rows(sample_weight: Any) -> Any:

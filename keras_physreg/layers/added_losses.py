@@ -1,7 +1,7 @@
-"""Tells whether a layer adds losses for the first time in a call of the model around it.
+"""Finds the losses that a layer added earlier in the same call of its model.
 
-A layer that is called several times in a call of its model, as `TimeDistributed` calls it once per
-step of the sequence, adds a loss each time, and Keras sums them. So must the logs.
+`TimeDistributed` calls its layer once per step of the sequence. The layer then adds a loss each
+time, and Keras sums these losses, so the logs must sum them, too.
 """
 
 import threading
@@ -11,16 +11,16 @@ from typing import Any
 
 import keras
 
-_local = threading.local()  # MirroredStrategy runs each replica's call in a thread of its own.
+_local = threading.local()  # MirroredStrategy calls each replica in a thread of its own.
 
 
 @dataclass(frozen=True)
 class Added:
-    """What a layer added last.
+    """The losses that a layer added last.
 
     Args:
-        loss: One of its losses.
-        rows: The number of rows by which its losses are logged.
+        loss: One of these losses.
+        rows: Number of rows by which these losses are weighted in the logs.
     """
 
     loss: Any
@@ -28,19 +28,19 @@ class Added:
 
 
 def earlier_in_call(layer: keras.layers.Layer) -> Added | None:
-    """Returns what a layer added earlier in the call that runs, or `None`."""
-    added = _of_thread().get(layer)
+    """Returns what a layer added earlier in the present call of its model, or `None`."""
+    added = _added_in_this_thread().get(layer)
     # Keras clears the losses when a call of the outermost layer begins.
     still_there = added is not None and any(loss is added.loss for loss in layer.losses)
     return added if still_there else None
 
 
 def note_in_call(layer: keras.layers.Layer, loss: Any, rows: Any) -> None:
-    """Notes what a layer adds."""
-    _of_thread()[layer] = Added(loss, rows)
+    """Records what a layer adds."""
+    _added_in_this_thread()[layer] = Added(loss, rows)
 
 
-def _of_thread() -> weakref.WeakKeyDictionary:
+def _added_in_this_thread() -> weakref.WeakKeyDictionary:
     if not hasattr(_local, "added"):
         _local.added = weakref.WeakKeyDictionary()
     return _local.added

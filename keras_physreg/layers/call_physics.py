@@ -1,23 +1,23 @@
-"""Calls the user's physics: at full precision, shielded, its outputs named and checked."""
+"""Calls the user's physics in float32, with shielded gradients, and checks its outputs."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_physreg._utils.errors import did_you_mean
 from keras_physreg._utils.serialization import display_name
 from keras_physreg._utils.user_errors import explained
 from keras_physreg.layers.build_physics import is_built
-from keras_physreg.layers.shield import physics_running, shield
+from keras_physreg.layers.shield import inside_physics, shield
 
 
 def at_full_precision(structure: Any) -> Any:
-    """Casts the floating tensors of a structure to one dtype, of float32 at least.
+    """Casts the floating tensors of a structure to one dtype: float32, or float64 if one has it.
 
-    A tensor that has the dtype already is returned itself: physics that differentiates the
-    prediction by the input needs the very tensor that the prediction was computed from.
+    A tensor that already has this dtype is returned unchanged: physics that differentiates the
+    prediction by the input needs the same tensor that the prediction was computed from.
     """
     floats = [dtype for dtype in map(_dtype, keras.tree.flatten(structure)) if _is_float(dtype)]
     wanted = keras.backend.result_type("float32", *floats)
@@ -37,20 +37,24 @@ def call_physics(
 
     Args:
         physics: Function or Keras layer `(inputs, prediction) -> outputs`.
-        inputs: Tensor or structure, as the user gave it to the layer.
+        inputs: Tensor or structure, as passed to the layer.
         prediction: Tensor or structure.
-        names: The terms' names, in their order.
+        names: Names of the terms, in order.
         layer: Name of the physics layer, for messages.
         active: Scalar boolean tensor: whether any weight is above 0.
 
     Returns:
-        A dict of floating tensors.
+        A dict of floating tensors, of float32 or wider.
+
+    Raises:
+        TypeError: If the physics returns nothing, or an output that is not a floating tensor.
+        ValueError: If the outputs do not match the terms.
     """
     where = f"The physics `{display_name(physics)}` of layer '{layer}'"
     inputs, prediction = at_full_precision((inputs, prediction))
     prediction = keras.tree.map_structure(lambda t: shield(t, active), prediction)
     try:
-        with physics_running():
+        with inside_physics():
             outputs = _run(physics, inputs, prediction, active)
     except Exception as error:
         raise explained(error, physics, where) from error
@@ -58,7 +62,7 @@ def call_physics(
 
 
 def call_unshielded(physics: Any, inputs: Any, prediction: Any, names: Sequence[str]) -> Any:
-    """Calls the physics as it is, and returns its outputs by term name."""
+    """Calls the physics without a shield, and returns its outputs by term name."""
     inputs, prediction = at_full_precision((inputs, prediction))
     return _named(physics(inputs, prediction), names, f"The physics `{display_name(physics)}`")
 
@@ -75,7 +79,7 @@ def _run(physics: Any, inputs: Any, prediction: Any, active: Any) -> Any:
 
 
 def _run_layer(layer: keras.Layer, inputs: Any, prediction: Any, active: Any) -> Any:
-    """Calls a physics layer with its trainable variables shielded, and keeps its state updates."""
+    """Calls a physics layer with shielded trainable variables, and keeps updates of its state."""
     values = [(v, ops.convert_to_tensor(v)) for v in layer.variables]
     values = [(v, shield(value, active) if v.trainable else value) for v, value in values]
     scope = keras.StatelessScope(values, collect_losses=True, initialize_variables=False)
@@ -92,7 +96,9 @@ def _run_layer(layer: keras.Layer, inputs: Any, prediction: Any, active: Any) ->
 
 def _by_name(outputs: Any, names: Sequence[str], where: str) -> dict[str, Any]:
     if outputs is None:
-        raise TypeError(f"{where} returned None: does it lack a `return`? Expected: {list(names)}.")
+        raise TypeError(
+            f"{where} returned None. Return one output per term, in this order: {list(names)}."
+        )
     if isinstance(outputs, dict):
         _check_names(list(outputs), names, where)
         return outputs
@@ -101,7 +107,7 @@ def _by_name(outputs: Any, names: Sequence[str], where: str) -> dict[str, Any]:
     if len(outputs) != len(names):
         raise ValueError(
             f"{where} returned {len(outputs)} output(s) for {len(names)} term(s) {list(names)}. "
-            "Return one for each, in their order, or a dict by term name."
+            "Return one output per term, in this order, or a dict by term name."
         )
     return dict(zip(names, outputs, strict=True))
 
@@ -110,13 +116,12 @@ def _check_names(got: list[Any], names: Sequence[str], where: str) -> None:
     missing = [name for name in names if name not in got]
     unknown = [name for name in got if name not in names]
     if missing or unknown:
-        near = [m for u in unknown for m in difflib.get_close_matches(str(u), missing)]
         raise ValueError(
-            f"{where} returned a dict whose names are not those of the terms. "
-            + (f"Missing: {missing}. " if missing else "")
-            + (f"Without a term: {unknown}. " if unknown else "")
-            + (f"Is {near} meant? " if near else "")
-            + f"Received: {got}; terms: {list(names)}."
+            f"{where} returned a dict whose keys do not match the terms."
+            + (f" Missing: {missing}." if missing else "")
+            + (f" Without a term: {unknown}." if unknown else "")
+            + "".join(did_you_mean(name, missing) for name in unknown)
+            + f" Received: {got}. Terms: {list(names)}."
         )
 
 
@@ -125,14 +130,14 @@ def _checked(output: Any, name: str, where: str) -> Any:
         output = ops.convert_to_tensor(output)
     if not ops.is_tensor(output):
         raise TypeError(
-            f"{where} returned no tensor for term '{name}', but {_shown(output)} "
-            f"(of type {type(output)}). A NumPy array or Python number carries no gradient: "
-            "compute it from the prediction with `keras.ops`."
+            f"{where} must return a tensor for term '{name}'. It returned {_shown(output)} "
+            f"(of type {type(output)}), which carries no gradient. Compute it from the prediction "
+            "with `keras.ops`."
         )
     if not _is_float(_dtype(output)):
         raise TypeError(
-            f"{where} returned a tensor of dtype {_dtype(output)} for term '{name}'. Integers and "
-            "booleans carry no gradient: return a floating tensor, without a cast or comparison."
+            f"{where} must return a floating tensor for term '{name}': integers and booleans carry "
+            f"no gradient. It returned dtype {_dtype(output)}. Leave out the cast or comparison."
         )
     return at_full_precision(output)
 

@@ -1,4 +1,4 @@
-"""What physics layers do with constants: log their values, and refuse those that never train."""
+"""Logs the constants of a physics layer, and refuses constants that would never train."""
 
 import functools
 import inspect
@@ -13,22 +13,22 @@ from keras_physreg.constants.constant import Constant
 
 
 def check_no_constants(function: Callable) -> None:
-    """Raises where physics that is no layer uses a constant: that would never train."""
-    for name, value in _around(function).items():
+    """Raises if a physics function, which is no layer, uses a constant: it would never train."""
+    for name, value in _values_used_by(function).items():
         if isinstance(value, Constant) and value.trainable:
             raise ValueError(
                 f"The physics function `{serialization.display_name(function)}` uses the constant "
-                f"'{value.name}' (as `{name}`), which would not train there: Keras finds variables "
-                "in layers only. Write the physics as a `keras.layers.Layer` that holds the "
-                "constant as an attribute."
+                f"'{value.name}' (as `{name}`), which would not train: Keras finds variables in "
+                "layers only. Write the physics as a `keras.layers.Layer` that has the constant as "
+                "an attribute."
             )
 
 
-def _around(function: Any) -> dict[str, Any]:
-    """Returns what a callable uses beside its arguments, by name, as far as Python tells."""
+def _values_used_by(function: Any) -> dict[str, Any]:
+    """Returns the bound arguments, attributes, globals and closure of a callable, by name."""
     if isinstance(function, functools.partial):
-        given = {f"argument {place}": value for place, value in enumerate(function.args)}
-        return {**given, **function.keywords, **_around(function.func)}
+        given = {f"argument {number}": value for number, value in enumerate(function.args)}
+        return {**given, **function.keywords, **_values_used_by(function.func)}
     inner = unwrapped(function)
     owner = getattr(inner, "__self__", None) if inspect.ismethod(inner) else inner
     held = {} if inspect.isfunction(owner) else dict(getattr(owner, "__dict__", {}))
@@ -38,19 +38,19 @@ def _around(function: Any) -> dict[str, Any]:
         inner = type(inner).__call__
     try:
         around = inspect.getclosurevars(inner)
-    except (TypeError, ValueError):  # No Python function, or one that is not complete yet.
+    except (TypeError, ValueError):  # Not a Python function, or one with an empty closure cell.
         return held
     return {**held, **around.globals, **around.nonlocals}
 
 
-def names_of_constants(
+def constants_by_log_name(
     constants: Sequence[Constant], taken: Collection[str], layer: str
 ) -> dict[str, Constant]:
-    """Returns the constants by their names in the logs; raises where names collide.
+    """Returns the constants by their names in the logs; raises if names collide.
 
     Args:
         constants: The constants of a physics layer.
-        taken: Names in the logs that stand for something else.
+        taken: Names in the logs that are already in use.
         layer: Name of the layer, for messages.
     """
     owners: dict[str, Constant] = {}
@@ -59,7 +59,7 @@ def names_of_constants(
             if name in taken or name in owners:
                 raise ValueError(
                     f"Constant '{constant.name}' in the physics of layer '{layer}' would be logged "
-                    f"as '{name}', as another constant or a term is. Give it another `name`."
+                    f"as '{name}', like another constant or a term. Give it another `name`."
                 )
             owners[name] = constant
     return {name: owner for name, owner in owners.items() if name in owner.log_names}

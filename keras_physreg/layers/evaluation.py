@@ -1,4 +1,4 @@
-"""What a physics layer computed in one call, and what came of each of its terms."""
+"""Results of one call of a physics layer: its outputs, and the loss of each term."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,12 +13,12 @@ class Evaluation:
 
     Args:
         layer: The physics layer.
-        outputs: Its outputs by term name.
-        inputs: What the physics took first.
-        prediction: What the physics took second.
-        targets: The label, where the layer was given it.
-        kinds: Which rows have labels; `None`: all.
-        counted: Names of the terms that the total has by now.
+        outputs: Physics outputs by term name.
+        inputs: First argument of the physics.
+        prediction: Second argument of the physics.
+        targets: The label, if the layer was called with it.
+        kinds: Which rows have labels; `None`: all of them.
+        counted: Names of the terms that are already in the total loss.
     """
 
     layer: Any
@@ -31,18 +31,19 @@ class Evaluation:
 
     @property
     def labelled_rows(self) -> Any:
-        """The number of rows that have labels."""
+        """Number of rows that have labels."""
         return row_count(self.prediction) if self.kinds is None else self.kinds.labelled
 
     def parts(self, name: str, labelled: bool) -> list[tuple[Any, "Evaluation"]]:
-        """Returns what a term compares, in parts, each with its factor.
+        """Returns the groups of rows over which a term averages, each with its factor.
 
         Args:
             name: Name of the term.
             labelled: Whether the term compares with the label.
 
         Returns:
-            Pairs of a factor, `None` for 1, and an `Evaluation`.
+            Pairs of a factor, `None` for 1, and an `Evaluation`: the term's loss is the sum of
+            factor times mean loss.
         """
         if self.kinds is None:
             return [(None, self)]
@@ -58,12 +59,16 @@ class Evaluation:
         return [(1.0 - share, self._part(name, first)), (share, self._part(name, others))]
 
     def roots(self, labels: Any = None) -> dict[str, Any]:
-        """Returns what references point into; `labels` where the layer got no targets."""
+        """Returns the structures that references point into.
+
+        Args:
+            labels: The label, used if the layer was called without `targets`.
+        """
         targets = labels if self.targets is None else self.targets
         return {"prediction": self.prediction, "input": self.inputs, "target": targets}
 
     def _part(self, name: str, rows: slice) -> "Evaluation":
-        """Returns one output and what it may be compared with, for some of the rows."""
+        """Returns one output and its possible references for some of the rows."""
 
         def cut(value: Any) -> Any:
             return value[rows] if len(getattr(value, "shape", ())) else value
@@ -77,35 +82,35 @@ class Evaluation:
         )
 
     def _output_by_row(self, name: str) -> Any:
-        """Returns an output; raises where its first axis is not that of the rows."""
+        """Returns an output; raises unless its first axis is the batch."""
         output, prediction = self.outputs[name], keras.tree.flatten(self.prediction)[0]
         if not len(output.shape):
             raise ValueError(
-                f"The physics output of term '{name}' is one number for all rows, so that labelled "
-                "and unlabelled rows cannot be told apart. Return one value per row."
+                f"The physics output of term '{name}' is one number for all rows, which cannot be "
+                "split into labelled and unlabelled rows. Return one value per row."
             )
         got, rows = output.shape[0], prediction.shape[0]
         if got is None and (rows is None or rows != 1):
-            # Compared when the program runs: this fails where the sizes differ.
+            # Unknown sizes are compared when the program runs: this fails if they differ.
             return ops.broadcast_to(output, (ops.shape(prediction)[0], *ops.shape(output)[1:]))
         if got != rows:
             raise ValueError(
-                f"The physics output of term '{name}' has shape {tuple(output.shape)}, for a "
-                f"prediction of shape {tuple(prediction.shape)}: its first axis is not that of the "
-                "rows, so that labelled and unlabelled rows cannot be told apart. Return one value "
-                "(or vector) per row."
+                f"The physics output of term '{name}' has shape {tuple(output.shape)} for a "
+                f"prediction of shape {tuple(prediction.shape)}: its first axis is not the batch, "
+                "so it cannot be split into labelled and unlabelled rows. Return one value (or "
+                "vector) per row."
             )
         return output
 
 
 @dataclass(frozen=True)
 class RowKinds:
-    """Which rows of a step have labels.
+    """The labelled and unlabelled rows of a step.
 
     Args:
-        labelled: The number of the first rows, which have labels; the others have none.
-        share: What the others count in terms that need no label, the labelled ones counting the
-            rest to 1; `None`: every row counts alike.
+        labelled: Number of labelled rows, which come first.
+        share: Factor of the mean over unlabelled rows in terms that need no label; the mean over
+            labelled rows has the factor `1 - share`. `None`: such terms are means over all rows.
     """
 
     labelled: Any
@@ -114,22 +119,23 @@ class RowKinds:
 
 @dataclass(frozen=True)
 class TermValue:
-    """What a term comes to in a batch.
+    """The loss of a term on one batch.
 
     Args:
         name: Name of the term.
-        loss: Its unweighted loss, a scalar tensor.
-        weighted: What it adds to the total, a scalar tensor.
-        nothing: Whether it had no values at all, a scalar boolean; `None`: it had some.
+        loss: Unweighted loss, a scalar tensor.
+        weighted: Weighted loss, which the total loss contains, a scalar tensor.
+        is_empty: Scalar boolean tensor: whether the term had no values to average. `None`: it
+            always has some.
     """
 
     name: str
     loss: Any
     weighted: Any
-    nothing: Any = None
+    is_empty: Any = None
 
 
 def row_count(structure: Any) -> Any:
-    """Returns the number of rows of a structure: an integer where it is known, else a tensor."""
+    """Returns the number of rows of a structure: an integer if it is known, else a tensor."""
     first = next(tensor for tensor in keras.tree.flatten(structure) if tensor is not None)
     return ops.shape(first)[0]

@@ -1,4 +1,4 @@
-"""Means of several logged values: one metric for all, so that a training step stays cheap."""
+"""Metrics that log several values each: one metric for all keeps a training step cheap."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from keras import ops
 
 
 class Logged(keras.metrics.Metric):
-    """A metric that a layer can keep out of the logs, where it cannot be updated."""
+    """A metric that a layer can hide from the logs while it cannot be updated."""
 
     is_logged = True
 
@@ -29,12 +29,12 @@ class NamedMeans(Logged):
         self.rows = self.add_variable(shape, "zeros", name="rows")
 
     def update_state(self, values: Mapping[str, Any], rows: Any, again: bool = False) -> None:
-        """Adds one batch: its means by name, some of which may be missing, and its rows.
+        """Adds one batch.
 
         Args:
-            values: Means by name.
-            rows: The number of rows, or that of each mean, by name.
-            again: Whether the rows were counted before, so that the means of both add up.
+            values: Means over the rows of the batch, by name; some names may be missing.
+            rows: Number of rows of the batch, or of each mean by name.
+            again: Whether the same rows were added before; the means are then summed.
         """
         each = rows if isinstance(rows, Mapping) else dict.fromkeys(values, rows)
         counts = {name: ops.cast(each[name], self.dtype) for name in values}
@@ -44,7 +44,7 @@ class NamedMeans(Logged):
             self.rows.assign_add(self._stacked(counts))
 
     def result(self) -> dict[str, Any]:
-        """Returns the means by name; NaN where nothing was computed: 0 would look like a value."""
+        """Returns the means by name; NaN, not 0, for a value that was never computed."""
         if not self.is_logged:
             return {}
         means = ops.unstack(ops.divide(self.total, self.rows), len(self.names))
@@ -73,10 +73,10 @@ class LastValues(Logged):
         return tuple(self.owners)
 
     def follow(self, owners: Mapping[str, Any]) -> None:
-        """Adds values by name, each with the object whose value it is."""
+        """Adds values to log, by name, each with the object whose value it is."""
         new = {name: owner for name, owner in owners.items() if name not in self.owners}
         if new:
-            # Values and counts: what several devices hold is summed before it is read.
+            # Values and counts: Keras sums the states of several devices before it reads them.
             state = self.add_variable((2, len(new)), "zeros", name=f"values_{len(self._groups)}")
             self._groups.append((list(new), state))
             self.owners |= new

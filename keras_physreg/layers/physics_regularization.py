@@ -21,47 +21,48 @@ from keras_physreg.layers.build_physics import (
 from keras_physreg.layers.call_physics import call_physics, call_unshielded
 from keras_physreg.layers.constant_logs import (
     check_no_constants,
+    constants_by_log_name,
     logged_values,
-    names_of_constants,
 )
 from keras_physreg.layers.evaluation import Evaluation, TermValue, row_count
-from keras_physreg.layers.graph import passed_on
 from keras_physreg.layers.metrics import LastValues, NamedMeans
 from keras_physreg.layers.network_state import NetworkState
-from keras_physreg.layers.row_pairs import check_no_pairs
+from keras_physreg.layers.row_pairs import check_no_row_pairs
 from keras_physreg.layers.shield import shield
 from keras_physreg.layers.step import current_step, open_step
-from keras_physreg.layers.stored_weights import checked_weights, let_tensorflow_track, weight_keys
+from keras_physreg.layers.stored_weights import checked_weights, track_in_tensorflow, weight_keys
+from keras_physreg.layers.symbolic_origins import passed_through
 from keras_physreg.layers.term_value import term_value
 from keras_physreg.terms.references import root
 from keras_physreg.terms.term import PhysicsTerm, check_weight, standardize_terms
 
-# What callbacks log of a term beside its loss.
-LOGGED_OF_TERMS = ("loss", "weight", "grad_norm", "grad_ratio", "grad_cosine")
+# The logs `<term>_<suffix>` of the layer and of callbacks.
+TERM_LOG_SUFFIXES = ("loss", "weight", "grad_norm", "grad_ratio", "grad_cosine")
 
 
 @keras.saving.register_keras_serializable(package="keras_physreg")
 class PhysicsRegularization(keras.layers.Layer):
-    """Layer that passes the prediction on, and adds what the physics says of it to the loss.
+    """Layer that returns the prediction unchanged and adds physics terms to the loss.
 
     Each term's unweighted loss is logged as `<term>_loss` (and `val_<term>_loss`). In a
-    `PhysicsModel` terms may compare with the label; in a plain `keras.Model` give the label as
-    `targets`, a second `Input`.
+    `PhysicsModel` terms may compare with the label. In a plain `keras.Model`, pass the label as
+    `targets`, from a second `Input`.
 
     Args:
-        physics: Function `(inputs, prediction) -> outputs`, differentiable, or a
-            `keras.layers.Layer` called so, whose own trainable weights (unknown physical
-            constants, best each a `keras_physreg.Constant`) train with the model. It returns a
-            dict by term name, a tuple in the terms' order, or one tensor for one term. It gets its
-            tensors in float32 at least; a physics layer, and the layers in it, are set to compute
-            in float32 where their dtype policy would have them compute in 16 bits. To be saved, a
-            function must be registered with `keras.saving.register_keras_serializable`.
+        physics: Differentiable function `(inputs, prediction) -> outputs`, or a
+            `keras.layers.Layer` with these call arguments. It returns a dict by term name, a tuple
+            in the order of the terms, or one tensor for one term. The trainable weights of a layer
+            train with the model: make each unknown physical constant a `keras_physreg.Constant`.
+            Tensors are passed in float32 or wider. A layer, and the layers nested in it, compute in
+            float32 if their dtype policy asks for 16 bits. To save the model, register a function
+            with `keras.saving.register_keras_serializable`.
         terms: List of `PhysicsTerm`, or a dict `{name: weight}` of residuals.
         **kwargs: `name`, `dtype` and other arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: What the physics takes first: tensor or structure of shape `(batch, ...)`.
-        prediction: Tensor or structure of shape `(batch, ...)`; returned as it is.
+        inputs: First argument of the physics: tensor or structure of shape `(batch, ...)`.
+        prediction: Second argument of the physics: tensor or structure of shape `(batch, ...)`;
+            the layer returns it unchanged.
         targets: The label, for terms with `reference="target"` in a plain `keras.Model`.
 
     Raises:
@@ -88,13 +89,13 @@ class PhysicsRegularization(keras.layers.Layer):
         terms: Sequence[PhysicsTerm] | dict[str, float],
         **kwargs: Any,
     ) -> None:
-        # Without autocast the prediction leaves as it came, whatever the dtype policy.
+        # Without autocast the layer returns the prediction in its own dtype under any policy.
         super().__init__(autocast=False, **kwargs)
         is_class = isinstance(physics, type) and issubclass(physics, keras.layers.Layer)
         if is_class or not callable(physics):
             raise TypeError(
                 "`physics` must be a function `(inputs, prediction) -> outputs` or a Keras layer"
-                f"{', an instance of it and not the class' if is_class else ''}. "
+                f"{', an instance and not its class' if is_class else ''}. "
                 f"{received('physics', physics)}"
             )
         self.supports_masking = True
@@ -108,19 +109,19 @@ class PhysicsRegularization(keras.layers.Layer):
         self._checked_signatures: set[Any] = set()
         self._network_state = NetworkState(self._call_unshielded)
         self._term_losses = NamedMeans([f"{term.name}_loss" for term in self.terms], "term_losses")
-        let_tensorflow_track(self, "term losses", self._term_losses.variables)
+        track_in_tensorflow(self, "term losses", self._term_losses.variables)
         if isinstance(physics, keras.layers.Layer):
             self._constant_values = LastValues("constants")
             self._follow_constants()
 
     @property
     def term_names(self) -> list[str]:
-        """The names of the terms, in their order."""
+        """The names of the terms, in order."""
         return [term.name for term in self.terms]
 
     @property
     def constants(self) -> list[Constant]:
-        """The `Constant`s of the physics; none where it is a function."""
+        """The `Constant`s of the physics; empty if it is a function."""
         return find_constants(self.physics) if isinstance(self.physics, keras.layers.Layer) else []
 
     @property
@@ -140,24 +141,24 @@ class PhysicsRegularization(keras.layers.Layer):
         }.items():
             if value is None and name in ("inputs", "prediction"):
                 raise ValueError(
-                    f"Physics layer '{self.name}' was called with {name}=None. Call it with both: "
-                    "`layer(inputs, prediction)`."
+                    f"Physics layer '{self.name}' needs two arguments: call "
+                    f"`layer(inputs, prediction)`. Received: {name}=None"
                 )
         return super().__call__(*args, **kwargs)
 
     def build(self, inputs_shape: Any, prediction_shape: Any, targets_shape: Any = None) -> None:
-        """Builds the physics where it is a layer, so that its weights show before training."""
+        """Builds the physics if it is a layer, so that its weights exist before training."""
         del targets_shape
         self._build_physics(symbolic(inputs_shape), symbolic(prediction_shape))
 
     def compute_output_spec(self, inputs: Any, prediction: Any, targets: Any = None) -> Any:
-        """Returns the prediction's spec; the physics does not run on symbolic inputs."""
+        """Returns the spec of the prediction; the physics terms are not computed."""
         self._build_physics(inputs, prediction)
         del targets
-        return keras.tree.map_structure(lambda t: passed_on(t, inputs, self), prediction)
+        return keras.tree.map_structure(lambda t: passed_through(t, inputs, self), prediction)
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
-        """Returns `None`: the prediction keeps the mask that it carries."""
+        """Returns `None`: the prediction keeps its own mask."""
 
     def call(
         self, inputs: Any, prediction: Any, targets: Any = None, training: bool | None = None
@@ -165,7 +166,7 @@ class PhysicsRegularization(keras.layers.Layer):
         """Computes the physics and returns the prediction unchanged."""
         step = current_step()
         if step is not None and (step.mode == "skip" or not step.model.built):
-            return prediction  # Keras runs an unbuilt model once on symbols, to build it.
+            return prediction  # Keras first runs an unbuilt model on symbolic tensors.
         evaluation = self.evaluate_physics(inputs, prediction, targets, training)
         if step is not None and step.mode == "labelled":
             step.record(evaluation, trains=bool(training))
@@ -176,16 +177,10 @@ class PhysicsRegularization(keras.layers.Layer):
     def evaluate_physics(
         self, inputs: Any, prediction: Any, targets: Any = None, training: Any = None
     ) -> Evaluation:
-        """Calls the physics.
-
-        Args:
-            inputs: As in the layer's call.
-            prediction: As in the layer's call.
-            targets: As in the layer's call.
-            training: As in the layer's call.
+        """Calls the physics; the arguments are those of the layer's call.
 
         Returns:
-            The outputs by term name, with what they were computed from.
+            The outputs by term name, and what they may be compared with.
         """
         step = current_step()
         active = sum(self._weights_by_term.values()) > 0
@@ -202,7 +197,9 @@ class PhysicsRegularization(keras.layers.Layer):
             others = [x for x in step.model.layers if not isinstance(x, PhysicsRegularization)]
             kept = self._network_state.of(step.model, others, bool(training))
             outputs = kept.call(call, given, prediction, active)
-        check_no_pairs(self._call_unshielded, inputs, prediction, outputs, self._checked_signatures)
+        check_no_row_pairs(
+            self._call_unshielded, inputs, prediction, outputs, self._checked_signatures
+        )
         kinds = None if step is None else step.call.kinds
         return Evaluation(self, outputs, inputs, prediction, targets, kinds)
 
@@ -213,17 +210,20 @@ class PhysicsRegularization(keras.layers.Layer):
         sample_weight: Any = None,
         skip_unlabelled: bool = False,
     ) -> list[TermValue]:
-        """Computes the loss of each term, without adding it anywhere.
+        """Computes the loss of each term, without adding it to the layer's losses.
 
         Args:
-            evaluation: What `evaluate_physics` returned.
-            labels: The label, for terms that compare with it, where the layer got no `targets`.
-            sample_weight: Weights of the rows, of shape `(batch,)`: trust in their labels. They
-                weigh the terms that compare with the label, and no others.
-            skip_unlabelled: Whether to leave out terms that need a label where there is none.
+            evaluation: The result of `evaluate_physics`.
+            labels: The label, used if the layer was called without `targets`.
+            sample_weight: Weights of the labelled rows, of shape `(batch,)`; they apply only to
+                terms that compare with the label.
+            skip_unlabelled: Whether to leave out terms whose label is missing, in place of raising.
 
         Returns:
             One `TermValue` per term.
+
+        Raises:
+            ValueError: If a term needs the label, there is none, and `skip_unlabelled` is false.
         """
         values = []
         for term in self.terms:
@@ -239,17 +239,17 @@ class PhysicsRegularization(keras.layers.Layer):
         return values
 
     def track(self, values: Sequence[TermValue], rows: Any, again: bool = False) -> None:
-        """Updates the logged term losses, each batch by its number of rows, and the constants.
+        """Updates the logged means of the term losses, and the logged constants.
 
         Args:
             values: The terms of a batch.
-            rows: The number of its rows.
-            again: Whether other values of the terms were logged for the batch, which add up.
+            rows: Number of rows of the batch, its weight in the means.
+            again: Whether earlier values of the terms were logged for this batch; they are summed.
         """
         self._log(True)
         losses = {f"{value.name}_loss": value.loss for value in values}
         counted = {
-            f"{v.name}_loss": rows if v.nothing is None else ops.where(v.nothing, 0, rows)
+            f"{v.name}_loss": rows if v.is_empty is None else ops.where(v.is_empty, 0, rows)
             for v in values
         }
         self._term_losses.update_state(losses, counted, again)
@@ -257,7 +257,7 @@ class PhysicsRegularization(keras.layers.Layer):
             self._constant_values.update_state(logged_values(self.constants))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the configuration; raises if the physics could not be loaded again."""
+        """Returns the configuration; raises `ValueError` if the physics could not be loaded."""
         what = f"the physics of layer '{self.name}'"
         return {
             **super().get_config(),
@@ -279,7 +279,7 @@ class PhysicsRegularization(keras.layers.Layer):
             store[key] = ops.convert_to_numpy(self._weights_by_term[name])
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads the weights by term name; raises where one of them can be no weight."""
+        """Loads the weights by term name; raises if one is missing or not a valid weight."""
         for name, weight in checked_weights(self.name, self.term_names, store).items():
             self._weights_by_term[name].assign(weight)
 
@@ -293,7 +293,7 @@ class PhysicsRegularization(keras.layers.Layer):
             autocast=False,
         )
         register_owner(variable, self)
-        # By attributes alone `tf.train.Checkpoint` finds it. No term can have the name of a method.
+        # `tf.train.Checkpoint` finds attributes only. The spaces avoid the names of methods.
         setattr(self, f"weight of {term.name}", variable)
         return variable
 
@@ -301,11 +301,11 @@ class PhysicsRegularization(keras.layers.Layer):
         values = self.compare(evaluation, skip_unlabelled=skip_unlabelled)
         earlier = earlier_in_call(self)
         rows = row_count(evaluation.prediction) if earlier is None else earlier.rows
-        if keras.backend.backend() == "jax":  # Keras has no state of metrics there in a `call`.
+        if keras.backend.backend() == "jax":  # There a `call` cannot update metrics.
             self._log(False)
         else:
             self.track(values, rows, again=earlier is not None)
-        # Keras sums the losses of a model, which it cannot where their dtypes differ.
+        # Keras sums the losses of a model, which fails if their dtypes differ.
         losses = [ops.cast(value.weighted, keras.config.floatx()) for value in values]
         for loss in losses:
             self.add_loss(loss)
@@ -313,7 +313,7 @@ class PhysicsRegularization(keras.layers.Layer):
             note_in_call(self, losses[0], rows)
 
     def _call_unshielded(self, inputs: Any, prediction: Any) -> dict[str, Any]:
-        with open_step(None, "skip"):  # Whatever the physics calls leaves nothing in the step.
+        with open_step(None, "skip"):  # Layers that the physics calls must not record in the step.
             return call_unshielded(self.physics, inputs, prediction, self.term_names)
 
     def _build_physics(self, inputs: Any, prediction: Any) -> None:
@@ -322,11 +322,11 @@ class PhysicsRegularization(keras.layers.Layer):
             self._follow_constants()
 
     def _follow_constants(self) -> None:
-        """Logs the constants that the physics has by now."""
-        taken = {f"{term.name}_{what}" for term in self.terms for what in LOGGED_OF_TERMS}
-        self._constant_values.follow(names_of_constants(self.constants, taken, self.name))
-        let_tensorflow_track(self, "logged constants", self._constant_values.variables)
-        let_tensorflow_track(self, "constants", [constant.raw for constant in self.constants])
+        """Logs the constants that the physics has created so far."""
+        taken = {f"{term.name}_{suffix}" for term in self.terms for suffix in TERM_LOG_SUFFIXES}
+        self._constant_values.follow(constants_by_log_name(self.constants, taken, self.name))
+        track_in_tensorflow(self, "logged constants", self._constant_values.variables)
+        track_in_tensorflow(self, "constants", [constant.raw for constant in self.constants])
 
     def _log(self, is_logged: bool) -> None:
         self._term_losses.is_logged = is_logged
@@ -336,12 +336,13 @@ class PhysicsRegularization(keras.layers.Layer):
     def _message_no_label(self, term: PhysicsTerm) -> str:
         return (
             f"Physics term '{term.name}' of layer '{self.name}' compares with the label "
-            f"(reference='{term.reference}'), but none is there. Use `keras_physreg.PhysicsModel` "
-            "and fit it with labels (`fit(x, y)`); or, in a plain `keras.Model`, make the label a "
-            "second `keras.Input` and give it to the layer as `targets`."
+            f"(reference='{term.reference}'), but received no label. Use "
+            "`keras_physreg.PhysicsModel` and fit it with labels (`fit(x, y)`); or, in a plain "
+            "`keras.Model`, make the label a second `keras.Input` and pass it to the layer as "
+            "`targets`."
         )
 
 
 def physics_layers(model: keras.Model) -> list[PhysicsRegularization]:
-    """Returns the physics layers of a model, however deep they are nested, in the model's order."""
+    """Returns the physics layers of a model, at any depth of nesting, in the model's order."""
     return owners(model, PhysicsRegularization)

@@ -1,7 +1,7 @@
-"""Finds outputs of physics that pair every row with every other.
+"""Detects physics outputs that pair every row with every other row.
 
-`(batch, 1) - (batch,)` broadcasts to `(batch, batch)`. No shape of the batch at hand tells it from
-as many values per row: with another number of rows it does.
+`(batch, 1) - (batch,)` broadcasts to `(batch, batch)`. For one batch size this shape looks like
+`batch` values per row; a second batch size shows the difference.
 """
 
 import itertools
@@ -17,31 +17,31 @@ from keras_physreg._utils.serialization import display_name
 Shape = tuple[int | None, ...]
 
 
-def check_no_pairs(
-    call: Callable, inputs: Any, prediction: Any, outputs: Mapping[str, Any], known: set[Any]
+def check_no_row_pairs(
+    call: Callable, inputs: Any, prediction: Any, outputs: Mapping[str, Any], checked: set[Any]
 ) -> None:
-    """Raises where an output has an axis of the size of the batch beside the batch itself.
+    """Raises if an output has a second axis that is the batch.
 
-    Where an axis has that size, or both sizes are unknown, the physics is run on symbols of another
-    number of rows, or of an unknown one where it names the number itself: this tells an axis that
-    is the batch from one that happens to be as long, and touches no variable. What runs on neither
-    is taken as it is.
+    An axis is suspect if it has the size of the batch, or if both sizes are unknown. The physics
+    then runs on symbolic tensors with another number of rows, or with an unknown number if it does
+    not accept another one: only an axis that is the batch follows. This run changes no variable.
+    If it fails, too, an output passes unless its unknown axis can only be the batch.
 
     Args:
         call: Function `(inputs, prediction) -> outputs by term name`.
         inputs: As in the layer's call.
         prediction: As in the layer's call.
-        outputs: What the physics returned for them, by term name.
-        known: Signatures that were checked before; this one is added.
+        outputs: Outputs of the physics for these arguments, by term name.
+        checked: Signatures that passed the check before; this one is added.
 
     Raises:
-        ValueError: If there is such an output, naming its term.
+        ValueError: If an output has a second batch axis; the message names its term.
     """
     sources = [_shape(source) for source in keras.tree.flatten((inputs, prediction))]
     rows = next((shape[0] for shape in map(_shape, keras.tree.flatten(prediction)) if shape), 0)
     suspects = [name for name, output in outputs.items() if rows in _shape(output)[1:]]
     signature = (rows is None, *(shape[1:] for shape in sources))
-    if not suspects or signature in known:
+    if not suspects or signature in checked:
         return
     given = (call, inputs, prediction, rows)
     sizes = {size for shape in sources for size in shape}
@@ -57,7 +57,7 @@ def check_no_pairs(
         pairs = [] if None in rest else suspects
     for name in pairs:
         raise ValueError(_message(name, _shape(outputs[name])))
-    known.add(signature)
+    checked.add(signature)
 
 
 def _pairs_unknown(shape: Shape) -> bool:
@@ -70,18 +70,18 @@ def _shape(value: Any) -> Shape:
 
 def _message(name: str, shape: Shape) -> str:
     return (
-        f"The residual of physics term '{name}' has shape {shape}: an axis of the size of the "
-        "batch, or of unknown size, beside the batch itself, which neither input nor prediction "
-        "has. Were `(batch,)` and `(batch, 1)` broadcast against each other? Use "
-        "`keras.ops.expand_dims(..., -1)` or `keras.ops.squeeze(..., -1)` on one of them. If you "
-        "mean pairs of rows, return them as one axis: `keras.ops.reshape(..., (-1,))`."
+        f"The physics output of term '{name}' has shape {shape}, with a second axis that is the "
+        "batch: it pairs every row with every other row. The usual cause is `(batch,)` broadcast "
+        "against `(batch, 1)`: use `keras.ops.expand_dims(..., -1)` or "
+        "`keras.ops.squeeze(..., -1)` on one of them. If you do want pairs of rows, return them as "
+        "one axis: `keras.ops.reshape(..., (-1,))`."
     )
 
 
 def _shapes_for(
     call: Callable, inputs: Any, prediction: Any, rows: int | None, other: int | None
 ) -> dict[str, Shape] | None:
-    """Returns the shapes of the outputs for another number of rows; `None` where that fails."""
+    """Returns the shapes of the outputs for another number of rows, or `None` if that fails."""
 
     def of_other_rows(tensor: Any) -> Any:
         shape = _shape(tensor)
@@ -93,22 +93,22 @@ def _shapes_for(
     given = keras.tree.map_structure(of_other_rows, (inputs, prediction))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Whoever warns has done so in the step itself.
-            found = _OnSymbols(call).compute_output_spec(*given)
-    except Exception:  # The user's physics need not run so.
+            warnings.simplefilter("ignore")  # The step itself has already warned.
+            found = _SymbolicCall(call).compute_output_spec(*given)
+    except Exception:  # The user's physics may not run on symbolic tensors.
         return None
     return {name: _shape(output) for name, output in found.items()}
 
 
-class _OnSymbols(keras.Operation):
-    """Runs physics on symbols: Keras does so without touching variables, losses or seeds."""
+class _SymbolicCall(keras.Operation):
+    """Runs physics on symbolic tensors, without changing variables, losses or seeds."""
 
     def __init__(self, function: Callable) -> None:
         super().__init__(name=f"rows_of_{display_name(function)}")
         self._function = function
 
     def call(self, inputs: Any, prediction: Any) -> Any:
-        """Returns what the function returns."""
+        """Returns the outputs of the function."""
         sources = [tensor for tensor in keras.tree.flatten(inputs) if _is_differentiable(tensor)]
 
         def computed(tensor: Any) -> Any:
@@ -124,9 +124,10 @@ def _is_differentiable(tensor: Any) -> bool:
 
 
 def _computed_from(tensor: Any, sources: Sequence[Any]) -> Any:
-    """Returns a tensor plus 0, computed from the sources: it has derivatives by them of any order.
+    """Returns a tensor plus zeros computed from the sources: it has derivatives of any order.
 
-    Symbols come from nowhere, and physics may differentiate the prediction by the input.
+    Physics may differentiate the prediction by the input, but symbolic tensors alone are not
+    connected to each other.
     """
     for source in sources:
         if source.shape[0] == tensor.shape[0]:

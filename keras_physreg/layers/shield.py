@@ -1,4 +1,4 @@
-"""Keeps the gradient of physics that is switched off exactly zero, also where it is not finite."""
+"""Sets the gradient of physics at weight 0 to exactly 0, even if it is not finite."""
 
 import contextlib
 import threading
@@ -13,44 +13,43 @@ _local = threading.local()
 
 
 @contextlib.contextmanager
-def physics_running() -> Iterator[None]:
-    """Marks that the user's physics runs: derivatives taken in it pass the shield untouched."""
-    outer = getattr(_local, "running", False)
-    _local.running = True
+def inside_physics() -> Iterator[None]:
+    """Marks that the user's physics runs: derivatives that it takes itself are not shielded."""
+    outer = getattr(_local, "inside_physics", False)
+    _local.inside_physics = True
     try:
         yield
     finally:
-        _local.running = outer
+        _local.inside_physics = outer
 
 
 def shield(tensor: Any, active: Any) -> Any:
-    """Returns the tensor, with a gradient of exactly 0 where `active` is false.
+    """Returns the tensor with a gradient of exactly 0 if `active` is false.
 
-    A zero weight alone does not shield: 0 * NaN is NaN. The gradient is therefore replaced, not
-    multiplied. Physics that itself differentiates the prediction by the input sees the true
-    derivative, whatever the weight.
+    The gradient is replaced, not multiplied by 0, because 0 * NaN is NaN. Physics that
+    differentiates the prediction by the input itself gets the true derivative at any weight.
 
     Args:
         tensor: Tensor of any shape.
         active: Scalar boolean tensor.
 
     Returns:
-        A tensor of the same value, shape and dtype; what is not floating comes back as it is, and
-        so does every tensor in a step that is `unshielded`.
+        A tensor of the same value, shape and dtype. A tensor that is not floating is returned
+        unchanged, and so is every tensor in an `unshielded` step.
     """
     step = current_step()
     floating = keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
     if not floating or (step is not None and step.unshielded):
         return tensor
     if keras.backend.backend() != "tensorflow":
-        # There physics cannot differentiate the prediction by the input, from which this differs.
+        # This also stops derivatives inside the physics, which only TensorFlow can take.
         return keras.ops.where(active, tensor, keras.ops.stop_gradient(tensor))
 
     @keras.ops.custom_gradient
     def pass_through(value: Any) -> Any:
         def grad(*args: Any, upstream: Any = None) -> Any:
             gradient = args[0] if upstream is None else upstream
-            if getattr(_local, "running", False):
+            if getattr(_local, "inside_physics", False):
                 return gradient
             return keras.ops.where(active, gradient, keras.ops.zeros_like(gradient))
 

@@ -1,7 +1,7 @@
-"""The step that runs now: the channel from a physics layer to its model.
+"""The present step of a model, in which physics layers leave their outputs for the model.
 
-A layer never sees the labels; only `PhysicsModel.compute_loss` does. Within a model's step a layer
-therefore leaves its physics outputs here, and the model compares them once it has the labels.
+A layer never gets the labels; `PhysicsModel.compute_loss` does. Within a step a physics layer
+therefore records its outputs here, and the model compares them once it has the labels.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from keras_physreg.layers.evaluation import Evaluation, RowKinds
 
 Mode = Literal["labelled", "direct", "skip"]
 
-_local = threading.local()  # MirroredStrategy runs each replica's step in a thread of its own.
+_local = threading.local()  # MirroredStrategy runs the step of each replica in its own thread.
 
 
 @dataclass
@@ -22,14 +22,14 @@ class Call:
     """The last call of a model in its step.
 
     Args:
-        kinds: Which rows have labels; `None`: all.
-        evaluations: What the physics layers computed in it, and since.
-        running: Whether it runs now.
+        kinds: Which rows have labels; `None`: all of them.
+        evaluations: Results of the physics layers in this call and after it.
+        in_progress: Whether the call has not returned yet.
     """
 
     kinds: RowKinds | None = None
     evaluations: list[Evaluation] = field(default_factory=list)
-    running: bool = False
+    in_progress: bool = False
 
 
 @dataclass
@@ -38,17 +38,15 @@ class Step:
 
     Args:
         model: The model that runs.
-        mode: `"labelled"`: layers leave their outputs for `compute_loss`. `"direct"`: they add
+        mode: `"labelled"`: layers record their outputs for `compute_loss`. `"direct"`: they add
             their losses themselves, as any Keras layer does; terms that need the label are left
             out unless the model trains. `"skip"`: no physics is computed.
-        unshielded: Whether the gradient of the unweighted term losses passes, also of those at
-            weight 0.
-        unlabelled: Inputs of rows without labels, which the model sees beside those it is called
-            on.
-        unlabelled_share: What they count in terms that need no label; see `RowKinds`.
+        unshielded: Whether gradients of the unweighted term losses pass at weight 0, too.
+        unlabelled: Inputs of unlabelled rows, which join the rows that the model is called on.
+        unlabelled_share: Their factor in terms that need no label; see `RowKinds`.
         call: The last call of the model.
-        counted: Whether the total has each term that was computed in the step, by name.
-        data_loss: The compiled loss alone, once `compute_loss` knows it.
+        counted: Whether the total loss contains a term, for each term computed in the step.
+        data_loss: The compiled loss alone, once `compute_loss` has computed it.
     """
 
     model: Any
@@ -62,43 +60,43 @@ class Step:
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        """What the physics layers computed in the last call of the model."""
+        """Results of the physics layers in the last call of the model."""
         return self.call.evaluations
 
     def shields_inputs_of(self, layer: Any) -> bool:
-        """Returns whether trainable layers of the model compute the `inputs` of a physics layer.
+        """Returns whether the `inputs` of a physics layer must be shielded.
 
-        Shielded inputs are no longer those that the prediction was computed from, so that they
-        are shielded where it matters alone.
+        They must if trainable layers of the model compute them. Otherwise they stay the tensors
+        that the prediction was computed from, by which the physics may differentiate it.
         """
         return id(layer) in getattr(self.model, "layers_with_shielded_inputs", ())
 
     @contextlib.contextmanager
     def calling(self, kinds: RowKinds | None = None) -> Iterator[None]:
-        """Marks a call of the model: as Keras clears `losses`, the last one counts."""
-        self.call = Call(kinds, running=True)
+        """Marks a call of the model; only the last call counts, as for `losses` in Keras."""
+        self.call = Call(kinds, in_progress=True)
         try:
             yield
         finally:
-            self.call.running = False
+            self.call.in_progress = False
 
     def record(self, evaluation: Evaluation, trains: bool) -> None:
-        """Adds what a physics layer computed.
+        """Adds the outputs of a physics layer.
 
         Args:
             evaluation: Outputs of the layer.
-            trains: Whether the layer is called as in training.
+            trains: Whether the layer is called in training mode.
         """
-        known, running = self.evaluations, self.call.running
-        if not running:  # A part of the model was called by itself: its last call counts, too.
+        known, in_progress = self.evaluations, self.call.in_progress
+        if not in_progress:  # A part of the model was called alone: its last call counts.
             known[:] = [other for other in known if other.layer is not evaluation.layer]
         known.append(evaluation)
-        if running or trains:
+        if in_progress or trains:
             for name in evaluation.outputs:
                 self.counted.setdefault(name, False)
 
     def count(self, evaluation: Evaluation, names: list[str]) -> None:
-        """Notes that the total has terms of an evaluation."""
+        """Records that the total loss contains some terms of an evaluation."""
         evaluation.counted.update(names)
         self.counted |= dict.fromkeys(names, True)
 
@@ -111,7 +109,7 @@ def current_step() -> Step | None:
 
 @contextlib.contextmanager
 def open_step(model: Any, mode: Mode, **more: Any) -> Iterator[Step]:
-    """Opens a step of a model for this thread; `more` are further fields of the `Step`."""
+    """Opens a step of a model in this thread; `more` are further fields of the `Step`."""
     step = Step(model, mode, **more)
     stack = _local.stack = [*getattr(_local, "stack", ()), step]
     try:

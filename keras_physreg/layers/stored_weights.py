@@ -1,4 +1,4 @@
-"""Term weights in files and checkpoints: their keys, their checks, and what TensorFlow finds."""
+"""Term weights in files and checkpoints: keys, checks, and tracking by TensorFlow."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,12 +18,12 @@ def checked_weights(
     """Returns the stored weights of a physics layer by term name, or raises.
 
     Args:
-        layer: Name of the layer, for the message.
+        layer: Name of the layer, for messages.
         term_names: Names of its terms.
-        stored: What the file holds for it: arrays by key.
+        stored: Arrays of the layer in the file, by key.
 
     Raises:
-        ValueError: If these are the weights of other terms, or one can be no weight.
+        ValueError: If the file holds the weights of other terms, or one is not a valid weight.
     """
     keys = weight_keys(term_names)
     found = sorted(stored.keys())
@@ -31,50 +31,51 @@ def checked_weights(
         raise ValueError(message_without_terms(layer, term_names))
     if found != sorted(keys.values()):
         raise ValueError(
-            f"The file holds other terms than physics layer '{layer}'. "
-            f"Expected: {sorted(keys.values())}. Found: {found}."
+            f"The file holds weights of other terms than those of physics layer '{layer}'. "
+            f"Expected: {sorted(keys.values())}. Received: {found}. Load a file of a model with "
+            "the same terms."
         )
     return {name: stored_weight(name, stored[key]) for name, key in keys.items()}
 
 
 def stored_weight(term: str, value: Any) -> float:
-    """Returns a stored weight as a float; raises where it is NaN, negative or infinite."""
+    """Returns a stored weight as a float; raises if it is NaN, negative or infinite."""
     weight = float(np.asarray(value))
     if not 0 <= weight < np.inf:
         raise ValueError(
-            f"The file holds {weight!r} as the weight of physics term '{term}', which must be "
-            "finite and >= 0. Set it with `keras_physreg.set_term_weights` in the model that was "
-            "saved, and save it again."
+            f"The weight of physics term '{term}' must be finite and >= 0. The file holds "
+            f"{weight!r}. Set it with `keras_physreg.set_term_weights` in the saved model, and "
+            "save that model again."
         )
     return weight
 
 
 def message_without_terms(layer: str, term_names: Sequence[str]) -> str:
-    """Returns what to do with a file of a model without physics."""
+    """Returns the error message for a file of a model without physics."""
     return (
-        f"The file holds no term weights, and physics layer '{layer}' has those of "
-        f"{list(term_names)}: it is of a model without this physics. Load it into the encoder, "
-        "which shares its layers with this model (`encoder.load_weights(path)`); or leave the "
-        "term weights as they are: `load_weights(path, skip_mismatch=True)`."
+        f"The file holds no term weights, but physics layer '{layer}' has the terms "
+        f"{list(term_names)}: a model without this physics was saved. Load the file into the "
+        "encoder, which shares its layers with this model (`encoder.load_weights(path)`), or keep "
+        "the present term weights: `load_weights(path, skip_mismatch=True)`."
     )
 
 
-def let_tensorflow_track(
+def track_in_tensorflow(
     layer: keras.layers.Layer, what: str, variables: Iterable[keras.Variable]
 ) -> None:
-    """Makes variables part of `tf.train.Checkpoint` and SavedModel, and of nothing in Keras.
+    """Adds variables to `tf.train.Checkpoint` and SavedModel, without adding weights in Keras.
 
-    TensorFlow follows attributes alone; Keras would take a variable of its own in an attribute
-    for a weight of the layer. So the attribute is the variable of the backend.
+    TensorFlow tracks only attributes. Keras would take a `keras.Variable` in an attribute for a
+    weight of the layer; the attribute is therefore the TensorFlow variable behind it.
 
     Args:
         layer: The layer.
-        what: What the variables are, which names the attributes.
+        what: Name for the attributes.
         variables: Variables that metrics, lists or dicts hold.
     """
     if keras.backend.backend() != "tensorflow":
         return
     for number, variable in enumerate(variables):
         value = variable.value
-        if hasattr(value, "assign"):  # Within a stateless scope of Keras it is a tensor.
+        if hasattr(value, "assign"):  # In a `StatelessScope` it is a tensor.
             setattr(layer, f"{what} {number}", value)

@@ -1,4 +1,4 @@
-"""What a term comes to: its loss, and what it adds to the total at its weight."""
+"""Computes the loss of one term, unweighted and weighted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,25 +24,25 @@ def term_value(
 
     Args:
         term: The term.
-        variable: The variable that holds its weight.
-        parts: Evaluations of some of the rows each, with the factors by which their losses add up.
-        labels: The label, where the layer got no `targets`.
-        sample_weight: Weights of the rows that have labels, or `None`.
+        variable: Variable that holds the weight of the term.
+        parts: Groups of rows with their factors, as `Evaluation.parts` returns them.
+        labels: The label, used if the layer was called without `targets`.
+        sample_weight: Weights of the labelled rows, or `None`.
     """
     active = variable > 0
     losses = [
         _part_loss(term, active, factor, part, labels, sample_weight) for factor, part in parts
     ]
     loss = losses[0] if len(losses) == 1 else ops.sum(ops.stack(losses))
-    nothing = _is_empty([part.outputs[term.name] for _, part in parts])
-    if nothing is not None:  # A mean over no rows is NaN, and counts nothing.
-        loss = ops.where(nothing, ops.zeros_like(loss), loss)
+    is_empty = _is_empty([part.outputs[term.name] for _, part in parts])
+    if is_empty is not None:  # The mean over no rows is NaN; it must not count.
+        loss = ops.where(is_empty, ops.zeros_like(loss), loss)
     weighted = ops.where(active, ops.cast(variable, loss.dtype) * loss, ops.zeros_like(loss))
-    return TermValue(term.name, loss, weighted, nothing)
+    return TermValue(term.name, loss, weighted, is_empty)
 
 
 def _is_empty(outputs: Sequence[Any]) -> Any:
-    """Returns whether there are no values at all, a scalar, or `None` where there are some."""
+    """Returns a scalar boolean: whether the outputs hold no value; `None` if they always do."""
     shapes = [tuple(output.shape) for output in outputs]
     if any(None not in shape and 0 not in shape for shape in shapes):
         return None
@@ -60,5 +60,5 @@ def _part_loss(
     loss = term_loss(term, shield(output, active), reference, row_weights)
     if factor is None:
         return loss
-    # Rows that count nothing may hold what is not finite.
+    # At factor 0 the rows may hold NaN or infinity.
     return ops.where(counts, ops.cast(factor, loss.dtype) * loss, ops.zeros_like(loss))

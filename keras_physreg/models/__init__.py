@@ -1,4 +1,4 @@
-"""Models that hand the labels to the physics, and what adds physics to a model or removes it."""
+"""PhysicsModel, and functions that add physics to a model or remove it."""
 
 from keras_physreg.models.functional_physics_model import (
     FunctionalPhysicsModel as FunctionalPhysicsModel,

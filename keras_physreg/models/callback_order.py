@@ -1,4 +1,7 @@
-"""What `PhysicsModel.fit` makes of its callbacks, known by their attributes: it imports none."""
+"""Sorts the callbacks of `PhysicsModel.fit`, and warns of those that compare weighted losses.
+
+Callbacks of this package are recognised by attributes: this room cannot import them.
+"""
 
 import warnings
 from typing import Any
@@ -9,7 +12,7 @@ WEIGHTED_LOSSES = ("loss", "val_loss")
 
 
 def arrange_callbacks(callbacks: Any, epochs: int, initial_epoch: int = 0) -> Any:
-    """Puts callbacks that add to the logs before those that read them, and warns of misreadings.
+    """Sorts callbacks that add to the logs before all others, and warns of moving objectives.
 
     Args:
         callbacks: As in `keras.Model.fit`: callbacks in any nesting, a `CallbackList` or `None`.
@@ -17,7 +20,7 @@ def arrange_callbacks(callbacks: Any, epochs: int, initial_epoch: int = 0) -> An
         initial_epoch: First epoch, as in `keras.Model.fit`.
 
     Returns:
-        A flat list, otherwise in the given order; a `CallbackList` or `None` as it is.
+        A flat list, otherwise in the given order. A `CallbackList` or `None` is returned unchanged.
     """
     if callbacks is None:
         return None
@@ -30,7 +33,7 @@ def arrange_callbacks(callbacks: Any, epochs: int, initial_epoch: int = 0) -> An
 
 
 def warn_of_moving_objectives(callbacks: list[Any], initial_epoch: int, epochs: int) -> None:
-    """Warns of callbacks that compare weighted losses while a schedule moves the weights."""
+    """Warns of callbacks that compare weighted losses while a schedule changes the weights."""
     schedulers = [callback for callback in callbacks if hasattr(callback, "moves_between")]
     for callback in filter(_compares_weighted_losses, callbacks):
         first = max(initial_epoch, getattr(callback, "start_from_epoch", 0))
@@ -47,11 +50,11 @@ def _message(callback: Any, schedulers: list[Any]) -> str:
     name = type(callback).__name__
     terms = [term for scheduler in schedulers for term in scheduler.schedules]
     return (
-        f"{name} monitors `{callback.monitor}` while {type(schedulers[0]).__name__} moves the "
+        f"{name} monitors `{callback.monitor}` while {type(schedulers[0]).__name__} changes the "
         f"weights of {terms}: losses at different weights cannot be compared, and small weights "
         f'tend to look best. Give {name} `monitor="val_data_loss", mode="min"`'
         + (
-            ", or a `start_from_epoch` at which the weights stand still."
+            ", or a `start_from_epoch` from which on the weights are constant."
             if hasattr(callback, "start_from_epoch")
             else "."
         )

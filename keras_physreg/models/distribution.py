@@ -1,10 +1,10 @@
-"""How many replicas `tf.distribute` splits a batch over."""
+"""The number of replicas of a `tf.distribute` strategy."""
 
 import keras
 
 
 def replica_count() -> int:
-    """Returns the replicas in sync: Keras scales the compiled loss by its inverse, so must we."""
+    """Returns the number of replicas, by which Keras divides the compiled loss."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf

@@ -1,4 +1,4 @@
-"""The functional kind of `PhysicsModel`, which `PhysicsModel(inputs, outputs)` builds."""
+"""The functional subclass of `PhysicsModel`, which `PhysicsModel(inputs, outputs)` builds."""
 
 import warnings
 from typing import Any
@@ -17,14 +17,13 @@ from keras_physreg.models.functional import (
 from keras_physreg.models.physics_model import PhysicsModel
 
 
-# `keras.Model` makes a subclass functional by changing the bases of all its ancestors: a later
-# subclass of `PhysicsModel` with a `call` of its own would then break. So the functional kind is a
-# class of its own.
+# `keras.Model` makes a subclass functional by changing the bases of all its ancestors. A later
+# subclass of `PhysicsModel` with its own `call` would then break, hence this separate class.
 @keras.saving.register_keras_serializable(package="keras_physreg")
 class FunctionalPhysicsModel(PhysicsModel, Functional):
-    """What `PhysicsModel(inputs, outputs)` builds; see there."""
+    """The class of `PhysicsModel(inputs, outputs)`; see `PhysicsModel`."""
 
-    # Keras takes a class for functional, and saves and clones it as such, by this signature.
+    # By this signature Keras recognises a functional class when it saves and clones a model.
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if len(args) < 3 and kwargs.get("name") is None:
             kwargs["name"] = next_name()
@@ -32,14 +31,14 @@ class FunctionalPhysicsModel(PhysicsModel, Functional):
         layers = physics_layers(self)
         if not layers:
             warnings.warn(
-                f"Model '{self.name}' has no physics: use what the `PhysicsRegularization` layer "
-                "returns as output, or Keras leaves the layer out of the model.",
+                f"Model '{self.name}' has no physics. Make the result of the "
+                "`PhysicsRegularization` layer an output, or Keras leaves the layer out.",
                 stacklevel=2,
             )
         names = [name for layer in layers for name in layer.term_names]
         check_unique("physics terms", names, f"model '{self.name}'")
         self.output_names = origin_names(self)
-        # By `id`, as Keras would take the layers in an attribute for further parts of the model.
+        # Their `id`s, because Keras would track layers in an attribute as parts of the model.
         nested = [part for part in with_sublayers(self) if isinstance(part, PhysicsModel)]
         found = {id(layer) for layer in layers if has_trainable_inputs(self, layer)}
         self.layers_with_shielded_inputs = frozenset(found).union(
@@ -58,4 +57,4 @@ class FunctionalPhysicsModel(PhysicsModel, Functional):
             )
 
 
-PhysicsModel.functional_kind = FunctionalPhysicsModel
+PhysicsModel.functional_class = FunctionalPhysicsModel

@@ -1,21 +1,21 @@
-"""The names under which a model logs: no two values may share one."""
+"""Checks that no two values of a model are logged under the same name."""
 
 import keras
 
+from keras_physreg._utils.names import duplicates
 from keras_physreg.layers.metrics import LastValues, NamedMeans
 
 
 def check_log_names(model: keras.Model) -> None:
-    """Raises if a log has the name of another: one would overwrite the other in silence."""
+    """Raises if two values share a name: Keras would log only one of them, without a warning."""
     names = [name for metric in model.metrics for name in _logged_names(metric)]
-    # A constant that two physics layers share is logged by both, and is one value.
+    # Two physics layers may share a constant: both log it, but it is one value.
     names += [name for name, _ in {*_logged_constants(model)}]
-    duplicates = sorted({name for name in names if names.count(name) > 1})
-    if duplicates:
+    if twice := duplicates(names):
         raise ValueError(
-            f"Model '{model.name}' would log two values of one name: {duplicates}. A physics term "
-            "logs '<term>_loss', a constant its name; rename the term, the constant, the compiled "
-            "metric or the output layer."
+            f"Model '{model.name}' would log two values under one name: {twice}. A physics term "
+            "is logged as '<term>_loss', a constant under its name. Rename the term, the constant, "
+            "the compiled metric or the output layer."
         )
 
 
@@ -29,6 +29,6 @@ def _logged_names(metric: keras.metrics.Metric) -> list[str]:
         return []
     if isinstance(metric, NamedMeans):
         return list(metric.names)
-    # The result of a mean is one number, and need not be computed for its name.
+    # A mean has one value: its result need not be computed to know its name.
     result = None if isinstance(metric, keras.metrics.Mean) else metric.result()
     return list(result) if isinstance(result, dict) else [metric.name]

@@ -1,4 +1,4 @@
-"""The losses of a model as its logs have them: the data loss, the physics loss and their total."""
+"""Logged means of the data loss, the physics loss and their total."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from keras_physreg.layers.metrics import NamedMeans
 from keras_physreg.models.distribution import replica_count
 from keras_physreg.models.physics_losses import Counted, sum_weighted
 
-# No term can have a name with spaces, so that no log has this one.
+# No term has a name with spaces, so this name cannot collide with a log.
 TOTAL = "total of compute_loss"
 
 
 class LossMeans(NamedMeans):
     """Means of the data loss, of the physics loss, and of the total that `compute_loss` returns.
 
-    What is never known is not logged: the data loss of a `compute_loss` that the user wrote.
+    A value that is never known is not logged, such as the data loss of a user's own `compute_loss`.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,13 @@ class LossMeans(NamedMeans):
         self._known: frozenset[str] = frozenset()
 
     def log(self, counted: Counted, rows: Any, known: dict[str, Any]) -> None:
-        """Adds what the terms add to the total, and other losses, scaled as Keras scales them."""
+        """Adds one batch.
+
+        Args:
+            counted: The terms of the batch.
+            rows: Number of rows of the batch.
+            known: Other losses by name, divided by the number of replicas as Keras does.
+        """
         physics = {"physics_loss": sum_weighted(counted.new)}
         known = {name: loss * replica_count() for name, loss in known.items()}
         self._known |= {*physics, *known}
@@ -36,13 +42,13 @@ class LossMeans(NamedMeans):
             self.update_state(known, rows)
 
     def complete(self, logs: dict[str, Any], model: keras.Model) -> dict[str, Any]:
-        """Returns the logs of a model without what is unknown, and with its total."""
+        """Returns the logs of a model without unknown values, and with the total as `loss`."""
         hidden = {TOTAL, *self.names} - (self._known - {TOTAL})
         if model.loss is None:
             hidden.add("data_loss")
         kept = {name: value for name, value in logs.items() if name not in hidden}
         if TOTAL in self._known and {"loss", TOTAL} <= set(logs):
-            # A `train_step` of the user's own need not update the metric of Keras.
+            # A user's own `train_step` may not update the `loss` metric of Keras.
             metric = next(metric for metric in model.metrics if metric.name == "loss")
             kept["loss"] = ops.where(metric.count > 0, logs["loss"], logs[TOTAL])
         return kept

@@ -1,7 +1,7 @@
-"""Counts the physics of a step: compares it with the labels, logs it, and notes what the total has.
+"""Computes and logs the term losses of one step, and records which are in the total loss.
 
-Each term counts once per call of the model, whoever asks for it: `compute_loss`, which has the
-labels, or code of the user's own that reads `losses`, for the terms that need none.
+Each term counts once per call of the model. `compute_loss`, which has the labels, counts all
+terms; a user's own code that reads `losses` counts the terms that need no label.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from keras_physreg.layers.step import Step
 
 @dataclass
 class Counted:
-    """What the physics of a call comes to.
+    """The term losses of one call of a model.
 
     Args:
-        values: The terms.
-        new: Those of them that were not counted before.
-        again: Whether others were.
+        values: The losses of all terms.
+        new: Those that were not counted before.
+        again: Whether some were counted before.
     """
 
     values: list[TermValue] = field(default_factory=list)
@@ -33,19 +33,23 @@ class Counted:
 
 
 def count_terms(
-    step: Step, of: keras.Model, y: Any = None, sample_weight: Any = None, label_free: bool = False
+    step: Step,
+    model: keras.Model,
+    y: Any = None,
+    sample_weight: Any = None,
+    label_free: bool = False,
 ) -> Counted:
-    """Compares what the last call in a step left, logs it, and notes that the total has it.
+    """Computes and logs the term losses of the last call in a step, and records them as counted.
 
     Args:
         step: The step of a model.
-        of: The model, or a part of it, whose terms to count.
+        model: The model of the step, or a part of it, whose terms to count.
         y: The labels.
-        sample_weight: Weights of the rows that have labels.
+        sample_weight: Weights of the labelled rows.
         label_free: Whether to leave out the terms that need the label.
     """
     counted = Counted()
-    layers = None if of is step.model else physics_layers(of)
+    layers = None if model is step.model else physics_layers(model)
     for evaluation in list(step.evaluations):
         layer = evaluation.layer
         if layers is not None and not any(layer is own for own in layers):
@@ -57,7 +61,7 @@ def count_terms(
         new = [value for value in found if value.name not in evaluation.counted]
         counted.again = counted.again or bool(evaluation.counted)
         if new:
-            # By the rows that Keras' `loss` counts, so that the weighted terms in the logs add up.
+            # Weighted by the rows that Keras' `loss` counts: `loss` is then the sum of its parts.
             layer.track(new, evaluation.labelled_rows)
         step.count(evaluation, [value.name for value in new])
         counted.values += found
@@ -66,7 +70,7 @@ def count_terms(
 
 
 def is_foreign(model: keras.Model, step: Step) -> bool:
-    """Returns whether a model has physics, and is no part of the one whose step runs."""
+    """Returns whether a model has physics but is not part of the model of the present step."""
     if step.model is model or step.mode != "labelled" or not step.model.built:
         return False
     own, known = physics_layers(model), physics_layers(step.model)
@@ -74,18 +78,18 @@ def is_foreign(model: keras.Model, step: Step) -> bool:
 
 
 def sum_weighted(values: Sequence[TermValue]) -> Any:
-    """Returns what terms add to the total, of float32 at least."""
+    """Returns the sum of the weighted term losses, in float32 or wider."""
     dtype = keras.backend.result_type("float32", keras.config.floatx())
     weighted = [ops.cast(value.weighted, dtype) for value in values]
     return ops.sum([ops.zeros((), dtype), *weighted])
 
 
 def check_counted(step: Step, methods: Sequence[str]) -> None:
-    """Raises where a training step computed terms that the total does not have.
+    """Raises if a training step computed terms that the total loss does not contain.
 
     Args:
-        step: The step, once it has run.
-        methods: Which methods of the user's own make it, by their qualified names.
+        step: The step, after it has run.
+        methods: Qualified names of the user's own methods that make the step.
     """
     missing = [name for name, counted in step.counted.items() if not counted]
     if not missing:
@@ -98,10 +102,10 @@ def check_counted(step: Step, methods: Sequence[str]) -> None:
     cure = "super().compute_loss(x, y, y_pred, sample_weight, training)"
     raise ValueError(
         f"{which} of model '{step.model.name}' computed the physics of {layers}, but the total "
-        f"lacks the terms {missing}: they would train nothing. Add "
+        f"loss lacks the terms {missing}: they would not train. Use "
         f"`{cure if in_compute_loss else 'self.compute_loss(x, y, y_pred, sample_weight)'}` there, "
-        "which is the data loss and all physics: `self.losses` has the terms that need no label "
-        "only."
+        "which returns the data loss and all physics; `self.losses` has only the terms that need "
+        "no label."
     )
 
 
@@ -109,7 +113,7 @@ def _check_called_once(step: Step, layer: keras.layers.Layer) -> None:
     if sum(other.layer is layer for other in step.evaluations) > 1:
         raise ValueError(
             f"Physics layer '{layer.name}' is called more than once in a call of model "
-            f"'{step.model.name}' (`TimeDistributed` calls what it holds once per step of the "
-            "sequence), so that its terms have several values. Give each call a layer of its own, "
-            "with terms of other names; or call it once, on the whole sequence."
+            f"'{step.model.name}', so that its terms have several values (`TimeDistributed` calls "
+            "its layer once per step of the sequence). Use one layer per call, with different "
+            "names of terms; or call the layer once, on the whole sequence."
         )

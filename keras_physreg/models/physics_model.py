@@ -1,4 +1,4 @@
-"""PhysicsModel: a Keras model that hands the labels to the physics and logs both losses."""
+"""PhysicsModel: a Keras model that passes the labels to the physics and logs both losses."""
 
 import contextlib
 from typing import Any, ClassVar
@@ -28,30 +28,30 @@ from keras_physreg.unlabelled.share import UnlabelledShare
 class PhysicsModel(keras.Model):
     """Keras model whose physics terms may compare with the labels.
 
-    Built as `PhysicsModel(inputs, outputs)`, or by subclassing with the physics layer called
-    inside `call`. Beside `loss` and each `<term>_loss` it logs `data_loss`, the compiled loss
-    alone, and `physics_loss`, the weighted sum of the term losses: exactly, whatever their ratio.
+    Build it as `PhysicsModel(inputs, outputs)`, or subclass it and call the physics layer inside
+    `call`. Besides `loss` and each `<term>_loss` it logs `data_loss`, the compiled loss alone, and
+    `physics_loss`, the weighted sum of the term losses. Both are exact at any ratio of the two.
 
-    A row's `sample_weight` (and `class_weight`) is trust in its label: it weighs the data loss and
-    the terms that compare with the label, and leaves the label-free terms alone. The physics is
-    not computed in `predict` and `export`. `compile(loss=None)` trains on the physics alone.
+    `sample_weight` (and `class_weight`) is the trust in the label of a row: it applies to the data
+    loss and to the terms that compare with the label, not to label-free terms. `predict` and
+    `export` do not compute the physics. `compile(loss=None)` trains on the physics alone.
 
-    A `train_step` or `compute_loss` of your own gets all physics from `compute_loss` of this class;
-    the terms that need no label are in `losses`, too, as in Keras. A training step that computes
-    terms and counts them nowhere is an error.
+    If you write a `train_step` or `compute_loss` of your own, `compute_loss` of this class gives it
+    all physics; `losses` holds only the terms that need no label, as in Keras. A training step
+    raises an error if it computes terms and does not add them to the total loss.
 
-    With every weight 0 the model trains bit for bit as it would without physics, even where the
-    physics is not finite, or calls the network and would move its state; under XLA
-    (`jit_compile=True`) up to rounding, as XLA rounds the data gradient differently where another
-    joins it. A single term at weight 0 beside others adds
-    nothing to loss or gradient either. What a weight of 0 cannot keep out is a derivative that is
-    not finite: inside physics that several terms share, of the prediction by the input, of
-    trainable layers that a physics function closes over (make it a layer), or, in a subclassed
-    model, of trainable layers that compute the physics' `inputs`.
+    With all weights 0 the model trains bit for bit as without physics, even if the physics is not
+    finite, or calls the network and would update its state. Under XLA (`jit_compile=True`) this
+    holds up to rounding, because XLA rounds the data gradient differently when another gradient
+    joins it. A single term at weight 0 adds nothing to loss or gradient either. A weight of 0 does
+    not keep out a derivative that is not finite in these cases: inside physics that several terms
+    share; of the prediction by the input; of trainable layers that a physics function uses (make
+    the physics a layer); and, in a subclassed model, of trainable layers that compute the `inputs`
+    of the physics.
 
     Args:
         inputs: `keras.Input`, or a list or dict of them.
-        outputs: Tensor, or a list or dict of them, computed from the inputs.
+        outputs: Tensor, or a list or dict of them, computed from `inputs`.
         name: Name of the model.
 
     Raises:
@@ -71,19 +71,19 @@ class PhysicsModel(keras.Model):
     ['data_loss', 'loss', 'physics_loss', 'x_loss', 'z_loss']
     """
 
-    # The class of functional models, a subclass of this one, which sets it.
-    functional_kind: ClassVar[Any] = None
-    # The `id`s of physics layers whose `inputs` trainable layers compute; see `Step`.
+    # The functional subclass of this class, which sets this attribute.
+    functional_class: ClassVar[Any] = None
+    # `id`s of physics layers whose `inputs` trainable layers compute; see `Step`.
     layers_with_shielded_inputs: frozenset[int] = frozenset()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "PhysicsModel":
-        """Returns a functional model where inputs and outputs are given, as `keras.Model` does."""
+        """Returns a functional model if inputs and outputs are given, as `keras.Model` does."""
         if cls is PhysicsModel and is_functional(args, kwargs):
-            cls = PhysicsModel.functional_kind
+            cls = PhysicsModel.functional_class
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        functional = PhysicsModel.functional_kind
+        functional = PhysicsModel.functional_class
         if is_functional(args, kwargs) and not isinstance(self, functional):
             functional.replace_in_bases(type(self))
             functional.__init__(self, *args, **kwargs)
@@ -93,16 +93,16 @@ class PhysicsModel(keras.Model):
             self._loss_means = LossMeans()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Opens the labelled step around a subclass' own `train_step` and `test_step`, too."""
+        """Wraps `train_step` and `test_step` of a subclass so that they run in a `Step`."""
         super().__init_subclass__(**kwargs)
         for name in ("train_step", "test_step"):
-            method = getattr(cls, name)  # Its own, or one that another base brings.
+            method = getattr(cls, name)  # Its own, or that of another base class.
             ours = getattr(PhysicsModel, name)
             if method is not ours and not hasattr(method, "runs_in_step"):
                 setattr(cls, name, in_step(method, training=name == "train_step"))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the model; outside of its steps, terms that need the label are left out."""
+        """Calls the model; outside of its steps, terms that need the label are not computed."""
         step = current_step()
         if step is None or is_foreign(self, step):
             args = tuple(labelled_inputs(arg) for arg in args)
@@ -149,37 +149,36 @@ class PhysicsModel(keras.Model):
         unlabelled_share: float | None = None,
         unlabelled_repeat: bool | None = None,
     ) -> Any:
-        """Trains the model as `keras.Model.fit` does, on rows without labels too.
+        """Trains the model as `keras.Model.fit` does, optionally with unlabelled rows.
 
-        All arguments but those named `unlabelled` are those of `keras.Model.fit`.
+        All arguments that do not begin with `unlabelled` are those of `keras.Model.fit`.
 
-        With `unlabelled` each step calls the model once, on a labelled batch and an unlabelled
-        one together. The data loss, the metrics and the terms that compare with the label are
-        those of the labelled rows; the label-free terms are means over all rows. An epoch ends
-        with the labelled rows. What a layer computes from its batch is of all rows: the statistics
-        of batch normalisation, and losses that layers add; dropout draws a mask for all of them.
+        With `unlabelled`, each step calls the model once, on a labelled and an unlabelled batch
+        together. The data loss, the metrics and the terms that compare with the label use the
+        labelled rows; label-free terms are means over all rows. The labelled rows alone determine
+        the length of an epoch. Batch normalisation, dropout and losses that layers add see all
+        rows.
 
-        Unlabelled rows come in an order of their own, all of them before one comes again, and go
-        on where the last epoch ended, or the last `fit` of the compiled model with as many per
-        step. `shuffle=False` leaves them, too, in the order given. `sample_weight` does not apply
-        to them.
+        Unlabelled rows have their own random order; each comes once before any comes again. They
+        continue where the last epoch ended, and where the last `fit` of the compiled model ended
+        if it had as many per step. With `shuffle=False` they keep the given order.
+        `sample_weight` does not apply to them.
 
-        With every weight 0 unlabelled rows change nothing, where they are finite (a row of NaN
-        still turns the weights into NaN), and but for the shuffling: the labelled rows, too, come
-        in another random order than without `unlabelled`.
+        With all weights 0, unlabelled rows change only the random order of the labelled rows, as
+        long as they are finite: a NaN row still turns the weights into NaN.
 
-        Warns where a callback compares weighted losses.
+        A warning tells you if a callback compares weighted losses.
 
         Args:
-            x: As in `keras.Model.fit`, like all that follow up to `validation_freq`.
+            x: As in `keras.Model.fit`, like all arguments up to `validation_freq`.
             y: The labels.
             batch_size: Rows per step.
             epochs: Epoch after the last one.
-            verbose: How much is printed.
+            verbose: Verbosity.
             callbacks: Callbacks; those that add to the logs are called first.
             validation_split: Share of the rows to hold out.
             validation_data: Rows to evaluate after each epoch.
-            shuffle: Whether the rows come in a random order.
+            shuffle: Whether to shuffle the rows.
             class_weight: Weights of the rows, by class.
             sample_weight: Weights of the rows: trust in their labels.
             initial_epoch: First epoch.
@@ -187,26 +186,26 @@ class PhysicsModel(keras.Model):
             validation_steps: Steps of validation.
             validation_batch_size: Rows per step of validation.
             validation_freq: Epochs between two validations.
-            unlabelled: Inputs without labels, of the structure of `x`, with its shapes and dtypes
-                but for the number of rows: arrays; or a `tf.data.Dataset` of batches, which goes
-                on over the epochs; or a sampler `(step, batch) -> inputs`, such as
-                `UniformSampler`, with the number of steps taken before and of rows wanted.
-            unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones,
-                or 32 where a dataset does not say. Of arrays no more than they have. A
-                `tf.data.Dataset` brings its own.
+            unlabelled: Inputs without labels, with the structure, dtypes and row shapes of `x`:
+                arrays; or a `tf.data.Dataset` of batches, which continues over the epochs; or a
+                sampler `(step, batch) -> inputs`, such as `UniformSampler`, where `step` is the
+                number of steps taken before and `batch` the number of rows to return.
+            unlabelled_batch_size: Unlabelled rows per step. Default: the labelled batch size, or 32
+                if a dataset does not specify it; at most the number of rows of arrays. Leave it
+                out for a `tf.data.Dataset`, which has its own batches.
             unlabelled_share: `None`: label-free terms are means over all rows. A number `s` in
                 (0, 1]: they are `(1 - s)` times the mean over labelled rows plus `s` times the
                 mean over unlabelled ones.
-            unlabelled_repeat: Whether a `tf.data.Dataset` that ends begins again, as it does by
-                default; `False` makes its end an error.
+            unlabelled_repeat: Whether a `tf.data.Dataset` repeats after its end, the default; with
+                `False` its end is an error.
 
         Returns:
             A `keras.callbacks.History`.
 
         Raises:
-            TypeError: If unlabelled inputs have another dtype than `x`.
-            ValueError: If they have another structure or shape, are empty, or can do nothing as
-                every term needs the label.
+            TypeError: If unlabelled inputs differ from `x` in dtype.
+            ValueError: If they differ from `x` in structure or row shape, are empty, or have no
+                effect because every term needs the label.
 
         Example:
         >>> import keras, numpy as np, keras_physreg as kp
@@ -244,7 +243,7 @@ class PhysicsModel(keras.Model):
                 unlabelled_share=unlabelled_share,
                 unlabelled_repeat=unlabelled_repeat,
             )
-        elif self.compiled:  # Else Keras says how to compile.
+        elif self.compiled:  # Otherwise `super().fit` raises.
             needs_tensorflow("`fit(unlabelled=...)`")
             self.set_unlabelled_share(unlabelled_share)
             fit = pair(self, fit, unlabelled, unlabelled_batch_size, unlabelled_repeat)
@@ -276,26 +275,26 @@ class PhysicsModel(keras.Model):
     def save(
         self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:
-        """Saves the model; see `keras.Model`. What would not load again is refused before."""
+        """Saves the model; see `keras.Model`. Raises first if it could not be loaded again."""
         check_savable(self, filepath, zipped)
         super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
-        """Loads weights; see `keras.Model`. A file that does not fit the terms is refused first."""
+        """Loads weights; see `keras.Model`. Raises first if the file does not match the terms."""
         check_weights_file(self, filepath, skip_mismatch, kwargs.get("objects_to_skip"))
         super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     @property
     def losses(self) -> list[Any]:
-        """List of scalar losses, as in Keras: those that layers added, and of regularizers.
+        """List of scalar losses, as in Keras: those that layers added, and those of regularizers.
 
-        In a `train_step` or `compute_loss` of your own the weighted terms that need no label are
-        among them, and count once `losses` was read. Like all other losses they are in what
-        `compute_loss` of `PhysicsModel` returns, too: add them to it, and they count twice.
+        In a `train_step` or `compute_loss` of your own the list also holds the weighted terms that
+        need no label; reading it counts them as part of the total loss. `compute_loss` of
+        `PhysicsModel` includes all these losses: do not add them to its result.
         """
         step = current_step()
         if step is None or step.mode == "direct" or keras.backend.backend() == "jax":
-            return super().losses  # In JAX Keras itself reads them in its step.
+            return super().losses  # On JAX, Keras reads them itself in its step.
         if step.mode == "skip":
             return [] if step.model is self else super().losses
         counted = count_terms(step, self, label_free=True)
@@ -312,14 +311,14 @@ class PhysicsModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Computes the data loss, then the physics with the labels at hand; returns their sum."""
+        """Returns the sum of the data loss and the weighted term losses; see `keras.Model`."""
         step = current_step()
         if step is None or step.model is not self or step.mode != "labelled":
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         counted = count_terms(step, self, y, sample_weight)
         losses = [ops.sum(loss) / replica_count() for loss in super().losses]
         if self.loss is not None:
-            with open_step(self, "skip"):  # Without `losses` Keras' loss is that of the data.
+            with open_step(self, "skip"):  # Here `losses` is empty: Keras returns the data loss.
                 step.data_loss = super().compute_loss(x, y, y_pred, sample_weight, training)
             losses.insert(0, step.data_loss)
         total = ops.sum(losses) if len(losses) > 1 else losses[0] if losses else None
@@ -332,17 +331,17 @@ class PhysicsModel(keras.Model):
         return total
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Returns the logs; raises where two of them would share a name."""
+        """Returns the logs; raises if two values share a name."""
         check_log_names(self)
         return self._loss_means.complete(super().get_metrics_result(), self)
 
     @property
     def unlabelled_share(self) -> float | None:
-        """What unlabelled rows count in the terms that need no label; see `fit`."""
+        """Factor of the mean over unlabelled rows in terms that need no label; see `fit`."""
         return None if self._share.value is None else float(self._share.value.numpy())
 
     def set_unlabelled_share(self, share: float | None) -> None:
-        """Sets what unlabelled rows count in the steps to come; `fit` does by its argument."""
+        """Sets `unlabelled_share` for the following steps; `fit` sets it from its argument."""
         check_share(share)
         if self._share.set(share) and self.train_function is not None:
             self.make_train_function(force=True)

@@ -6,7 +6,7 @@ import keras
 
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
 from keras_physreg.models.physics_model import PhysicsModel
-from keras_physreg.models.strip import check_functional, ends
+from keras_physreg.models.strip import check_functional, inputs_and_outputs
 from keras_physreg.terms.term import PhysicsTerm
 
 
@@ -19,7 +19,7 @@ def regularize(
     """Turns an existing model into a `PhysicsModel` that shares its layers and weights.
 
     Args:
-        model: Functional or built sequential model from measurements to quantities.
+        model: Functional or built sequential model.
         physics: Function or layer `(inputs, prediction) -> outputs`; `inputs` has the structure of
             `model.input`, `prediction` that of `model.output`.
         terms: List of `PhysicsTerm`, or a dict `{name: weight}` of residuals.
@@ -29,7 +29,7 @@ def regularize(
         A `PhysicsModel`, not compiled.
 
     Raises:
-        TypeError: If `model` is no Keras model.
+        TypeError: If `model` is not a Keras model.
         ValueError: If `model` is subclassed, or sequential and not built.
 
     Example:
@@ -40,5 +40,5 @@ def regularize(
     True
     """
     check_functional(model, "`regularize`", "call a `PhysicsRegularization` layer in its `call`")
-    inputs, outputs = ends(model)
+    inputs, outputs = inputs_and_outputs(model)
     return PhysicsModel(inputs, PhysicsRegularization(physics, terms)(inputs, outputs), name=name)

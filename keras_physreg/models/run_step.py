@@ -1,4 +1,4 @@
-"""Runs the steps of a `PhysicsModel`, with the unlabelled rows that their data carry."""
+"""Runs the training and test steps of a `PhysicsModel`, with unlabelled rows in their data."""
 
 import functools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from keras_physreg.unlabelled.input_rows import split_rows
 
 
 def in_step(step_method: Callable, training: bool) -> Callable:
-    """Returns the method of a model that runs as its step, whichever class calls it."""
+    """Wraps a model's own `train_step` or `test_step` so that it runs in a `Step`."""
 
     @functools.wraps(step_method)
     def wrapped(self: keras.Model, *args: Any, **kwargs: Any) -> Any:
@@ -28,34 +28,45 @@ def in_step(step_method: Callable, training: bool) -> Callable:
 def run_in_step(
     model: keras.Model, run: Callable, args: tuple, kwargs: dict[str, Any], training: bool
 ) -> Any:
-    """Runs a step of a model, without the unlabelled rows in its data: the model adds them."""
+    """Runs a training or test step in a `Step`; raises if its physics is not in the total loss.
+
+    Args:
+        model: The model.
+        run: The step to run.
+        args: Positional arguments of the step, the last of which is its data.
+        kwargs: Keyword arguments of the step.
+        training: Whether it is a training step.
+
+    Returns:
+        The outputs of `run`, which gets the data without unlabelled rows: the model adds them.
+    """
     step = current_step()
     if step is not None and step.model is model:
         return run(*args, **kwargs)
     *others, data = args
     data, unlabelled = split_rows(data)
     share = model._share.value
-    # Run eagerly, a step has moved the model before it shows that its physics counts nowhere.
-    kept = [*model.variables] if training and model.run_eagerly and own_methods(model) else []
-    values = values_of(kept)
+    # An eager step has already changed the model when the check of its physics fails.
+    restored = [*model.variables] if training and model.run_eagerly and own_methods(model) else []
+    values = values_of(restored)
     with open_step(model, "labelled", unlabelled=unlabelled, unlabelled_share=share) as step:
         outputs = run(*others, data, **kwargs)
         if not training and keras.backend.backend() != "jax" and not all(step.counted.values()):
-            count_terms(step, model, label_free=True)  # For the logs of metrics alone.
+            count_terms(step, model, label_free=True)  # Only for the logs.
     if unlabelled is not None:
         check_used(model, step.call.kinds)
-        check_usable(model)  # By now its layers are there.
+        check_usable(model)  # The step has built a model that had no layers before.
     if training:
         try:
             check_counted(step, own_methods(model))
         except ValueError:
-            assign(kept, values)
+            assign(restored, values)
             raise
     return outputs
 
 
 def own_methods(model: keras.Model) -> list[str]:
-    """Returns the names of the methods by which a user's class makes its training step."""
+    """Returns the qualified names of `train_step` and `compute_loss` that the user has written."""
     methods = [getattr(type(model), name) for name in ("train_step", "compute_loss")]
     return [
         method.__qualname__.rsplit("<locals>.")[-1]
@@ -65,5 +76,5 @@ def own_methods(model: keras.Model) -> list[str]:
 
 
 def has_own_train_step(model: keras.Model) -> bool:
-    """Returns whether a user's class brings a training step."""
+    """Returns whether the user has written the `train_step`."""
     return any(name.endswith("train_step") for name in own_methods(model))

@@ -1,4 +1,4 @@
-"""What is looked at before a `PhysicsModel` is saved, or weights are loaded into it."""
+"""Checks before a `PhysicsModel` is saved, and before weights are loaded into it."""
 
 import io
 import json
@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_physreg._utils.errors import received
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 from keras_physreg.layers.stored_weights import (
     checked_weights,
@@ -18,46 +19,47 @@ from keras_physreg.layers.stored_weights import (
     weight_keys,
 )
 
-OF_KERAS_2 = (".h5", ".hdf5")
-# Scalars by key, by the group of the file that holds them.
+KERAS_2_SUFFIXES = (".h5", ".hdf5")
+# The scalars of a file: by group, then by key.
 Groups = dict[str, dict[str, np.ndarray]]
 
 
 def check_savable(model: keras.Model, filepath: Any, zipped: bool | None) -> None:
-    """Raises where Keras could not load the saved model again, before a file is touched.
+    """Raises if Keras could not load the saved model, before a file is written.
 
     Args:
         model: The model.
-        filepath: Where it is to be saved.
+        filepath: As in `keras.Model.save`.
         zipped: As in `keras.Model.save`.
     """
-    if str(filepath).endswith(OF_KERAS_2) and zipped is not False:
+    if str(filepath).endswith(KERAS_2_SUFFIXES) and zipped is not False:
         raise ValueError(
-            "Keras cannot load models with physics from its old HDF5 format again: save the model "
-            "as `.keras`, or its weights alone by `save_weights('....weights.h5')`. "
-            f"Received: filepath='{filepath}'"
+            "Keras cannot load models with physics from its old HDF5 format. Save the model as "
+            "`.keras`, or only its weights with `save_weights('....weights.h5')`. "
+            + received("filepath", filepath)
         )
     for layer in physics_layers(model):
-        layer.get_config()  # Raises where the physics could not be loaded again.
+        layer.get_config()  # Raises if the physics could not be loaded.
 
 
 def check_weights_file(
     model: keras.Model, filepath: Any, skip_mismatch: bool, objects_to_skip: Any = None
 ) -> None:
-    """Raises where a file of weights does not fit the terms, before any layer is loaded.
+    """Raises if a file of weights does not match the terms, before any layer is loaded.
 
-    In `load_own_variables` an error would come once other layers are loaded, and `skip_mismatch`
-    would make a warning of it.
+    `load_own_variables` would raise only after other layers are loaded, and `skip_mismatch` would
+    turn the error into a warning.
 
     Args:
         model: The model to load into.
-        filepath: File of weights, of a model or of shards; what cannot be read is left to Keras.
+        filepath: File of weights, model file or shard index. A file that cannot be read is left to
+            Keras.
         skip_mismatch: As in `keras.Model.load_weights`.
         objects_to_skip: Layers that are not loaded, as in `keras.Model.load_weights`.
 
     Raises:
-        ValueError: If a term weight in it is NaN, negative or infinite; or, unless
-            `skip_mismatch`, if it has no weights of these terms.
+        ValueError: If a term weight in the file is NaN, negative or infinite; or, unless
+            `skip_mismatch`, if the file does not have the weights of these terms.
     """
     skipped = {id(layer) for layer in objects_to_skip or ()}
     layers = [layer for layer in physics_layers(model) if id(layer) not in skipped]
@@ -67,7 +69,7 @@ def check_weights_file(
         return
     for layer in layers:
         _check_values(layer, groups)
-    if not skip_mismatch and not _is_of_keras_2(filepath):
+    if not skip_mismatch and not _is_keras_2_file(filepath):
         for layer in layers:
             _check_terms(layer, groups)
 
@@ -90,31 +92,31 @@ def _check_terms(layer: PhysicsRegularization, groups: Groups) -> None:
 
 
 def _scalars(path: Path) -> Groups | None:
-    """Returns the scalars of a file of weights by group, or `None` where it cannot be read."""
-    import h5py  # It takes long to load, as Keras knows.
+    """Returns the scalars of a file of weights by group, or `None` if it cannot be read."""
+    import h5py  # Slow to import, so that Keras imports it on first use, too.
 
     groups: Groups = {}
 
-    def note(place: str, item: Any) -> None:
+    def collect(path: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.shape == () and item.dtype.kind == "f":
-            group, _, key = place.rpartition("/")
+            group, _, key = path.rpartition("/")
             groups.setdefault(group, {})[key] = item[()]
 
     try:
         for source in _sources(path):
             with h5py.File(source, "r") as file:
-                file.visititems(note)
+                file.visititems(collect)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None  # Keras says it better.
+        return None  # Keras raises a better error.
     return groups
 
 
 def _sources(path: Path) -> list[Any]:
-    """Returns what `h5py` opens: a file, those of the shards, or the one in a `.keras` archive."""
+    """Returns what `h5py` opens: a file, the files of all shards, or that in a `.keras` archive."""
     if path.suffix == ".json":
-        places = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
+        shards = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
         names = {
-            name for place in places for name in ([place] if isinstance(place, str) else place)
+            name for shard in shards for name in ([shard] if isinstance(shard, str) else shard)
         }
         return [path.with_name(name) for name in sorted(names)]
     if path.suffix == ".keras":
@@ -123,6 +125,6 @@ def _sources(path: Path) -> list[Any]:
     return [path]
 
 
-def _is_of_keras_2(filepath: Any) -> bool:
+def _is_keras_2_file(filepath: Any) -> bool:
     name = str(filepath)
-    return name.endswith(OF_KERAS_2) and not name.endswith(".weights.h5")
+    return name.endswith(KERAS_2_SUFFIXES) and not name.endswith(".weights.h5")

@@ -1,9 +1,10 @@
-"""Takes the physics out of a model for serving."""
+"""Removes the physics from a model for serving."""
 
 from typing import Any
 
 import keras
 
+from keras_physreg._utils.errors import received
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 from keras_physreg.models.functional import Functional
 
@@ -11,17 +12,17 @@ from keras_physreg.models.functional import Functional
 def strip_physics(model: keras.Model) -> keras.Model:
     """Returns a plain model for serving: the same layers and predictions, without the physics.
 
-    Inputs that only the physics needed, such as a label Input, are gone.
+    Inputs that only the physics needs, such as an `Input` for the label, are removed.
 
     Args:
-        model: Functional or sequential model, with physics at any depth of nested ones.
+        model: Functional or sequential model, with physics at any depth of nesting.
 
     Returns:
         A plain `keras.Model`, not compiled, that shares all other layers with `model`.
 
     Raises:
-        TypeError: If `model` is no Keras model.
-        ValueError: If `model`, or a nested one with physics, is subclassed.
+        TypeError: If `model` is not a Keras model.
+        ValueError: If `model`, or a nested model with physics, is subclassed.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -37,12 +38,12 @@ def strip_physics(model: keras.Model) -> keras.Model:
 
 
 def _strip(model: keras.Model) -> tuple[keras.Model, list[Any]]:
-    """Returns the model without physics, and the keys of the inputs that it still needs."""
+    """Returns the model without physics, and the keys of its remaining inputs."""
     keys_of: dict[int, list[Any]] = {}
     calls: list[tuple[Any, Any]] = []
 
     def keep_or_strip(layer: Any) -> Any:
-        is_layer = isinstance(layer, keras.layers.Layer)  # Else it is an operation: a slice, a sum.
+        is_layer = isinstance(layer, keras.layers.Layer)  # Else an operation, such as a slice.
         if not is_layer or isinstance(layer, PhysicsRegularization) or not physics_layers(layer):
             return layer
         stripped, keys_of_inputs = _strip(_checked_nested(layer))
@@ -62,23 +63,23 @@ def _strip(model: keras.Model) -> tuple[keras.Model, list[Any]]:
         _view(model), clone_function=keep_or_strip, call_function=call_without_physics
     )
     flat_outputs = clone.outputs[: len(model.outputs)]
-    outputs = keras.tree.pack_sequence_as(ends(model)[1], flat_outputs)
+    outputs = keras.tree.pack_sequence_as(inputs_and_outputs(model)[1], flat_outputs)
     keys = _needed_inputs(clone.input, outputs, calls)
     return keras.Model(_select(clone.input, keys), outputs, name=model.name), keys
 
 
 def _view(model: keras.Model) -> keras.Model:
-    """Returns the model's graph for cloning: not compiled, as a clone would compile itself again.
+    """Returns the model's graph for cloning, not compiled: a clone would compile itself again.
 
-    Every input is an output, too: Keras refuses a graph with an input that leads nowhere.
+    Every input is an output, too, because Keras refuses a graph with an unused input.
     """
     identities = [keras.layers.Identity()(tensor) for tensor in model.inputs]
-    return keras.Model(ends(model)[0], [*model.outputs, *identities])
+    return keras.Model(inputs_and_outputs(model)[0], [*model.outputs, *identities])
 
 
-def ends(model: keras.Model) -> tuple[Any, Any]:
+def inputs_and_outputs(model: keras.Model) -> tuple[Any, Any]:
     """Returns the inputs and the outputs of a functional or sequential model."""
-    if isinstance(model, keras.Sequential):  # Its `input` is there only once it was called.
+    if isinstance(model, keras.Sequential):  # Its `input` exists only after its first call.
         return model.inputs[0], model.outputs[0]
     return model.input, model.output
 
@@ -90,7 +91,7 @@ def _keys(structure: Any) -> list[Any]:
 
 
 def _select(structure: Any, keys: list[Any]) -> Any:
-    """Returns the inputs of these keys; the input itself where a list has only one left."""
+    """Returns the inputs at these keys; the input itself if a list has only one left."""
     if keys == [None]:
         return structure
     if isinstance(structure, dict):
@@ -99,7 +100,13 @@ def _select(structure: Any, keys: list[Any]) -> Any:
 
 
 def _needed_inputs(inputs: Any, outputs: Any, calls: list[tuple[Any, Any]]) -> list[Any]:
-    """Returns the keys of the inputs that the outputs are computed from, by the calls made."""
+    """Returns the keys of the inputs that the outputs are computed from.
+
+    Args:
+        inputs: Structure of the inputs.
+        outputs: Structure of the outputs.
+        calls: Arguments and results of all calls of layers, in order.
+    """
     needed = _ids(outputs)
     for arguments, results in reversed(calls):
         if needed & _ids(results):
@@ -119,29 +126,33 @@ def _values(structure: Any) -> list[Any]:
 
 
 def check_functional(model: Any, function: str, cure: str) -> None:
-    """Raises unless a model is functional or sequential, naming the function that needs it."""
+    """Raises unless a model is functional or built sequential.
+
+    Args:
+        model: The model.
+        function: Name of the function that needs such a model.
+        cure: What to do with a subclassed model, for the message.
+    """
     if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"{function} takes a Keras model. Received: model={model!r} (of type {type(model)})"
-        )
+        raise TypeError(f"{function} needs a Keras model. {received('model', model)}")
     if isinstance(model, keras.Sequential) and not model.built:
         raise ValueError(
-            f"The sequential model '{model.name}' is not built: begin it with a `keras.Input`, or "
-            f"call its `build`, before {function}."
+            f"{function} needs a built model, but the sequential model '{model.name}' is not "
+            "built. Begin it with a `keras.Input`, or call its `build` before."
         )
     if not isinstance(model, (Functional, keras.Sequential)):
         raise ValueError(
-            f"Model '{model.name}' is subclassed (of type {type(model).__name__}): what its `call` "
-            f"does cannot be changed from outside, so {function} works on functional and "
-            f"sequential models only. Instead, {cure}."
+            f"{function} needs a functional or sequential model, but model '{model.name}' is "
+            f"subclassed (of type {type(model).__name__}), and its `call` cannot be changed from "
+            f"outside. Instead, {cure}."
         )
 
 
 def _checked_nested(layer: keras.layers.Layer) -> keras.Model:
     if not isinstance(layer, (Functional, keras.Sequential)):
         raise ValueError(
-            f"Layer '{layer.name}' (of type {type(layer).__name__}) holds physics inside its "
-            "`call`, from where `strip_physics` cannot take it. Call the physics layer in the "
+            f"`strip_physics` cannot remove the physics that layer '{layer.name}' (of type "
+            f"{type(layer).__name__}) calls in its own `call`. Call the physics layer in the "
             "functional model around it."
         )
     return layer

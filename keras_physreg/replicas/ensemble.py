@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_physreg._utils.owners import with_sublayers
 from keras_physreg._utils.variables import assign
-from keras_physreg.models.strip import check_functional, ends, strip_physics
+from keras_physreg.models.strip import check_functional, inputs_and_outputs, strip_physics
 from keras_physreg.replicas.fresh_weights import twin
 from keras_physreg.replicas.outcome import Outcome
 from keras_physreg.replicas.trained_weights import chosen, weights_at
@@ -32,13 +32,13 @@ def ensemble(
             f"Received: spread=True, replicas={positions}"
         )
     stripped = strip_physics(model)
-    inputs = keras.tree.map_structure(_input_like, ends(stripped)[0])
+    inputs = keras.tree.map_structure(_input_like, inputs_and_outputs(stripped)[0])
     predictions = []
     for replica in positions:
         known = zip(outcome.variables, values, strict=True)
         weights = {id(variable): value[replica] for variable, value in known}
         predictions.append(_member(stripped, weights, replica)(inputs))
-    names = keras.tree.pack_sequence_as(ends(stripped)[1], stripped.output_names)
+    names = keras.tree.pack_sequence_as(inputs_and_outputs(stripped)[1], stripped.output_names)
     means = keras.tree.map_structure(_mean, names, *predictions)
     if not spread:
         return keras.Model(inputs, means, name=f"{model.name}_ensemble")
@@ -59,7 +59,7 @@ def _member(stripped: keras.Model, weights: dict[int, np.ndarray], replica: int)
     for layer, other in pairs:
         if isinstance(layer, keras.layers.Layer):  # Else an operation: a sum, a slice.
             _take_over([weights[id(variable)] for variable in layer.weights], other)
-    return keras.Model(*ends(clone), name=f"{stripped.name}_replica_{replica}")
+    return keras.Model(*inputs_and_outputs(clone), name=f"{stripped.name}_replica_{replica}")
 
 
 def _take_over(weights: list[np.ndarray], layer: keras.layers.Layer) -> None:

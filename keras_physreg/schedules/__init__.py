@@ -1,4 +1,4 @@
-"""Pure functions of time that say how large a term's weight is."""
+"""Schedules: pure functions from the epoch or step to the weight of a term."""
 
 from keras_physreg.schedules.chain import Chain as Chain
 from keras_physreg.schedules.ramps import CosineRamp as CosineRamp

@@ -1,4 +1,4 @@
-"""One schedule after another."""
+"""Chain: several schedules, one after another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,22 +19,22 @@ from keras_physreg.schedules.schedule import Schedule, namespace, shift
 @register_keras_serializable(package="keras_physreg")
 @dataclass(frozen=True)
 class Chain(Schedule):
-    """One schedule after another, each counting time from its own start.
+    """Several schedules, one after another, each with its own time from 0.
 
-    Up to `boundaries[0]` the weight is `schedules[0](time)`; from `boundaries[i]` on it is
+    Before `boundaries[0]` the weight is `schedules[0](time)`; from `boundaries[i]` on it is
     `schedules[i + 1](time - boundaries[i])`.
 
     Args:
         schedules: List of schedules of this package.
-        boundaries: List of times, above 0 and rising, one fewer than the schedules, in the unit of
-            the time (epochs or steps).
+        boundaries: List of times in epochs or steps, above 0 and increasing, one fewer than the
+            schedules.
 
     Raises:
-        TypeError: If a member is not a schedule of this package.
-        ValueError: If the boundaries are out of order, or not one fewer than the schedules.
+        TypeError: If an element of `schedules` is not a schedule of this package.
+        ValueError: If the boundaries do not increase, or are not one fewer than the schedules.
 
     Example:
-    Up within 40 epochs, and from epoch 60 on gently down again:
+    Raise the weight within 40 epochs, and lower it slowly from epoch 60 on:
 
     >>> from keras_physreg.schedules import CosineRamp, GeometricRamp
     >>> chain = Chain([GeometricRamp(1e-4, 1.0, 40), CosineRamp(1.0, 0.5, 20)], boundaries=[60])
@@ -50,8 +50,8 @@ class Chain(Schedule):
         for i, schedule in enumerate(schedules):
             if not isinstance(schedule, Schedule):
                 raise TypeError(
-                    "Chain: every member must be a schedule of keras_physreg, for fixed weights a "
-                    f"Staircase. {received(f'schedules[{i}]', schedule)}"
+                    "Chain: `schedules` must hold schedules of keras_physreg; use a Staircase for "
+                    f"fixed weights. {received(f'schedules[{i}]', schedule)}"
                 )
         self._set(schedules=tuple(schedules), boundaries=self._checked_boundaries())
 
@@ -61,12 +61,12 @@ class Chain(Schedule):
         needed = len(self.schedules) - 1
         if len(moments) != needed:
             raise ValueError(
-                f"Chain: {needed + 1} schedules need {needed} boundaries. "
+                f"Chain: `boundaries` must have one element fewer than `schedules`, here {needed}. "
                 + received("boundaries", self.boundaries)
             )
         if any(later <= sooner for sooner, later in pairwise([0, *moments])):
             raise ValueError(
-                "Chain: the boundaries must be above 0 and rise. "
+                "Chain: `boundaries` must be above 0 and increase. "
                 + received("boundaries", self.boundaries)
             )
         return tuple(moments)

@@ -1,4 +1,4 @@
-"""Schedules that move from one weight to another: by ratio, by difference, along a cosine."""
+"""Schedules that move from one weight to another: geometric, linear, and along a cosine."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from keras_physreg.terms.weights import checked_weight
 
 @dataclass(frozen=True)
 class Ramp(Schedule):
-    """0 before `begin`, from `start` to `end` within `duration`, `end` ever after."""
+    """Weight 0 before `begin`, from `start` to `end` within `duration`, and `end` afterwards."""
 
     start: float
     end: float
@@ -37,24 +37,24 @@ class Ramp(Schedule):
         passed = as_float(shift(time, self.begin))
         left = -as_float(shift(time, self.begin + self.duration))
         low, high = sorted((self.start, self.end))
-        # Counted from the lower end, whichever way it moves: no digits cancel near that end.
+        # Measured from the lower weight in both directions, so that no digits cancel near it.
         height = (passed if self.end == high else left) / self.duration
         weight = xp.clip(self.climb(xp, low, high, xp.clip(height, 0.0, 1.0)), low, high)
         return xp.where(passed < 0, 0.0, xp.where(left <= 0, self.end, weight))
 
     def climb(self, xp: Any, low: float, high: float, height: Any) -> Any:
-        """Returns the weight at a height from 0 (`low`) to 1 (`high`), rising."""
+        """Returns the weight between `low` and `high` for a height from 0 to 1."""
         raise NotImplementedError
 
 
 @register_keras_serializable(package="keras_physreg")
 @dataclass(frozen=True)
 class GeometricRamp(Ramp):
-    """A ramp in equal ratios: the one to raise a weight over many decades.
+    """A ramp in equal ratios, to raise a weight over many decades.
 
     With `f = (time - begin) / duration`, the weight is `start * (end / start) ** f` while
-    `0 <= f < 1`, 0 before and exactly `end` afterwards. From 1e-10 to 1 each tenth of the way
-    multiplies the weight by 10, where a linear ramp stands at 1e-2 after a hundredth of it.
+    `0 <= f < 1`, 0 before and exactly `end` afterwards. From 1e-10 to 1 each tenth of the duration
+    multiplies the weight by 10. A linear ramp reaches 1e-2 after a hundredth of the duration.
 
     Args:
         start: Weight at `begin`, above 0.
@@ -76,7 +76,7 @@ class GeometricRamp(Ramp):
 
     def climb(self, xp: Any, low: float, high: float, height: Any) -> Any:
         """See `Ramp.climb`."""
-        # In two halves: exp of the whole range overflows float32 beyond 38 decades.
+        # Half the exponent, twice: exp of the whole exponent overflows float32 above 38 decades.
         half = xp.exp(math.log(high / low) / 2 * height)
         return low * half * half
 
@@ -134,8 +134,8 @@ class CosineRamp(Ramp):
     >>> [round(ramp(epoch), 4) for epoch in range(6)]
     [0.0, 0.1464, 0.5, 0.8536, 1.0, 1.0]
 
-    Reference: [Loshchilov and Hutter, 2017](https://arxiv.org/abs/1608.03983), equation 5,
-    there for a falling learning rate.
+    Reference: [Loshchilov and Hutter, 2017](https://arxiv.org/abs/1608.03983), equation 5, for a
+    decreasing learning rate.
     """
 
     def climb(self, xp: Any, low: float, high: float, height: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What all schedules share: the kinds of time they take, and their configuration."""
+"""Schedule: the base class of schedules, with the types of time they take."""
 
 import math
 import numbers
@@ -16,19 +16,18 @@ ARRAYS = (np.ndarray, np.generic)
 class Schedule:
     """A weight as a pure function of time.
 
-    The time comes in any of three kinds, and the weight comes back in the same kind, so that
-    `schedule(3)` can be printed, `schedule(np.arange(100))` plotted, and
-    `schedule(optimizer.iterations)` compiled:
+    The weight has the type of the time. You can print `schedule(3)`, plot
+    `schedule(np.arange(100))`, and compile `schedule(optimizer.iterations)`:
 
     | time | weight | computed in |
     | --- | --- | --- |
     | Python or NumPy number | `float` | float64 |
-    | NumPy array, list or tuple | array of its shape | float64 |
-    | tensor or `keras.Variable` | tensor of its shape | float32 |
+    | NumPy array, list or tuple | array of the same shape | float64 |
+    | tensor or `keras.Variable` | tensor of the same shape | float32 |
 
-    The three agree to 1e-5 relative (ramps over more than 20 decades: 3e-5). Inside a compiled
-    graph, pass the time as a tensor: a Python number gives a constant there. Integer tensors are
-    exact at any count of steps; float32 ones are already rounded by their owner above 2**24.
+    The three agree to a relative error of 1e-5 (3e-5 for ramps over more than 20 decades). Inside
+    a compiled graph, pass the time as a tensor: a Python number becomes a constant there. Integer
+    tensors are exact at any number of steps; float32 cannot represent every step above 2**24.
 
     Subclasses are frozen dataclasses that define `at(time)`.
     """
@@ -46,7 +45,7 @@ class Schedule:
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, in types that JSON knows."""
+        """Returns the constructor's arguments in JSON types."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
@@ -56,18 +55,18 @@ class Schedule:
         return cls(**config)
 
     def _set(self, **values: Any) -> None:
-        """Puts checked values into a frozen dataclass."""
+        """Sets checked values in a frozen dataclass."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
 
 def namespace(time: Any) -> Any:
-    """NumPy for arrays, `keras.ops` for tensors: one formula serves both."""
+    """Returns NumPy for arrays and `keras.ops` for tensors, so that one formula serves both."""
     return np if isinstance(time, ARRAYS) else ops
 
 
 def shift(time: Any, moment: int | float) -> Any:
-    """Returns `time - moment`; integers stay integers, so that large counts stay exact."""
+    """Returns `time - moment`; integers stay integers, so that large ones stay exact."""
     if isinstance(time, ARRAYS) or not _is_integer(time):
         return time - moment
     whole = math.floor(moment)
@@ -76,21 +75,21 @@ def shift(time: Any, moment: int | float) -> Any:
 
 
 def as_float(time: Any) -> Any:
-    """Rounds a tensor to float32; arrays are float64 already."""
+    """Returns a tensor as float32, and an array unchanged in float64."""
     return time if isinstance(time, ARRAYS) else ops.cast(time, "float32")
 
 
 def _as_array(time: Any) -> np.ndarray:
-    """A float64 array of a number, or of an array, list or tuple of them."""
+    """Returns a float64 array of a number, or of an array, list or tuple of numbers."""
     try:
         array = np.asarray(time)
-        # Python numbers that NumPy does not know, such as fractions, are objects.
+        # NumPy stores Python numbers that it does not know, such as fractions, as objects.
         if array.dtype.kind not in "iuf" and not isinstance(time, numbers.Real):
             raise TypeError
         return array.astype("float64")
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(
-            f"Time must be a number, array or tensor. {received('time', time)}"
+            f"`time` must be a number, array or tensor. {received('time', time)}"
         ) from error
 
 
@@ -99,16 +98,16 @@ def _is_integer(tensor: Any) -> bool:
 
 
 def _as_tensor(time: Any) -> Any:
-    """A tensor wide enough to subtract moments from: int64 (int32 on JAX), float32 or float64."""
+    """Returns a tensor of int64 (int32 on JAX), float32 or float64."""
     try:
         tensor = ops.convert_to_tensor(time)
         dtype = backend.standardize_dtype(tensor.dtype)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"Time must be a number, array or tensor. {received('time', time)}"
+            f"`time` must be a number, array or tensor. {received('time', time)}"
         ) from error
     if "int" in dtype:
         return ops.cast(tensor, backend.standardize_dtype("int"))
     if "float" not in dtype:
-        raise TypeError(f"Time must be a number, not of dtype {dtype}. {received('time', time)}")
+        raise TypeError(f"`time` must be a number, not of dtype {dtype}. {received('time', time)}")
     return tensor if dtype == "float64" else ops.cast(tensor, "float32")

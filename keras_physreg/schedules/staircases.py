@@ -1,4 +1,4 @@
-"""Schedules that hold each weight for a while: given one by one, or in equal ratios."""
+"""Schedules that hold each weight for some time: listed weights, or equal ratios."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from keras_physreg.schedules import checks
 from keras_physreg.schedules.schedule import Schedule, as_float, namespace, shift
 from keras_physreg.terms.weights import checked_weight
 
-MAX_STEPS = 10_000  # Each is compared with each time.
+MAX_STEPS = 10_000  # Of a GeometricStaircase: each step is compared with each time.
 
 
 @register_keras_serializable(package="keras_physreg")
@@ -21,12 +21,12 @@ class Staircase(Schedule):
     """A list of weights, each held for `every`; the last one stays.
 
     The weight is `values[i]` with `i = floor((time - begin) / every)`, 0 before `begin`, and the
-    last value once the list is used up.
+    last value after the end of the list.
 
     Args:
         values: List or 1-D array of weights, each at least 0.
-        every: How long each weight is held, at least 1, in the unit of the time (epochs or steps).
-        begin: Time at which the first weight sets in, at least 0, in the same unit.
+        every: Duration of each weight, at least 1, in the unit of the time (epochs or steps).
+        begin: Time at which the first weight begins, at least 0, in the same unit.
 
     Raises:
         ValueError: If a value is negative, not finite or beyond float32, the list is empty,
@@ -60,21 +60,21 @@ class Staircase(Schedule):
 @register_keras_serializable(package="keras_physreg")
 @dataclass(frozen=True)
 class GeometricStaircase(Schedule):
-    """Big steps in equal ratios: so that the losses can settle at each weight.
+    """Steps in equal ratios, each long enough for the losses to settle.
 
-    `steps` weights from `start` to `end`, both included, each held for `every`; 0 before `begin`,
-    exactly `end` after the last step.
+    There are `steps` weights from `start` to `end`, both included, each held for `every`. The
+    weight is 0 before `begin`, and exactly `end` after the last step.
 
     Args:
         start: First weight, above 0.
         end: Last weight, above 0. Below `start` the staircase falls.
         steps: Number of weights, at least 2.
-        every: How long each weight is held, at least 1, in the unit of the time (epochs or steps).
-        begin: Time at which the first weight sets in, at least 0, in the same unit.
+        every: Duration of each weight, at least 1, in the unit of the time (epochs or steps).
+        begin: Time at which the first weight begins, at least 0, in the same unit.
 
     Raises:
-        ValueError: If `start` or `end` is not above 0, finite and within float32, `steps` is no
-            whole number above 1, `every` is below 1 or `begin` below 0.
+        ValueError: If `start` or `end` is not above 0, finite and within float32, `steps` is not
+            an integer from 2 to 10000, `every` is below 1 or `begin` below 0.
 
     Example:
     One decade every 10 epochs, from 1e-10 to 1:
@@ -101,7 +101,7 @@ class GeometricStaircase(Schedule):
         )
         if not isinstance(self.steps, int) or self.steps > MAX_STEPS:
             raise ValueError(
-                f"{owner}: `steps` must be a whole number, at most {MAX_STEPS}. "
+                f"{owner}: `steps` must be an integer, at most {MAX_STEPS}. "
                 + received("steps", self.steps)
             )
 
@@ -112,7 +112,7 @@ class GeometricStaircase(Schedule):
 
 
 def _stairs(passed: Any, values: Any, every: int | float) -> Any:
-    """The value at `floor(passed / every)`: found by comparing, since dividing would round."""
+    """Returns the value at `floor(passed / every)`, by comparisons: a division would round."""
     xp = namespace(passed)
     edges = every * np.arange(len(values))
     if isinstance(every, float):

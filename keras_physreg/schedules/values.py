@@ -1,4 +1,4 @@
-"""Whatever a user may give as a schedule, and the weight that it gives, checked."""
+"""Turns a user's argument into a schedule, and checks the weights that a schedule returns."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from keras_physreg.terms.weights import MAX_WEIGHT, MIN_WEIGHT
 
 
 def as_schedule(name: str, value: Any) -> Callable[[Any], Any]:
-    """Turns a list or 1-D array of weights into a schedule; leaves callables as they are.
+    """Turns a list or 1-D array of weights into a schedule; returns callables unchanged.
 
     Args:
         name: Name of the term, for error messages.
@@ -24,7 +24,7 @@ def as_schedule(name: str, value: Any) -> Callable[[Any], Any]:
 
     Raises:
         TypeError: If the value is none of these.
-        ValueError: If a list is empty or holds something that cannot be a weight.
+        ValueError: If a list is empty or holds something that is not a weight.
     """
     if callable(value):
         return value
@@ -32,10 +32,12 @@ def as_schedule(name: str, value: Any) -> Callable[[Any], Any]:
         try:
             return Staircase(list(value), every=1)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"The weights of term '{name}' are no schedule. {error}") from error
+            raise type(error)(
+                f"The list of weights of term '{name}' is not valid. {error}"
+            ) from error
     raise TypeError(
-        f"Term '{name}' needs a schedule, a callable `time -> weight` or a list of weights; "
-        "a weight that does not move is set once, in the PhysicsTerm or by set_term_weights. "
+        f"The schedule of term '{name}' must be a schedule, a callable `time -> weight` or a list "
+        "of weights. Set a constant weight in the PhysicsTerm, or with set_term_weights. "
         + received("schedule", value)
     )
 
@@ -49,23 +51,23 @@ def weight_at(name: str, schedule: Callable[[Any], Any], time: int) -> float:
         time: The time, in epochs or steps.
 
     Returns:
-        The weight: finite and at least 0; what is closer to 0 than a weight can be becomes 0.
+        The weight, finite and at least 0. A weight below the smallest one allowed becomes 0.
 
     Raises:
-        TypeError: If the schedule returned something that is no number.
+        TypeError: If the schedule did not return a number.
         ValueError: If it returned a vector, NaN, infinity or a negative number.
     """
     weight = schedule(time)
-    source = f"The schedule of term '{name}' must return one number, 0 or above."
-    told = f"At time {time} it returned {weight!r} (of type {type(weight)})"
+    wanted = f"The schedule of term '{name}' must return one number from 0 to {MAX_WEIGHT:g}."
+    got = f"At time {time} it returned {weight!r} (of type {type(weight)})"
     try:
         value = np.asarray(ops.convert_to_numpy(weight))
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{source} {told}") from error
+        raise TypeError(f"{wanted} {got}") from error
     if value.dtype.kind not in "iuf":
-        raise TypeError(f"{source} {told}")
+        raise TypeError(f"{wanted} {got}")
     if value.shape:
-        raise ValueError(f"{source} {told}, of shape {value.shape}")
+        raise ValueError(f"{wanted} {got}, of shape {value.shape}")
     if not 0 <= float(value) <= MAX_WEIGHT:
-        raise ValueError(f"{source} {told}")
+        raise ValueError(f"{wanted} {got}")
     return float(value) if value >= MIN_WEIGHT else 0.0

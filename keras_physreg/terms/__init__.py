@@ -1,3 +1,3 @@
-"""Physics terms: what an output is compared with, and by which loss."""
+"""Physics terms: their settings, references, losses and weights."""
 
 from keras_physreg.terms.term import PhysicsTerm as PhysicsTerm

@@ -1,4 +1,4 @@
-"""The unweighted loss of one term: its output against its reference, as a mean over the batch."""
+"""Computes the unweighted loss of a term: its output against its reference, averaged over rows."""
 
 from typing import Any
 
@@ -12,29 +12,29 @@ from keras_physreg.terms.term import PhysicsTerm
 
 
 def term_reference(term: PhysicsTerm, output: Any, roots: dict[str, Any]) -> Any:
-    """Returns what the output is compared with, of the output's shape and dtype.
+    """Returns the tensor that a term's output is compared with.
 
     Args:
         term: The term.
         output: The physics output, of shape `(batch, ...)`.
-        roots: The structures that `term.reference` may point into: `"input"`, `"target"`,
+        roots: Structures that `term.reference` may point into, by name: `"input"`, `"target"`,
             `"prediction"`.
 
     Returns:
-        A tensor; zeros for a residual.
+        A tensor of the output's shape and dtype; zeros for a residual.
 
     Raises:
-        ValueError: If the reference is not there, or has another shape than the output.
+        ValueError: If the reference does not exist, or differs in shape from the output.
     """
     if term.reference is None:
         return ops.zeros_like(output)
     reference = references.resolve(term.name, term.reference, roots)
     reference = ops.cast(ops.convert_to_tensor(reference), output.dtype)
     if term.components is not None:
-        reference = references.take(term.name, reference, term.components)
+        reference = references.take_components(term.name, reference, term.components)
     _check_same_shape(term, output, reference)
-    # Sizes unknown while tracing are compared when the program runs: this fails where the physics
-    # reduced the batch. (A reshape to the same shape would be optimised away.)
+    # Sizes that are unknown while tracing are compared here when the program runs: this fails if
+    # the physics reduced the batch. (TensorFlow would optimise a reshape to the same shape away.)
     return ops.broadcast_to(reference, ops.shape(output))
 
 
@@ -43,8 +43,9 @@ def term_loss(
 ) -> Any:
     """Returns the scalar loss of a term: the mean over rows, each with its weight.
 
-    As in Keras' `"sum_over_batch_size"`, the sum of the weighted rows is divided by their number;
-    a `keras.losses.Loss` of reduction `"mean_with_sample_weight"` divides by the sum of weights.
+    The sum of the weighted rows is divided by the number of rows, as in Keras'
+    `"sum_over_batch_size"`. For a `keras.losses.Loss` of reduction `"mean_with_sample_weight"` it
+    is divided by the sum of the weights.
 
     Args:
         term: The term.
@@ -61,9 +62,8 @@ def term_loss(
         return ops.mean(values)
     if not len(values.shape):
         raise ValueError(
-            f"The loss of physics term '{term.name}' returns one number for the whole batch, so "
-            "that `sample_weight` and `class_weight` cannot weigh its rows. Return one value per "
-            "row."
+            f"The loss of physics term '{term.name}' returns one number for the whole batch: "
+            "`sample_weight` and `class_weight` cannot weight its rows. Return one value per row."
         )
     weights = _align(term, ops.cast(sample_weight, values.dtype), values)
     weighted = values * weights
@@ -75,12 +75,15 @@ def term_loss(
 
 
 def row_losses(term: PhysicsTerm, output: Any, reference: Any) -> Any | None:
-    """Returns the loss of each row, of shape `(batch,)`, or `None` where rows have none.
+    """Returns the loss of each row.
 
     Args:
         term: The term.
         output: Tensor of shape `(batch, ...)`.
         reference: Tensor of the same shape.
+
+    Returns:
+        A tensor of shape `(batch,)`, or `None` if output or loss is one number for all rows.
     """
     values = _values(term, output, reference)
     if not len(output.shape) or not len(values.shape):
@@ -98,8 +101,8 @@ def _values(term: PhysicsTerm, output: Any, reference: Any) -> Any:
         raise explained(error, compare, subject) from error
     if not ops.is_tensor(values):
         raise TypeError(
-            f"{subject} returned no tensor, but {values!r} (of type {type(values)}), which carries "
-            "no gradient. Compute it from `y_pred` with `keras.ops`."
+            f"{subject} must return a tensor, or no gradient can flow. It returned {values!r} "
+            f"(of type {type(values)}). Compute the loss from `y_pred` with `keras.ops`."
         )
     return values
 
@@ -108,7 +111,7 @@ def _check_same_shape(term: PhysicsTerm, output: Any, reference: Any) -> None:
     got, wanted = tuple(output.shape), tuple(reference.shape)
     if len(got) == len(wanted) and all(map(_same_size, got, wanted)):
         return
-    cure = "Return one value for each of the reference's, or select `components` of it."
+    cure = "Return one value per value of the reference, or select some of it with `components`."
     if len(got) != len(wanted) or 1 in got or 1 in wanted:
         cure = (
             "They would broadcast against each other. Reshape one of them: "
@@ -122,12 +125,12 @@ def _check_same_shape(term: PhysicsTerm, output: Any, reference: Any) -> None:
 
 
 def _same_size(a: int | None, b: int | None) -> bool:
-    # A size of 1 beside an unknown one is the batch reduced by the physics: it would broadcast.
+    # A size of 1 beside an unknown one: the physics reduced the batch, and 1 would broadcast.
     return a == b or (a is None and b != 1) or (b is None and a != 1)
 
 
 def _with_last_axis(tensor: Any) -> Any:
-    """Gives `(batch,)` a last axis, over which losses take their mean; a scalar gets two."""
+    """Adds the last axis that losses average over to `(batch,)`, and two axes to a scalar."""
     if not len(tensor.shape):
         return ops.reshape(tensor, (1, 1))
     return ops.expand_dims(tensor, -1) if len(tensor.shape) == 1 else tensor
@@ -139,8 +142,8 @@ def _align(term: PhysicsTerm, weights: Any, values: Any) -> Any:
         weights = ops.squeeze(weights, -1)
     if len(weights.shape) > rank:
         raise ValueError(
-            f"`sample_weight` has shape {tuple(weights.shape)}, but the loss of physics term "
-            f"'{term.name}' has shape {tuple(values.shape)}. Give one weight per row."
+            f"`sample_weight` has shape {tuple(weights.shape)}, which does not fit the loss of "
+            f"physics term '{term.name}' of shape {tuple(values.shape)}. Give one weight per row."
         )
     for _ in range(rank - len(weights.shape)):
         weights = ops.expand_dims(weights, -1)

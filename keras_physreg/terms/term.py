@@ -1,4 +1,4 @@
-"""PhysicsTerm: what is compared with what, by which loss, at which weight."""
+"""PhysicsTerm: the name, reference, loss and weight of one physics term."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -21,24 +21,24 @@ class PhysicsTerm:
     """One named comparison of a physics output, with a loss and a weight.
 
     The term's loss is a mean over the rows of a batch; the model trains on `weight * loss`.
-    An inequality `g <= 0` is the residual `relu(g)`.
+    Write an inequality `g <= 0` as the residual `relu(g)`.
 
     Args:
-        name: Name of the term: the key of the physics output, and the stem of the logs
+        name: Name of the term: the key of the physics output, and the first part of the log names
             `<name>_loss` and `<name>_weight`.
-        reference: What the physics output is compared with. `None`: nothing, the output is a
-            residual and is driven to 0. `"input"`, `"target"` (the label) or `"prediction"`, or a
-            dotted path into a structured one, such as `"input.pressure"` or `"target.0"`.
-        components: Indices on the last axis of the reference, where the physics gives only some
-            of them. `None` takes all.
+        reference: What the physics output is compared with. `None`: the output is a residual,
+            which is driven to 0. Else `"input"`, `"target"` (the label) or `"prediction"`, or a
+            dotted path into one that is a structure, such as `"input.pressure"` or `"target.0"`.
+        components: Indices on the last axis of the reference, if the physics computes only some
+            of its components. `None` takes all.
         loss: A Keras loss: its name, a `keras.losses.Loss`, or a function `(y_true, y_pred)` that
             returns one value per row. `y_true` is the reference (zeros for a residual) and `y_pred`
-            is the physics output; a tensor of shape `(batch,)` is handed over as `(batch, 1)`.
+            is the physics output. Tensors of shape `(batch,)` are passed as `(batch, 1)`.
         weight: Initial weight, a float >= 0, in units of 1 / loss.
 
     Raises:
-        TypeError: If an argument has a type that cannot serve.
-        ValueError: If a name, reference, component, loss or weight has no meaning.
+        TypeError: If an argument has the wrong type.
+        ValueError: If a name, reference, component, loss or weight is not valid.
 
     Example:
     >>> term = PhysicsTerm("x", reference="target", components=[0, 1], weight=1e-10)
@@ -79,7 +79,15 @@ class PhysicsTerm:
 
 
 def standardize_terms(terms: Any) -> tuple[PhysicsTerm, ...]:
-    """Returns the terms as a tuple: from a sequence of them, or `{name: weight}` of residuals."""
+    """Returns a tuple of terms.
+
+    Args:
+        terms: A `PhysicsTerm`, a sequence of them, or a dict `{name: weight}` of residuals.
+
+    Raises:
+        TypeError: If `terms` is none of these.
+        ValueError: If there are no terms, or two of them share a name.
+    """
     if isinstance(terms, PhysicsTerm):
         terms = [terms]
     if isinstance(terms, dict):
@@ -90,7 +98,7 @@ def standardize_terms(terms: Any) -> tuple[PhysicsTerm, ...]:
             + received("terms", terms)
         )
     if not terms:
-        raise ValueError("`terms` is empty: give at least one `PhysicsTerm`.")
+        raise ValueError(f"`terms` must hold at least one term. {received('terms', terms)}")
     names.check_unique("physics terms", [term.name for term in terms], "one physics layer")
     return tuple(terms)
 
@@ -101,8 +109,8 @@ def _standardize_components(term: PhysicsTerm) -> tuple[int, ...] | None:
         return None
     if term.reference is None:
         raise ValueError(
-            f"Physics term '{term.name}' is a residual (`reference=None`): there is no reference "
-            f"to take components of. Received: components={components!r}"
+            f"Physics term '{term.name}' is a residual (`reference=None`), so `components` has no "
+            f"reference to select from. Leave it out. {received('components', components)}"
         )
     iterable: Any = components if hasattr(components, "__iter__") else [components]
     indices = tuple(iterable)
@@ -121,18 +129,19 @@ def _check_loss(term: PhysicsTerm) -> None:
         _check_loss_name(loss, of)
     elif inspect.isclass(loss):
         raise TypeError(
-            f"`loss` {of} is a class: call it, as in `{loss.__name__}()`. {received('loss', loss)}"
+            f"`loss` {of} must be an instance, not a class: `{loss.__name__}()`. "
+            + received("loss", loss)
         )
     elif isinstance(loss, keras.metrics.Metric | keras.Layer):
-        what = "metric, a mean over all batches" if hasattr(loss, "update_state") else "layer"
+        what = "metric" if hasattr(loss, "update_state") else "layer"
         raise TypeError(
-            f"`loss` {of} is a {what}, whose state would be no part of the model. Give a Keras "
-            f"loss, or a function `(y_true, y_pred)`. {received('loss', loss)}"
+            f"`loss` {of} must not be a {what}: its state would not belong to the model. Give a "
+            f"Keras loss, or a function `(y_true, y_pred)`. {received('loss', loss)}"
         )
     elif isinstance(loss, keras.losses.Loss):
         if loss.reduction == "sum":
             raise ValueError(
-                f"Term losses are means over the batch; the loss {of} sums over it. Use "
+                f"`loss` {of} must average over the batch, not sum over it. Use "
                 "`reduction='sum_over_batch_size'` and a larger weight. " + received("loss", loss)
             )
     elif not callable(loss):
@@ -147,5 +156,5 @@ def _check_loss_name(name: str, of: str) -> None:
         keras.losses.get(name)
     except ValueError as error:
         raise ValueError(
-            f"Keras knows no loss of the name given as `loss` {of}. Received: loss={name!r}"
+            f"`loss` {of} is not the name of a Keras loss. {received('loss', name)}"
         ) from error

@@ -1,3 +1,3 @@
-"""Unlabelled rows beside the labelled ones of `PhysicsModel.fit`."""
+"""Unlabelled rows for `PhysicsModel.fit`: sources, order, and pairing with labelled batches."""
 
 from keras_physreg.unlabelled.samplers import UniformSampler as UniformSampler

@@ -1,4 +1,4 @@
-"""Arrays in memory as tensors, as `keras.Model.fit` takes them."""
+"""Converts arrays in memory to tensors, as `keras.Model.fit` does."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from keras_physreg._utils.backend import tensorflow as tf
 
 
 def as_tensors(arrays: Any, name: str, device: str | None = "CPU:0") -> Any:
-    """Converts arrays: floating ones to Keras' float type, lists of arrays to tuples.
+    """Converts arrays to tensors: floating ones in Keras' float type, lists of arrays to tuples.
 
     Args:
-        arrays: Array, or dict, list or tuple of arrays, of shape `(rows, ...)`; `None` stays.
-        name: What they are called in messages.
-        device: Where the tensors lie; `tf.data` gathers rows on the CPU. `None`: where TensorFlow
-            puts them.
+        arrays: Array, or dict, list or tuple of arrays, of shape `(rows, ...)`; `None` is kept.
+        name: Name of the argument, for messages.
+        device: Device of the tensors; `tf.data` gathers rows on the CPU. `None`: TensorFlow's
+            default.
 
     Raises:
-        TypeError: If something is no array.
-        ValueError: If the arrays differ in their number of rows, or have none.
+        TypeError: If an element is not a dense array.
+        ValueError: If the arrays differ in the number of rows, or have none.
     """
 
     def convert(array: Any) -> Any:
@@ -31,7 +31,7 @@ def as_tensors(arrays: Any, name: str, device: str | None = "CPU:0") -> Any:
 
 
 def gather(tensors: Any, rows: Any) -> Any:
-    """Returns rows of tensors of shape `(rows, ...)`."""
+    """Returns some rows of tensors of shape `(rows, ...)`, by their numbers."""
 
     def take(tensor: Any) -> Any:
         return None if tensor is None else tf.gather(tensor, rows)
@@ -47,9 +47,9 @@ def size(tensors: Any) -> int:
 def _as_tensor(array: Any, name: str, device: str | None) -> Any:
     if isinstance(array, tf.RaggedTensor | tf.SparseTensor):
         raise TypeError(
-            f"`{name}` must be dense arrays, with as many values in every row: make it dense by "
-            "`to_tensor()` (ragged) or `tf.sparse.to_dense` (sparse). Received: a "
-            f"{type(array).__name__} of shape {tuple(array.shape)}"
+            f"`{name}` must be dense arrays. Convert it with `to_tensor()` (ragged) or "
+            f"`tf.sparse.to_dense` (sparse). Received: a {type(array).__name__} of shape "
+            f"{tuple(array.shape)}"
         )
     if hasattr(array, "to_frame"):  # A pandas Series is a column, as in `keras.Model.fit`.
         array = array.to_frame()
@@ -59,8 +59,8 @@ def _as_tensor(array: Any, name: str, device: str | None) -> Any:
     floating = np.issubdtype(getattr(array.dtype, "as_numpy_dtype", array.dtype), np.floating)
     if not tf.is_tensor(array) and array.dtype == np.dtype(object):
         raise TypeError(
-            f"`{name}` must be an array, or a dict, list or tuple of arrays. Received: an object "
-            f"of type {type(array)} and dtype {array.dtype}."
+            f"`{name}` must be an array of numbers, or a dict, list or tuple of such arrays. "
+            f"Received: an array of shape {array.shape} and dtype {array.dtype}"
         )
     with tf.device(device):
         tensor = tf.convert_to_tensor(array)
@@ -72,12 +72,12 @@ def _check_rows(tensors: Any, name: str) -> None:
     counts = {shape[0] for shape in shapes if shape}
     if () in shapes:
         raise ValueError(
-            f"`{name}` must be arrays of shape (rows, ...): Python lists of numbers are structures "
-            "of scalars to Keras, so give `numpy.array(...)`, with as many values in every row. "
-            f"Received shapes: {shapes}."
+            f"`{name}` must be arrays of shape (rows, ...). Keras takes Python lists of numbers "
+            "for structures of scalars: use `numpy.array(...)`, with the same number of values in "
+            f"every row. Received shapes: {shapes}."
         )
     if len(counts) != 1 or counts == {0}:
         raise ValueError(
-            f"All arrays of `{name}` need the same number of rows, at least 1. "
+            f"All arrays of `{name}` must have the same number of rows, at least 1. "
             f"Received shapes: {shapes}."
         )

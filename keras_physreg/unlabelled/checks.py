@@ -1,4 +1,4 @@
-"""Checks of what `fit` is given about unlabelled rows, before any time is spent."""
+"""Checks of the `unlabelled` arguments of `fit`, before training."""
 
 from typing import Any
 
@@ -10,29 +10,32 @@ from keras_physreg.terms.references import root
 
 
 def check_usable(model: keras.Model) -> None:
-    """Raises unless a model has a term that rows without labels can serve."""
+    """Raises unless a model has a term that needs no label."""
     layers = physics_layers(model)
     references = {term.name: term.reference for layer in layers for term in layer.terms}
     if not references and not model.built:
-        return  # Its layers may come with its first call.
+        return  # Its first call may create physics layers.
     if not references:
         raise ValueError(
-            f"Model '{model.name}' has no physics terms: `unlabelled` can do nothing. Call a "
+            f"`unlabelled` has no effect: model '{model.name}' has no physics terms. Call a "
             "`keras_physreg.PhysicsRegularization` layer in it, or leave `unlabelled` out."
         )
     if all(root(reference) == "target" for reference in references.values()):
         raise ValueError(
-            f"`unlabelled` can do nothing for model '{model.name}': each of its physics terms "
-            f"compares with the label. Received: references {references}. Add a term that needs "
-            "no label, such as `reference='input'` or a residual, or leave `unlabelled` out."
+            f"`unlabelled` has no effect: all physics terms of model '{model.name}' compare with "
+            f"the label. Received: references {references}. Add a term that needs no label, such "
+            "as `reference='input'` or a residual, or leave `unlabelled` out."
         )
 
 
 def check_no_options(**options: Any) -> None:
-    """Raises where options of `unlabelled` are given without it."""
+    """Raises if options of `unlabelled` are given without it."""
     given = {name: value for name, value in options.items() if value is not None}
     if given:
-        raise ValueError(f"Without `unlabelled` these mean nothing. Received: {given}")
+        raise ValueError(
+            "These arguments need `unlabelled`: leave them out, or give `unlabelled`. Received: "
+            f"{given}"
+        )
 
 
 def check_batch_size(batch_size: Any) -> None:
@@ -51,10 +54,10 @@ def check_share(share: Any) -> None:
 
 
 def check_used(model: keras.Model, rows: Any) -> None:
-    """Raises where a `train_step` went past the unlabelled rows."""
+    """Raises if a `train_step` did not call the model on the unlabelled rows."""
     if rows is None:
         raise ValueError(
-            f"The `train_step` of {type(model).__name__} '{model.name}' did not call the model "
-            "itself, `y_pred = self(x, training=True)`, so that the rows given as `unlabelled` "
-            "met no physics. Call the model there, or leave `unlabelled` out."
+            f"`unlabelled` had no effect: the `train_step` of {type(model).__name__} "
+            f"'{model.name}' did not call the model. Call `y_pred = self(x, training=True)` there, "
+            "or leave `unlabelled` out."
         )

@@ -1,4 +1,4 @@
-"""Rows of two kinds in one step: the labelled ones first, then the unlabelled ones."""
+"""Joins the labelled and unlabelled rows of one step, labelled rows first."""
 
 import inspect
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from keras_physreg.layers.evaluation import row_count
 
 
 class Rows(NamedTuple):
-    """The inputs of one step, as the data of `PhysicsModel.train_step` carry them.
+    """The inputs of one step in the data of `PhysicsModel.train_step`.
 
     Args:
-        labelled: Inputs of the rows that the labels belong to.
-        unlabelled: Inputs of further rows, of the same structure.
+        labelled: Inputs of the labelled rows.
+        unlabelled: Inputs of the unlabelled rows, of the same structure.
     """
 
     labelled: Any
@@ -23,7 +23,7 @@ class Rows(NamedTuple):
 
 
 def with_unlabelled(data: Any, unlabelled: Any) -> tuple[Any, ...]:
-    """Returns the data `(x, y, sample_weight)` of a step with unlabelled rows beside `x`."""
+    """Returns the data `(x, y, sample_weight)` of a step with unlabelled rows added to `x`."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     parts = (Rows(x, unlabelled), y, sample_weight)
     return parts[: 3 if sample_weight is not None else 2 if y is not None else 1]
@@ -36,12 +36,12 @@ def without_nones(data: tuple[Any, Any, Any]) -> tuple[Any, ...]:
 
 
 def labelled_inputs(x: Any) -> Any:
-    """Returns the inputs of the rows that have labels."""
+    """Returns the inputs of the labelled rows."""
     return x.labelled if isinstance(x, Rows) else x
 
 
 def split_rows(data: Any) -> tuple[Any, Any]:
-    """Returns the data of a step without its unlabelled rows, and those rows or `None`."""
+    """Returns the data of a step without unlabelled rows, and the unlabelled rows or `None`."""
     if isinstance(data, (tuple, list)) and data and isinstance(data[0], Rows):
         labelled, unlabelled = data[0]
         return (labelled, *data[1:]), unlabelled
@@ -49,7 +49,7 @@ def split_rows(data: Any) -> tuple[Any, Any]:
 
 
 def join(labelled: Any, unlabelled: Any) -> Any:
-    """Returns the inputs of all rows; raises where the two kinds do not match."""
+    """Returns the inputs of all rows; raises if labelled and unlabelled inputs do not match."""
     check_alike(labelled, unlabelled)
     pairs = zip(keras.tree.flatten(labelled), keras.tree.flatten(unlabelled), strict=True)
     joined = [None if a is None else ops.concatenate([a, b], axis=0) for a, b in pairs]
@@ -59,10 +59,10 @@ def join(labelled: Any, unlabelled: Any) -> Any:
 def join_first(
     call: Callable, args: tuple, kwargs: dict[str, Any], unlabelled: Any
 ) -> tuple[tuple, dict[str, Any], Any]:
-    """Joins unlabelled rows to a call's first argument, given by position or by keyword.
+    """Joins unlabelled rows to the first argument of a call, positional or by keyword.
 
     Returns:
-        The arguments, those by keyword, and the number of labelled rows.
+        The positional arguments, the keyword arguments, and the number of labelled rows.
     """
     if args:
         return (join(args[0], unlabelled), *args[1:]), kwargs, row_count(args[0])
@@ -71,10 +71,10 @@ def join_first(
 
 
 class FirstRows(keras.layers.Layer):
-    """Layer that returns the first rows of a tensor, and those of its Keras mask.
+    """Layer that returns the first rows of a tensor and of its Keras mask.
 
     Args:
-        count: The number of rows to keep: an integer or a tensor.
+        count: Number of rows to keep: an integer or a tensor.
     """
 
     def __init__(self, count: Any) -> None:
@@ -92,12 +92,12 @@ class FirstRows(keras.layers.Layer):
 
 
 def first_rows(structure: Any, count: Any) -> Any:
-    """Returns the first rows of all tensors of a model's output, with their Keras masks."""
+    """Returns the first rows of all tensors in a structure, with their Keras masks."""
     return keras.tree.map_structure(FirstRows(count), structure)
 
 
 def check_alike(labelled: Any, unlabelled: Any) -> None:
-    """Raises where unlabelled inputs have another structure, shape or dtype than labelled ones.
+    """Raises if unlabelled inputs differ from labelled ones in structure, row shape or dtype.
 
     Args:
         labelled: Tensors, arrays or specs of shape `(rows, ...)`, in any structure.
@@ -108,7 +108,7 @@ def check_alike(labelled: Any, unlabelled: Any) -> None:
         keras.tree.assert_same_structure(wanted, got)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            "`unlabelled` must have the structure of `x`, without labels. Expected: "
+            "`unlabelled` must be inputs with the structure of `x`, without labels. Expected: "
             f"{_described(wanted)}. Received: {_described(got)}."
         ) from error
     for path, one, other in zip(
@@ -121,10 +121,10 @@ def check_alike(labelled: Any, unlabelled: Any) -> None:
 def _check_leaf(path: str, wanted: Any, got: Any) -> None:
     shape, other = tuple(wanted.shape), tuple(got.shape)
     if len(shape) != len(other) or not all(map(_same_size, shape[1:], other[1:])):
-        cure = " Is it a dataset of single rows? Call its `batch`." if other == shape[1:] else ""
+        cure = " Call `batch` on a dataset of single rows." if other == shape[1:] else ""
         raise ValueError(
-            f"`unlabelled`{path} must have rows of the shape of those of `x`: "
-            f"{('rows', *shape[1:])}. Received: shape {other}.{cure}"
+            f"`unlabelled`{path} must have the row shape of `x`: {('rows', *shape[1:])}. "
+            f"Received: shape {other}.{cure}"
         )
     dtypes = [keras.backend.standardize_dtype(value.dtype) for value in (wanted, got)]
     if dtypes[0] != dtypes[1]:
@@ -139,7 +139,7 @@ def _same_size(one: int | None, other: int | None) -> bool:
 
 
 def _paths(structure: Any) -> list[str]:
-    """Returns where each leaf stands, as one would index it: `"['flow']"`; `""` for a tensor."""
+    """Returns the index expression of each leaf: `"['flow']"`; `""` for a single tensor."""
     if isinstance(structure, dict):
         return [f"[{k!r}]{rest}" for k in sorted(structure) for rest in _paths(structure[k])]
     if isinstance(structure, tuple):
@@ -148,7 +148,7 @@ def _paths(structure: Any) -> list[str]:
 
 
 def _described(structure: Any) -> Any:
-    """Returns a structure with shapes and dtypes in the place of its tensors."""
+    """Returns a structure of shapes and dtypes, for messages."""
     if isinstance(structure, dict):
         return {key: _described(part) for key, part in structure.items()}
     if isinstance(structure, tuple):

@@ -13,12 +13,12 @@ import numpy as np
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.unlabelled import arrays
+from keras_physreg.unlabelled.batch_counter import BatchCounter
 from keras_physreg.unlabelled.input_rows import with_unlabelled
 from keras_physreg.unlabelled.row_order import row_order
 from keras_physreg.unlabelled.sources import Source
-from keras_physreg.unlabelled.steps_done import StepsDone
 
-STEPS_AT_ONCE = 64  # Whose keys are drawn together: a call of Python costs some 50 us.
+STEPS_PER_DRAW = 64  # Steps whose keys are drawn together: a call of Python costs about 50 us.
 
 
 @dataclass(frozen=True)
@@ -26,24 +26,24 @@ class Unlabelled:
     """The unlabelled rows of a training.
 
     Args:
-        source: Where they come from.
-        done: How far the training is when an epoch begins.
+        source: Source of the rows.
+        counter: Counts the batches before the present epoch.
     """
 
     source: Source
-    done: StepsDone
+    counter: BatchCounter
 
 
 def paired_arrays(
     data: Any, batch_size: int, seed: int | None, unlabelled: Unlabelled
 ) -> tf.data.Dataset:
-    """Returns endless epochs of arrays in batches, each beside an unlabelled one.
+    """Returns an endless dataset of epochs: batches of arrays, each paired with an unlabelled one.
 
     Args:
         data: Tuple `(x[, y[, sample_weight]])` of tensors, or structures of them, of shape
             `(rows, ...)`.
-        batch_size: Labelled rows a step; the last step of an epoch has what is left over.
-        seed: Seed of their order in each epoch, or `None`: as they are given.
+        batch_size: Labelled rows per step; the last step of an epoch has the remaining rows.
+        seed: Seed of the order of the rows in each epoch; `None`: the given order.
         unlabelled: The unlabelled rows.
     """
     source, rows = unlabelled.source, arrays.size(data)
@@ -60,17 +60,18 @@ def paired_arrays(
     def fetch(numbers: Any, key: Any) -> Any:
         return with_unlabelled(arrays.gather(data, numbers), source.batch(key))
 
-    return _fetched(_in_stretches(unlabelled.done, steps, draw, epoch), fetch, source)
+    return _fetched(_in_blocks(unlabelled.counter, steps, draw, epoch), fetch, source)
 
 
 def paired_dataset(labelled: tf.data.Dataset, unlabelled: Unlabelled) -> tf.data.Dataset:
-    """Returns a dataset of labelled batches, each beside an unlabelled one."""
+    """Returns a dataset of labelled batches, each paired with an unlabelled one."""
     source = unlabelled.source
 
     def draw(first: int) -> tuple[np.ndarray]:
-        return (source.keys(first, STEPS_AT_ONCE),)
+        return (source.keys(first, STEPS_PER_DRAW),)
 
-    keys = _in_stretches(unlabelled.done, STEPS_AT_ONCE, draw, tf.data.Dataset.from_tensor_slices)
+    make = tf.data.Dataset.from_tensor_slices
+    keys = _in_blocks(unlabelled.counter, STEPS_PER_DRAW, draw, make)
 
     def fetch(data: Any, key: Any) -> Any:
         return with_unlabelled(data, source.batch(key))
@@ -83,7 +84,7 @@ def paired_dataset(labelled: tf.data.Dataset, unlabelled: Unlabelled) -> tf.data
 
 
 class PairedSequence(keras.utils.PyDataset):
-    """Labelled batches of a `keras.utils.PyDataset`, each beside an unlabelled one.
+    """Labelled batches of a `keras.utils.PyDataset`, each paired with an unlabelled one.
 
     Args:
         labelled: The labelled batches.
@@ -96,34 +97,34 @@ class PairedSequence(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int | None:
-        """The number of labelled batches."""
+        """Number of labelled batches."""
         return self._labelled.num_batches
 
     def __getitem__(self, index: int) -> Any:
-        # An endless one counts on from epoch to epoch itself.
-        first = 0 if self.num_batches is None else self._unlabelled.done.count
+        # The index of an endless dataset continues from epoch to epoch.
+        first = 0 if self.num_batches is None else self._unlabelled.counter.count
         rows = self._unlabelled.source.at(first + index)
         return with_unlabelled(self._labelled[index], rows)
 
     def on_epoch_begin(self) -> None:
-        """Tells the labelled data."""
+        """Calls `on_epoch_begin` of the labelled data."""
         self._labelled.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        """Tells the labelled data."""
+        """Calls `on_epoch_end` of the labelled data."""
         self._labelled.on_epoch_end()
 
 
 def paired_generator(labelled: GeneratorType, unlabelled: Unlabelled) -> Iterator[Any]:
-    """Yields labelled batches, each beside an unlabelled one."""
-    for step, data in enumerate(labelled, unlabelled.done.count):
+    """Yields labelled batches, each paired with an unlabelled one."""
+    for step, data in enumerate(labelled, unlabelled.counter.count):
         yield with_unlabelled(data, unlabelled.source.at(step))
 
 
 def over_replicas(dataset: tf.data.Dataset, strategy: Any) -> Any:
     """Splits each batch over the replicas of a strategy, labelled and unlabelled rows alike.
 
-    `tf.distribute` itself splits batches only where all parts have as many rows.
+    `tf.distribute` itself splits batches only into parts of the same number of rows.
     """
     replicas = strategy.num_replicas_in_sync
 
@@ -139,7 +140,7 @@ def over_replicas(dataset: tf.data.Dataset, strategy: Any) -> Any:
 
 def _part(tensor: Any, number: Any, parts: int) -> Any:
     rows = tf.shape(tensor, tf.int64)[0]
-    each = (rows + parts - 1) // parts  # As `tf.distribute` does: the last ones may have fewer.
+    each = (rows + parts - 1) // parts  # As in `tf.distribute`: the last part may have fewer.
     return tensor[number * each : (number + 1) * each]
 
 
@@ -151,37 +152,40 @@ def _batches(numbers: Any, batch_size: int) -> tf.data.Dataset:
     return batches.concatenate(tf.data.Dataset.from_tensors(numbers[full:]))
 
 
-def _in_stretches(
-    done: StepsDone, steps: int, draw: Callable[[int], tuple], make: Callable[..., tf.data.Dataset]
+def _in_blocks(
+    counter: BatchCounter,
+    steps: int,
+    draw: Callable[[int], tuple],
+    make: Callable[..., tf.data.Dataset],
 ) -> tf.data.Dataset:
-    """Returns an endless dataset that is made stretch by stretch, from what Python draws for each.
+    """Returns an endless dataset of blocks of steps, each made from arrays drawn by Python.
 
     Args:
-        done: How far the training is when an iterator begins.
-        steps: Steps in a stretch.
-        draw: Function from the number of steps taken before a stretch to a tuple of int64 arrays,
-            of one shape at every call.
-        make: Makes the dataset of a stretch of them.
+        counter: Counts the steps taken before; read when an iterator begins.
+        steps: Number of steps per block.
+        draw: Function from the number of steps taken before a block to a tuple of int64 arrays,
+            with the same shapes in every call.
+        make: Function from these arrays to the dataset of a block.
     """
-    begun = [0]
+    first = [0]
 
-    def numbers(stretch: Any) -> tuple:
-        if stretch == 0:
-            begun[0] = done.count
-        return draw(begun[0] + int(stretch) * steps)
+    def draw_block(number: Any) -> tuple:
+        if number == 0:
+            first[0] = counter.count
+        return draw(first[0] + int(number) * steps)
 
     shapes = [array.shape for array in draw(0)]
 
-    def stretch(number: Any) -> tf.data.Dataset:
-        drawn = tf.numpy_function(numbers, [number], [tf.int64] * len(shapes))
+    def block(number: Any) -> tf.data.Dataset:
+        drawn = tf.numpy_function(draw_block, [number], [tf.int64] * len(shapes))
         return make(*(tf.ensure_shape(a, shape) for a, shape in zip(drawn, shapes, strict=True)))
 
-    return tf.data.Dataset.counter().flat_map(tf.autograph.experimental.do_not_convert(stretch))
+    return tf.data.Dataset.counter().flat_map(tf.autograph.experimental.do_not_convert(block))
 
 
 def _fetched(dataset: tf.data.Dataset, fetch: Callable, source: Source) -> tf.data.Dataset:
     options = tf.data.Options()
-    # To look for optimizations takes longer than many an epoch.
+    # The search for optimizations takes longer than a short epoch.
     options.experimental_optimization.apply_default_optimizations = False
     fetch = tf.autograph.experimental.do_not_convert(fetch)
     if source.runs_ahead:

@@ -1,4 +1,4 @@
-"""In which order unlabelled rows come: an endless stream, one permutation after the other."""
+"""The order of unlabelled rows: an endless stream of permutations."""
 
 import random
 import weakref
@@ -11,10 +11,10 @@ _seeds: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def lasting_seed(optimizer: Any) -> int:
-    """Returns the seed of the unlabelled rows that an optimizer sees, the same in every `fit`.
+    """Returns the seed of the order of unlabelled rows, the same for an optimizer in every `fit`.
 
-    Their position follows from its count of steps: with another seed a second `fit` would go on in
-    the middle of other permutations.
+    The position in this order follows from `optimizer.iterations`. With another seed, a second
+    `fit` would continue in the middle of other permutations.
     """
     if optimizer not in _seeds:
         _seeds[optimizer] = random.getrandbits(31)  # As Keras draws its seeds.
@@ -22,24 +22,24 @@ def lasting_seed(optimizer: Any) -> int:
 
 
 def row_order(seed: int, number: int, rows: int) -> np.ndarray:
-    """Returns the permutation of the rows that a seed gives at a number."""
+    """Returns the permutation of labelled rows for a seed and the number of an epoch or step."""
     return np.random.default_rng([int(seed), int(number)]).permutation(rows)
 
 
 def unlabelled_order(seed: int, number: int, rows: int) -> np.ndarray:
-    """Returns the permutation of unlabelled rows that a seed gives in a pass through them."""
+    """Returns the permutation of unlabelled rows for a seed and the number of a pass."""
     return np.random.default_rng([int(seed), int(number), 1]).permutation(rows)
 
 
 class RowStream:
-    """Endless stream of row numbers: all rows in one order, then all in the next, and so on.
+    """Endless stream of row numbers: pass after pass through all rows, each in its own order.
 
-    It is a function of the position alone, so that a resumed training goes on where it stopped.
+    It is a pure function of the position, so that a resumed training continues where it stopped.
 
     Args:
         rows: Number of rows.
-        order: Function from 0, 1, 2 ... to the order of the rows in that pass; `None`: in the
-            order in which they are given.
+        order: Function from the number of a pass (0, 1 ...) to the order of the rows in it;
+            `None`: the given order in every pass.
     """
 
     def __init__(self, rows: int, order: Callable[[int], np.ndarray] | None = None) -> None:
@@ -58,6 +58,6 @@ class RowStream:
 
     def _pass(self, number: int) -> np.ndarray:
         assert self._order is not None
-        if self._known[0] != number:  # Small batches come from one pass many times.
+        if self._known[0] != number:  # Many small batches come from the same pass.
             self._known = (number, np.asarray(self._order(int(number)), "int64"))
         return self._known[1]

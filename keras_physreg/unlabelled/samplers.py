@@ -1,4 +1,4 @@
-"""Samplers of unlabelled rows: collocation points, drawn anew while the model trains."""
+"""Samplers of unlabelled rows: collocation points, drawn while the model trains."""
 
 import contextlib
 from typing import Any
@@ -12,23 +12,23 @@ from keras_physreg._utils.errors import received, whole_number
 class UniformSampler:
     """Draws points uniformly from a box: collocation points for `fit(unlabelled=...)`.
 
-    The points are a function of seed and step alone: a run that is resumed, or done again, sees
-    the same ones.
+    The points are a function of seed and step alone: a resumed or repeated run gets the same
+    points.
 
     Args:
-        low: Lower bounds in the units of the model's input, of shape `(features, ...)`; for an
-            input of several parts a dict, list or tuple of them.
-        high: Upper bounds, likewise. Where both are equal, as on the side of a box, so are the
-            points.
-        seed: The seed, an integer >= 0.
-        every: The number of steps for which points are kept: 1 draws new ones at each step, the
-            number of steps in an epoch draws new ones at each epoch.
-        dtype: Dtype of the points, that of `x`; `None` for Keras' float type.
+        low: Lower bounds in the units of the model's input, of shape `(features, ...)`; a dict,
+            list or tuple of them for a structured input.
+        high: Upper bounds, likewise. Equal bounds fix a coordinate, for points on a side of the
+            box.
+        seed: Integer >= 0.
+        every: Number of steps for which the points stay the same: 1 draws new points in each step,
+            the number of steps per epoch draws new points in each epoch.
+        dtype: Dtype of the points, which must be that of `x`; `None` for `keras.config.floatx()`.
 
     Raises:
-        TypeError: If `seed` or `every` is no integer.
-        ValueError: If the bounds do not fit each other or are not finite, or `seed` or `every` is
-            too small.
+        TypeError: If `seed` or `every` is not an integer.
+        ValueError: If the bounds differ in structure or shape, are not finite or not in order,
+            `seed` or `every` is too small, or `dtype` is not floating.
 
     Example:
     >>> import keras_physreg as kp
@@ -51,11 +51,11 @@ class UniformSampler:
         """Returns the points of a step.
 
         Args:
-            step: The number of steps that the optimizer took before.
-            batch: The number of points.
+            step: Number of steps that the optimizer took before.
+            batch: Number of points.
 
         Returns:
-            An array of shape `(batch, features, ...)`, or the structure of `low` of them.
+            An array of shape `(batch, features, ...)`, or a structure of them like `low`.
         """
         rng = np.random.default_rng([self.seed, int(step) // self.every])
 
@@ -71,13 +71,12 @@ def _float_type(dtype: Any) -> str:
         if keras.backend.is_float_dtype(name):
             return name
     raise ValueError(
-        "`dtype` of a sampler must be a float type, such as 'float32': points drawn from a box are "
-        f"no integers. {received('dtype', dtype)}"
+        f"`dtype` of a sampler must be a float type, such as 'float32'. {received('dtype', dtype)}"
     )
 
 
 def _as_bounds(bounds: Any) -> Any:
-    """Returns arrays in the structure of the bounds; a list of numbers is one array."""
+    """Returns the bounds as arrays, in their structure; a list of numbers becomes one array."""
     if isinstance(bounds, dict):
         return {key: _as_bounds(value) for key, value in bounds.items()}
     if isinstance(bounds, (list, tuple)) and any(np.ndim(part) for part in bounds):
@@ -90,12 +89,12 @@ def _check_bounds(low: Any, high: Any) -> None:
         keras.tree.assert_same_structure(low, high)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"`low` and `high` must have one structure. Received: low={low}, high={high}"
+            f"`low` and `high` must have the same structure. Received: low={low}, high={high}"
         ) from error
     for below, above in zip(keras.tree.flatten(low), keras.tree.flatten(high), strict=True):
         finite = np.isfinite(below).all() and np.isfinite(above).all()
         if below.shape != above.shape or not finite or (below > above).any():
             raise ValueError(
-                "`low` and `high` must be finite, of one shape, and low <= high everywhere. "
+                "`low` and `high` must be finite, of the same shape, and low <= high everywhere. "
                 f"Received: low={below.tolist()}, high={above.tolist()}"
             )

@@ -1,4 +1,4 @@
-"""What unlabelled rows count in the terms that need no label."""
+"""The factor of unlabelled rows in terms that need no label."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import keras
 
 
 class UnlabelledShare:
-    """A share that compiled steps follow, as a variable that Keras does not see in the model.
+    """The share as a variable that compiled steps read, and that is no weight of the model.
 
-    A weight of the model would change what its files hold.
+    A weight of the model would change its files.
     """
 
     def __init__(self) -> None:
@@ -17,11 +17,15 @@ class UnlabelledShare:
 
     @property
     def value(self) -> Any:
-        """The variable, or `None` where every row counts alike."""
+        """The variable, or `None` if label-free terms are means over all rows."""
         return self._variable if self._is_set else None
 
     def set(self, share: float | None) -> bool:
-        """Sets the share; returns whether steps must be traced anew, for another formula."""
+        """Sets the share.
+
+        Returns:
+            Whether the steps must be traced again: with and without a share their formula differs.
+        """
         was_set, self._is_set = self._is_set, share is not None
         if share is not None:
             self._variable.assign(share)

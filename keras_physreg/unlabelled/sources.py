@@ -1,4 +1,4 @@
-"""Where the unlabelled rows of a step come from: arrays, a dataset or a sampler."""
+"""Sources of unlabelled rows: arrays, a dataset or a sampler."""
 
 from __future__ import annotations
 
@@ -10,24 +10,29 @@ import keras
 import numpy as np
 
 from keras_physreg._utils.backend import tensorflow as tf
+from keras_physreg._utils.errors import received
 from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.row_order import RowStream, unlabelled_order
 
-PEEKED = 2  # Batches of a `PyDataset` that Keras looks at before it trains.
+MAX_PEEKED_BATCHES = 2  # Batches of a `PyDataset` that Keras reads before training.
 
 
 class Source(Protocol):
-    """Gives each step its unlabelled rows.
+    """Provides the unlabelled rows of each step.
 
-    A source is asked twice, so that what is costly may run ahead and in parallel: `keys` names
-    what each step gets, and `batch` fetches it.
+    It works in two stages: `keys` determines the batch of each step, and `batch` fetches it. The
+    second, costly stage may run ahead and in parallel.
+
+    Attributes:
+        spec: Structure of `tf.TensorSpec` of a batch.
+        runs_ahead: Whether `batch` may run ahead and in parallel.
     """
 
     spec: Any
     runs_ahead: bool
 
     def keys(self, first: int, steps: int) -> np.ndarray:
-        """Returns what `batch` takes in some steps: int64 of shape `(steps, ...)`.
+        """Returns the arguments of `batch` for some steps: int64 of shape `(steps, ...)`.
 
         Args:
             first: Number of steps taken before.
@@ -35,10 +40,10 @@ class Source(Protocol):
         """
 
     def batch(self, key: Any) -> Any:
-        """Returns a batch of inputs, inside of `tf.data`."""
+        """Returns a batch of inputs, inside a `tf.data` pipeline."""
 
     def at(self, step: int) -> Any:
-        """Returns the batch of inputs of a step, outside of it."""
+        """Returns the batch of inputs of a step, outside a `tf.data` pipeline."""
 
 
 class ArraySource:
@@ -46,8 +51,8 @@ class ArraySource:
 
     Args:
         tensors: Tensors of shape `(rows, ...)`, in any structure.
-        batch_size: Rows a step.
-        seed: Seed of their order, or `None`: as they are given.
+        batch_size: Rows per step.
+        seed: Seed of the order of the rows; `None`: the given order.
     """
 
     runs_ahead = True
@@ -79,10 +84,10 @@ class SamplerSource:
 
     Args:
         sampler: Function `(step, batch) -> inputs`.
-        batch_size: Rows a step.
+        batch_size: Rows per step.
     """
 
-    runs_ahead = False  # The function need not serve two threads at once.
+    runs_ahead = False  # The function may not be thread-safe.
 
     def __init__(self, sampler: Callable[[int, int], Any], batch_size: int) -> None:
         self.sampler, self.batch_size = sampler, batch_size
@@ -94,14 +99,14 @@ class SamplerSource:
         return np.arange(first, first + steps)
 
     def batch(self, key: Any) -> Any:
-        """Returns what the sampler draws."""
+        """Returns the batch that the sampler draws."""
         specs = keras.tree.flatten(self.spec)
         drawn = tf.numpy_function(self._flat, [key], [spec.dtype for spec in specs])
         shaped = [tf.ensure_shape(a, s.shape) for a, s in zip(drawn, specs, strict=True)]
         return keras.tree.pack_sequence_as(self.spec, shaped)
 
     def at(self, step: int) -> Any:
-        """Returns what the sampler draws for a step."""
+        """Returns the batch that the sampler draws for a step."""
         drawn = self._flat(step)
         return keras.tree.pack_sequence_as(self.spec, [tf.convert_to_tensor(a) for a in drawn])
 
@@ -110,8 +115,8 @@ class SamplerSource:
         got = [(a.shape, a.dtype) for a in drawn]
         if got != [(tuple(spec.shape), spec.dtype.as_numpy_dtype) for spec in wanted]:
             raise ValueError(
-                "The sampler given as `unlabelled` must return arrays of one shape and dtype at "
-                f"every step. At step 0: {wanted}. At step {int(step)}: {got}."
+                "The sampler given as `unlabelled` must return the same shapes and dtypes at every "
+                f"step. Received: {wanted} at step 0, {got} at step {int(step)}."
             )
         return drawn
 
@@ -120,25 +125,28 @@ class SamplerSource:
         tensors = arrays.as_tensors(drawn, "unlabelled(step, batch)")
         if arrays.size(tensors) != self.batch_size:
             raise ValueError(
-                f"The sampler given as `unlabelled` was asked for batch={self.batch_size} rows. "
+                f"The sampler given as `unlabelled` must return batch={self.batch_size} rows. "
                 f"Received: {arrays.size(tensors)} rows."
             )
         return keras.tree.map_structure(keras.ops.convert_to_numpy, tensors)
 
 
 class DatasetSource:
-    """Batches of a `tf.data.Dataset`, which goes on from one epoch to the next.
+    """Batches of a `tf.data.Dataset`, which continues from one epoch to the next.
 
     Args:
-        dataset: Yields batches of inputs.
-        repeat: Whether it begins again where it ends; else its end is an error.
+        dataset: Dataset of batches of inputs.
+        repeat: Whether it repeats after its end; otherwise its end is an error.
     """
 
-    runs_ahead = False  # The batches come from one iterator, in its order.
+    runs_ahead = False  # All batches come from one iterator, in its order.
 
     def __init__(self, dataset: tf.data.Dataset, repeat: bool) -> None:
         if next(iter(dataset.take(1)), None) is None:
-            raise ValueError("The dataset given as `unlabelled` is empty.")
+            raise ValueError(
+                "The dataset given as `unlabelled` must have at least one batch. "
+                + received("unlabelled", dataset)
+            )
         self.spec = dataset.element_spec
         self._iterator = iter(dataset.repeat() if repeat else dataset.concatenate(_end(dataset)))
         self._peeked: dict[int, Any] = {}
@@ -146,7 +154,7 @@ class DatasetSource:
         self._lock = threading.Lock()
 
     def keys(self, first: int, steps: int) -> np.ndarray:
-        """Returns numbers, which the dataset, with a place of its own, does not need."""
+        """Returns the numbers of the steps, which `batch` ignores."""
         return np.arange(first, first + steps)
 
     def batch(self, key: Any) -> Any:
@@ -154,22 +162,22 @@ class DatasetSource:
         return self._iterator.get_next()
 
     def at(self, step: int) -> Any:
-        """Returns the next batch; for a step that Keras has peeked at, the same once more."""
+        """Returns the next batch; for a step that Keras has peeked at, the same batch again."""
         with self._lock:
             if step in self._peeked:
                 return self._peeked.pop(step)
             batch = self._iterator.get_next()
-            if self._asked < PEEKED:
+            if self._asked < MAX_PEEKED_BATCHES:
                 self._peeked[step] = batch
             self._asked += 1
             return batch
 
 
 def _end(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Returns a dataset of the same elements that raises where the first one is asked for."""
+    """Returns a dataset with elements of the same spec that raises at its first element."""
     message = (
-        "The dataset given as `unlabelled` has ended, and `unlabelled_repeat=False`. Let it "
-        "repeat, or give it as many batches as there are training steps."
+        "The dataset given as `unlabelled` has ended, and `unlabelled_repeat=False`. Use "
+        "`unlabelled_repeat=True`, or a dataset with as many batches as there are training steps."
     )
 
     @tf.autograph.experimental.do_not_convert

@@ -1,4 +1,4 @@
-"""What needs TensorFlow says so in one sentence where Keras runs on another backend."""
+"""Features that need TensorFlow raise a clear error if Keras runs on another backend."""
 
 import keras
 import pytest
@@ -23,7 +23,7 @@ def test_another_backend_is_named_with_the_cure(monkeypatch):
 
 @pytest.mark.parametrize("name", ["diagnose", "GradientMonitor"])
 def test_what_needs_tensorflow_says_so_first(name, monkeypatch):
-    """Whatever it is given: nothing of it was looked at."""
+    """The error comes before any argument is checked."""
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(NotImplementedError, match=f"^`{name}` needs the TensorFlow backend"):
         getattr(kp, name)(None, None)

@@ -1,7 +1,7 @@
-"""What Python takes for a number, a list or a function, and what none of ours can use.
+"""Values that Python accepts as numbers, lists or functions, but that are errors here.
 
-`True` is 1, `10**400` has no float, a set has no order, a class can be called: each is refused
-where it is given, and named.
+`True` equals 1, `10**400` has no float, a set has no order, a class can be called. Each raises an
+error that names the argument.
 """
 
 import fractions
@@ -48,7 +48,7 @@ BOOLEANS = {
     "the length of a stair": (lambda bad: kp.Staircase([1], bad), "`every`"),
     "a number of stairs": (lambda bad: kp.GeometricStaircase(1, 2, bad, 1), "`steps`"),
     "a boundary": (lambda bad: kp.Chain([ONE, ONE], [bad]), r"`boundaries\[0\]`"),
-    "a time": (lambda bad: ONE(bad), "Time"),
+    "a time": (lambda bad: ONE(bad), "`time`"),
     "a bound": (lambda bad: residuals.bounded(VALUES, bad), "`low`"),
     "an axis": (lambda bad: residuals.monotone(VALUES, bad), "`axis`"),
 }
@@ -86,7 +86,7 @@ FLOATS = {
     "a duration": (lambda bad: kp.GeometricRamp(1, 2, bad), ValueError, "`duration`.*finite"),
     "a stair": (lambda bad: kp.Staircase([0, bad], 1), ValueError, r"`values\[1\]`.*finite"),
     "a boundary": (lambda bad: kp.Chain([ONE, ONE], [bad]), ValueError, r"`boundaries\[0\]`"),
-    "a time": (lambda bad: ONE(bad), TypeError, "Time must be a number"),
+    "a time": (lambda bad: ONE(bad), TypeError, "`time` must be a number"),
 }
 
 
@@ -130,10 +130,10 @@ def test_what_has_no_order_is_no_list(kind):
 
 
 LOSSES = {
-    "a class": (keras.losses.MeanSquaredError, r"`loss`.*'x' is a class.*`MeanSquaredError\(\)`"),
-    "the class of a metric": (keras.metrics.MeanSquaredError, "is a class"),
-    "a metric": (keras.metrics.MeanSquaredError(), "is a metric.*Keras loss"),
-    "a layer": (keras.layers.Dense(1), "is a layer.*function"),
+    "a class": (keras.losses.MeanSquaredError, r"`loss`.*'x'.*not a class.*`MeanSquaredError\(\)`"),
+    "the class of a metric": (keras.metrics.MeanSquaredError, "not a class"),
+    "a metric": (keras.metrics.MeanSquaredError(), "not be a metric.*Keras loss"),
+    "a layer": (keras.layers.Dense(1), "not be a layer.*function"),
     "a list": (["mse"], "must be a Keras loss name"),
     "None": (None, "must be a Keras loss name"),
 }

@@ -1,8 +1,8 @@
-"""Trains under two WeightSchedulers and a BackupAndRestore; run as a process that can be killed.
+"""Trains with two WeightSchedulers and a BackupAndRestore, in a process that can be killed.
 
 python resumable_training.py FOLDER [--wait-in EPOCH] [--epochs N] [--say-epochs]: writes history
-and weights to FOLDER/result.json. With --wait-in it says "ready" in the middle of that epoch and
-waits; with --say-epochs it says "ready" at the end of each.
+and weights to FOLDER/result.json. With --wait-in it prints "ready" in the middle of that epoch and
+waits; with --say-epochs it prints "ready" at the end of each epoch.
 """
 
 import argparse
@@ -35,7 +35,7 @@ class SayReady(keras.callbacks.Callback):
 
 
 def train(folder, epochs=8, callbacks=()):
-    """Trains from where the backup in `folder` stands, and returns what came of it."""
+    """Continues the training from the backup in `folder`, and returns its results."""
     keras.utils.set_random_seed(7)
     model = physics_model()
     model.compile(keras.optimizers.Adam(0.01), "mse")

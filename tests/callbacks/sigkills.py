@@ -1,4 +1,4 @@
-"""Kills a training with BackupAndRestore(double_checkpoint=True) again and again, and resumes it.
+"""Kills a training with BackupAndRestore(double_checkpoint=True) many times, and resumes it.
 
 Run from the project's root: python -m tests.callbacks.sigkills [--kills N] [--seed N]
 Prints how each resumed training ended, beside one that was left alone.
@@ -33,7 +33,7 @@ def start(folder, *arguments):
 
 
 def files_left(backup):
-    """Says whether Keras can read what a kill has left."""
+    """Returns whether Keras can read the files that a kill has left."""
     try:
         h5py.File(backup / "latest.weights.h5", "r").close()
     except OSError:
@@ -43,7 +43,7 @@ def files_left(backup):
 
 
 def outcome(folder, whole, epochs):
-    """Resumes a killed training to its end, and says how it compares."""
+    """Resumes a killed training to its end, and compares it with one that was not killed."""
     _, said = start(folder, "--epochs", str(epochs)).communicate()
     if not (folder / "result.json").exists():
         return f"error: {said.strip().splitlines()[-1]}"

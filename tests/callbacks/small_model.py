@@ -17,7 +17,7 @@ def terms(weight=0.25):
 
 
 def physics_model(learning_rate=0.0, **compile_kwargs):
-    """Rate 0: nothing moves but the term weights, so that losses can be told in advance."""
+    """Learning rate 0: only the term weights change, so that the losses are known in advance."""
     z = keras.Input((2,))
     x_pred = keras.layers.Dense(2)(z)
     model = kp.PhysicsModel(z, kp.PhysicsRegularization(half_and_double, terms())(z, x_pred))
@@ -43,7 +43,7 @@ def data(rows=20, seed=0):
 
 
 class Watch(keras.callbacks.Callback):
-    """Notes the weights at the end of each execution."""
+    """Records the weights at the end of each execution."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""BackupAndRestore(double_checkpoint=True) at its weak points, by files as a kill leaves them."""
+"""BackupAndRestore(double_checkpoint=True) with the incomplete files that a kill leaves."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def stopped(tmp_path_factory):
 
 @pytest.fixture
 def backup(stopped, tmp_path):
-    """The folder of a training that was stopped, to be spoilt."""
+    """The folder of a stopped training, whose files the tests damage."""
     return shutil.copytree(stopped / "backup", tmp_path / "backup")
 
 
@@ -65,7 +65,7 @@ def test_metadata_that_were_cut_off_stop_the_training_with_an_error(backup):
 
 
 def test_new_weights_beside_old_metadata_repeat_an_epoch(backup, whole):
-    """As the docstring of WeightScheduler says: by steps the ramp goes on, by epochs it repeats."""
+    """As in the docstring of WeightScheduler: by steps the ramp continues, by epochs it repeats."""
     metadata = backup / "training_metadata.json"
     metadata.write_text(json.dumps({"epoch": STOPPED - 1, "batch": 0}))
     resumed = train(backup.parent)

@@ -1,4 +1,4 @@
-"""A training killed in mid-ramp and started again ends as if it had never stopped."""
+"""A training that is killed within a ramp and resumed ends like one that was never stopped."""
 
 import json
 import os

@@ -60,7 +60,7 @@ def test_restores_the_last_finite_step_of_model_and_optimizer(compile_args):
     good = model_with_root(**compile_args)
     good.fit(z[:BAD], x[:BAD], batch_size=10, shuffle=False, verbose=0)
     stopped = model_with_root(**compile_args)
-    with pytest.warns(RuntimeWarning, match=r"are back at the last finite step"):
+    with pytest.warns(RuntimeWarning, match=r"are restored to the last finite step"):
         fit(stopped, kp.TerminateOnNonFinite(restore_weights=True))
     for a, b in zip(good.weights, stopped.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
@@ -111,7 +111,7 @@ def test_a_weight_raised_after_a_bad_step_stops_only_at_the_next_one():
 
     z, x = rows()
     steer = keras.callbacks.LambdaCallback(on_train_batch_begin=raise_weight)
-    with pytest.warns(RuntimeWarning, match="is not trained on"):
+    with pytest.warns(RuntimeWarning, match="Training continues without it"):
         history = model.fit(
             z, x, batch_size=10, epochs=2, shuffle=False, callbacks=[steer, stop], verbose=0
         )
@@ -124,7 +124,7 @@ def test_data_loss_alone():
     z[:, 2] = 1.0
     x[BAD] = np.inf
     model, stop = model_with_root(), kp.TerminateOnNonFinite()
-    with pytest.warns(RuntimeWarning, match=r"no term .* is to blame: look at the data loss"):
+    with pytest.warns(RuntimeWarning, match="all terms .* are finite: check the data loss"):
         model.fit(z, x, batch_size=10, shuffle=False, callbacks=[stop], verbose=0)
     assert (stop.stopped_term, stop.stopped_batch) == ("data", 4)
 
@@ -143,7 +143,7 @@ def test_a_model_that_its_first_step_builds(cls):
         return model
 
     good, stop = built(), kp.TerminateOnNonFinite(restore_weights=True)
-    with pytest.warns(RuntimeWarning, match="are back at the last finite step"):
+    with pytest.warns(RuntimeWarning, match="are restored to the last finite step"):
         stopped = built(stop)
     assert stop.stopped_batch == 4
     for a, b in zip(good.weights, stopped.weights, strict=True):
@@ -213,7 +213,7 @@ def test_restore_weights_must_be_a_boolean(value):
 
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_the_mean_of_no_rows_stops_nothing(weight):
-    """A term without any row so far has no mean; with one that is not finite it has."""
+    """A term without rows so far has no mean, and is not reported; a row of NaN is."""
     model, stop = model_with_root(weight), kp.TerminateOnNonFinite()
     stop.set_model(model)
     stop.on_train_begin()
@@ -235,7 +235,7 @@ def root_of_some(z, x):
 @pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_batches_of_which_the_physics_selects_no_rows(weight, cls):
-    """Only the row `BAD` is selected: in the first four batches there is none."""
+    """Selects only the row `BAD`: the first four batches have no selected row."""
     z, x = rows()
     z[BAD, 1] = 4.0
     model = linear_model(root_of_some, {"fine": 1.0, "root": weight}, cls)

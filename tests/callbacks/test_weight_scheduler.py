@@ -1,4 +1,4 @@
-"""WeightScheduler: which weight holds when, who sees it, and what it refuses."""
+"""WeightScheduler: the weight at each time, its logs, and errors."""
 
 import copy
 import csv
@@ -100,7 +100,7 @@ def test_steps_count_iterations_and_go_on_over_a_second_fit():
 
 
 def test_steps_hold_within_an_execution():
-    """5 steps an epoch in executions of 3: begun at steps 0, 3, 5, 8, 10."""
+    """5 steps per epoch in executions of 3, which begin at steps 0, 3, 5, 8, 10."""
     model, watch = physics_model(steps_per_execution=3), Watch()
     scheduler = kp.WeightScheduler({"z": kp.LinearRamp(0, 100, duration=100)}, unit="step")
     history = fit(model, scheduler, watch, epochs=3)
@@ -119,7 +119,7 @@ def test_steps_with_a_scaled_loss():
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("unit", ["epoch", "step"])
 def test_under_a_distribution_strategy(unit):
-    """Its variables, `optimizer.iterations` among them, are of another kind."""
+    """Its variables, such as `optimizer.iterations`, have another class."""
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = physics_model()
     watch, ramp = Watch(), kp.LinearRamp(0, 100, duration=100)
@@ -211,7 +211,7 @@ def test_the_last_weight_stays_and_is_saved(tmp_path):
 
 
 def test_early_stopping_waits_for_the_end_of_the_ramp():
-    """At rate 0 no data loss ever improves: patience alone would stop within the ramp."""
+    """At learning rate 0 no data loss improves: patience alone would stop within the ramp."""
     for start, epochs in ((0, 3), (4, 7)):
         stop = keras.callbacks.EarlyStopping(
             "val_data_loss", mode="min", patience=2, start_from_epoch=start

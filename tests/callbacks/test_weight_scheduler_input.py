@@ -1,4 +1,4 @@
-"""WeightScheduler: what it refuses, and when."""
+"""WeightScheduler: errors of bad input, in the constructor and in `fit`."""
 
 import copy
 
@@ -19,11 +19,11 @@ def fit(model, *callbacks):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"schedules": {}}, ValueError, "names no term"),
+        ({"schedules": {}}, ValueError, "must name at least one term"),
         ({"schedules": [RAMP]}, TypeError, "must be a dict"),
         ({"schedules": RAMP}, TypeError, "must be a dict"),
-        ({"schedules": {"x": 1.0}}, TypeError, "Term 'x' needs a schedule"),
-        ({"schedules": {"x": "ramp"}}, TypeError, "Term 'x' needs a schedule"),
+        ({"schedules": {"x": 1.0}}, TypeError, "The schedule of term 'x' must be"),
+        ({"schedules": {"x": "ramp"}}, TypeError, "The schedule of term 'x' must be"),
         ({"schedules": {"x": [1, -1]}}, ValueError, r"term 'x'.*values\[1\]"),
         ({"schedules": {"x": RAMP}, "unit": "batch"}, ValueError, "'epoch', 'step'.*'batch'"),
     ],
@@ -61,7 +61,7 @@ def test_a_model_without_physics():
         fit(model, kp.WeightScheduler({"x": RAMP}))
 
 
-TWICE = r"Two WeightSchedulers steer physics term 'z' of model '\w+' in one training"
+TWICE = r"Two WeightSchedulers set the weight of physics term 'z' of model '\w+' in one training"
 
 
 @pytest.mark.parametrize("make", [physics_model, plain_model])
@@ -83,7 +83,7 @@ def test_one_scheduler_given_twice():
 
 
 def test_schedulers_of_other_trainings_are_no_second_ones():
-    """A second fit, a copy, another model, and a fit after one that broke off."""
+    """A second fit, a copy, another model, and a fit after an interrupted one."""
     model, first = physics_model(), kp.WeightScheduler({"x": RAMP, "z": RAMP})
 
     class Break(keras.callbacks.Callback):

@@ -1,4 +1,4 @@
-"""Constants beside a network: biased by its prediction, and recovered from the labels."""
+"""Constants are biased if they learn from a prediction, and recovered if they learn from labels."""
 
 import keras
 import numpy as np
@@ -9,12 +9,12 @@ import keras_physreg as kp
 
 GAIN, OFFSET = 1.3, 0.2
 NOISES = (0.01, 0.1, 0.5)  # of the measurement, where the quantity has a standard deviation of 1
-# A chance of 6e-5 a constant to miss the truth by the noise of the data.
+# Per constant, a chance of 6e-5 to miss the truth because of the noise of the data.
 STANDARD_ERRORS = 4
 
 
 class Sensor(keras.layers.Layer):
-    """z = gain * x + offset at the prediction alone: constants and network make up for noise."""
+    """z = gain * x + offset at the prediction: constants and network compensate for noise."""
 
     def __init__(self):
         super().__init__()
@@ -26,7 +26,7 @@ class Sensor(keras.layers.Layer):
 
 
 class Calibrated(Sensor):
-    """The same at the prediction, and at the label: the constants learn there alone."""
+    """The same at the prediction and at the label: the constants learn only at the label."""
 
     def call(self, inputs, x_pred):
         gain, offset = self.gain(), self.offset()
@@ -58,7 +58,7 @@ def least_squares(inputs):
 
 
 def trained(physics, inputs, x, units=None, unlabelled=None):
-    """Trains a model until its constants stand still, and returns it."""
+    """Trains a model until its constants no longer change, and returns it."""
     keras.utils.set_random_seed(0)
     given = {name: keras.Input((1,), name=name) for name in ("z", "label", "known")}
     hidden = given["z"] if units is None else keras.layers.Dense(units, "tanh")(given["z"])
@@ -85,12 +85,12 @@ def test_recovered_from_the_labels_beside_a_network(noise):
     model = trained(Calibrated(), inputs, x, units=8)
     estimate, errors = least_squares(inputs)
     found = constants_of(model)
-    # Training itself is converged far within the noise.
+    # The training has converged to far less than the noise.
     assert (np.abs(found - estimate) < 0.05 * errors + 1e-4).all()
     assert (np.abs(found - [GAIN, OFFSET]) < STANDARD_ERRORS * errors + 1e-4).all()
     served = kp.strip_physics(model)
     assert [tensor.name for tensor in served.inputs] == ["z"]
-    # The network has learned, too: it explains what the measurement tells of the quantity.
+    # The network has learned, too: it explains what the measurement can explain of the quantity.
     error = ops.convert_to_numpy(served({"z": inputs["z"]})) - x
     assert np.mean(error**2) < 1.5 * noise**2 / (GAIN**2 + noise**2) + 2e-3
 
@@ -100,7 +100,7 @@ def test_biased_where_they_learn_from_the_prediction(noise):
     inputs, x = measured(noise)
     found = constants_of(trained(Sensor(), inputs, x))
     estimate, errors = least_squares(inputs)
-    # Network and constants meet at E[x | z] and gain / R^2, where both losses are least.
+    # Network and constants converge to E[x | z] and gain / R^2, where both losses are smallest.
     r_squared = np.corrcoef(inputs["z"][:, 0], x[:, 0])[0, 1] ** 2
     assert found[0] == pytest.approx(estimate[0] / r_squared, rel=5e-3)
     if noise == max(NOISES):

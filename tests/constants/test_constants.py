@@ -1,4 +1,4 @@
-"""Constants: mapped into their bounds, learned in their own scale, recovered, logged and saved."""
+"""Constants: bounds, scale, recovery, logs and files."""
 
 import keras
 import numpy as np
@@ -40,7 +40,7 @@ class Line(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="test_constants")
 class Ratio(keras.layers.Layer):
-    """Has its constants by itself, so that there is nothing to put into its config."""
+    """Creates its constants itself, so that its config is empty."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -163,7 +163,7 @@ def test_natural_scale(options, scale):
 
 
 def course(options, target, size, steps=80, rate=0.05):
-    """The course of a constant that Adam fits to `target`, over its size."""
+    """The values of a constant over its size, while Adam fits it to `target`."""
     constant = kp.Constant(**options, name="c")
     optimizer = keras.optimizers.Adam(rate)
     values = []
@@ -217,11 +217,11 @@ BAD = {
     ),
     "initial below low": ({"low": 1.5}, ValueError, ["'c'", "between its bounds", "initial=1.0"]),
     "initial above high": ({"high": 0.5}, ValueError, ["between its bounds"]),
-    "initial on a bound": ({"low": 1.0}, ValueError, ["not on or outside"]),
+    "initial on a bound": ({"low": 1.0}, ValueError, ["differ from them"]),
     "initial on a bound in float32": ({"high": 1 + 1e-9}, ValueError, ["float32"]),
     "log of 0": ({"initial": 0.0, "log": True}, ValueError, ["log=True", "`initial`", "above 0"]),
     "log of negative": ({"initial": -1.0, "log": True}, ValueError, ["`initial`"]),
-    "log with a low of 0": ({"low": 0.0, "log": True}, ValueError, ["`low`", "leave out"]),
+    "log with a low of 0": ({"low": 0.0, "log": True}, ValueError, ["`low`", "Leave out"]),
     "NaN": ({"initial": np.nan}, ValueError, ["finite", "nan"]),
     "infinite bound": ({"high": np.inf}, ValueError, ["`high`", "finite"]),
     "NaN scale": ({"scale": np.nan}, ValueError, ["`scale`", "finite"]),
@@ -316,7 +316,7 @@ def test_long_vectors_are_read_but_not_logged():
 
 @keras.saving.register_keras_serializable(package="test_constants")
 class Named(keras.layers.Layer):
-    """Physics with constants of these names, and initial values."""
+    """Physics with constants of these names and initial values."""
 
     def __init__(self, **initials):
         super().__init__()
@@ -344,7 +344,7 @@ def test_colliding_names_in_one_physics_are_an_error(kind):
 def test_two_constants_of_one_name_in_one_physics_are_an_error():
     physics = Named(a=1.0)
     physics.more = kp.Constant(2.0, name="a")
-    with pytest.raises(ValueError, match="logged as 'a', as another"):
+    with pytest.raises(ValueError, match="logged as 'a', like another"):
         kp.PhysicsRegularization(physics, {"t": 1.0})
 
 
@@ -354,7 +354,7 @@ def test_colliding_names_of_two_physics_layers_are_an_error():
     x = kp.PhysicsRegularization(Named(a=1.0), {"t": 1.0})(z, x)
     model = kp.PhysicsModel(z, kp.PhysicsRegularization(Named(a=1.0), {"u": 1.0})(z, x))
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match=r"two values of one name.*'a'"):
+    with pytest.raises(ValueError, match=r"two values under one name.*'a'"):
         model.fit(*rows(), verbose=0)
     with pytest.raises(ValueError, match=r"constants must be unique.*\['a'\]"):
         kp.get_constants(model)
@@ -426,7 +426,7 @@ def test_get_constants():
     outer = keras.Sequential([keras.Input((2,)), model])
     assert kp.get_constants(outer) == {"gain": 1.0, "offset": 0.0}
     assert kp.get_constants(kp.strip_physics(model)) == {}
-    with pytest.raises(TypeError, match="Expected a Keras model"):
+    with pytest.raises(TypeError, match="`model` must be a Keras model"):
         kp.get_constants(Line)
 
 
@@ -488,7 +488,7 @@ def test_weights_are_refused_where_they_would_mean_another_value(now, same, tmp_
         other.load_weights(path)
         assert kp.get_constants(other) == kp.get_constants(trained)
         return
-    with pytest.raises(ValueError, match="constant 'gain' under another initial value"):
+    with pytest.raises(ValueError, match="constant 'gain' with another initial value"):
         other.load_weights(path)
 
 
@@ -610,7 +610,7 @@ def test_constants_of_inputs_alone_are_recovered(noise):
         labels = np.zeros_like(repeated)
         model.fit(repeated, labels, batch_size=len(z), shuffle=False, verbose=0)
     found = kp.get_constants(model)
-    # Training itself must be converged far within the noise.
+    # The training must have converged to far less than the noise.
     assert abs(found["gain"] - estimate[0]) < 0.1 * errors[0] + 1e-4
     assert abs(found["offset"] - estimate[1]) < 0.1 * errors[1] + 1e-4
     assert abs(found["gain"] - 1.7) < 4 * errors[0] + 1e-4
@@ -635,7 +635,7 @@ def test_each_replica_learns_its_own_constants(engine):
     history = trainer.fit(z, x, epochs=3, batch_size=8, shuffle=False, verbose=0)
     found = history.history["gain"]
     assert found.shape == (3, 3)
-    # A constant keeps its value under new seeds, and its weight of 0 trains it not.
+    # A constant keeps its value under new seeds, and does not train at weight 0.
     np.testing.assert_allclose(found[:, 0], before["gain"], rtol=1e-6)
     assert len(set(found[-1])) == 3
     assert kp.get_constants(model) == before

@@ -323,7 +323,7 @@ Z, X = data()
 @pytest.mark.parametrize(
     ("kwargs", "error", "message"),
     [
-        ({"model": "model"}, TypeError, r"takes a Keras model. Received: model='model'"),
+        ({"model": "model"}, TypeError, r"needs a Keras model. Received: model='model'"),
         ({"model": keras.Sequential([keras.layers.Dense(1)])}, ValueError, "is not built"),
         (
             {"model": keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])},

@@ -1,4 +1,4 @@
-"""Bad input beside good: each is refused with its name, what was received, and the cure."""
+"""Bad input raises an error that names the argument, what was received, and what to do."""
 
 import functools
 
@@ -30,26 +30,31 @@ PHYSICS = {
         lambda z, x: {"x": halves(z, x), "zz": x},
         TWO,
         ValueError,
-        ["Missing: ['z']", "Without a term: ['zz']", "Is ['z'] meant?"],
+        ["Missing: ['z']", "Without a term: ['zz']", "Did you mean 'z'?"],
     ),
     "a tuple too short": (lambda z, x: (x,), TWO, ValueError, ["1 output(s) for 2 term(s)"]),
     "a tuple too long": (lambda z, x: (x, x), ONE, ValueError, ["2 output(s) for 1 term(s)"]),
     "one tensor for two": (lambda z, x: x, TWO, ValueError, ["1 output(s) for 2 term(s)"]),
-    "None": (lambda z, x: None, ONE, TypeError, ["returned None", "lack a `return`"]),
-    "None inside": (lambda z, x: {"x": None}, ONE, TypeError, ["no tensor for term 'x'", "None"]),
+    "None": (lambda z, x: None, ONE, TypeError, ["returned None", "Return one output per term"]),
+    "None inside": (
+        lambda z, x: {"x": None},
+        ONE,
+        TypeError,
+        ["must return a tensor for term 'x'", "None"],
+    ),
     "an integer": (
         lambda z, x: ops.cast(x, "int32"),
         ONE,
         TypeError,
         ["dtype int32", "no gradient"],
     ),
-    "a boolean": (lambda z, x: x > 0, ONE, TypeError, ["dtype bool", "without a cast"]),
-    "a number": (lambda z, x: 1.0, ONE, TypeError, ["no tensor", "float"]),
+    "a boolean": (lambda z, x: x > 0, ONE, TypeError, ["dtype bool", "Leave out the cast"]),
+    "a number": (lambda z, x: 1.0, ONE, TypeError, ["must return a tensor", "float"]),
     "an array": (
         lambda z, x: np.ones(2),
         ONE,
         TypeError,
-        ["no tensor", "array of shape (2,) and dtype float64", "ndarray", "keras.ops"],
+        ["must return a tensor", "array of shape (2,) and dtype float64", "ndarray", "keras.ops"],
     ),
     "(N,) for (N, 2)": (
         lambda z, x: x[:, 0],
@@ -82,13 +87,13 @@ PHYSICS = {
         halves,
         [kp.PhysicsTerm("x", "input.pressure")],
         ValueError,
-        ["'input.pressure'", "not there"],
+        ["'input.pressure'", "does not exist"],
     ),
     "no such label": (
         halves,
         [kp.PhysicsTerm("x", "target.flow")],
         ValueError,
-        ["'target.flow'", "not there"],
+        ["'target.flow'", "does not exist"],
     ),
     "component beyond the last axis": (
         halves,
@@ -202,8 +207,12 @@ def test_every_kind_of_callable_trains(kind):
 TERM_LOSSES = {
     "NumPy": (lambda t, p: np.sin(p), TypeError, ["calls NumPy", "keras.ops.exp"]),
     ".numpy()": (lambda t, p: p.numpy(), TypeError, ["calls NumPy"]),
-    "a number": (lambda t, p: 0.5, TypeError, ["no tensor, but 0.5", "keras.ops"]),
-    "an array": (lambda t, p: np.zeros(3), TypeError, ["no tensor", "ndarray"]),
+    "a number": (
+        lambda t, p: 0.5,
+        TypeError,
+        ["must return a tensor", "returned 0.5", "keras.ops"],
+    ),
+    "an array": (lambda t, p: np.zeros(3), TypeError, ["must return a tensor", "ndarray"]),
     "its own error": (lambda t, p: {}["row"], KeyError, ["row"]),
 }
 
@@ -266,7 +275,7 @@ TERMS = {
     "sum over the batch": (
         lambda: kp.PhysicsTerm("x", loss=keras.losses.MeanSquaredError("sum")),
         ValueError,
-        "means",
+        "average over the batch",
     ),
     "negative weight": (lambda: kp.PhysicsTerm("x", weight=-1.0), ValueError, "weight=-1.0"),
     "NaN weight": (lambda: kp.PhysicsTerm("x", weight=float("nan")), ValueError, "weight=nan"),
@@ -330,7 +339,7 @@ def test_a_layer_called_with_none(given, symbolic):
     known = dict(zip(("z", "x"), tensors, strict=True))
     layer = kp.PhysicsRegularization(problems.residual, {"r": 1.0}, name="balance")
     missing = "prediction" if given[1] is None else "inputs"
-    with pytest.raises(ValueError, match=rf"'balance' was called with {missing}=None.*inputs, pre"):
+    with pytest.raises(ValueError, match=rf"'balance' needs two.*inputs, pre.*{missing}=None"):
         layer(*(known.get(name) for name in given))
 
 
@@ -338,11 +347,11 @@ LAYERS = {
     "a class of layers": (
         lambda: kp.PhysicsRegularization(problems.Gain, ONE),
         TypeError,
-        "an instance of it and not the class",
+        "an instance and not its class",
     ),
     "physics": (lambda: kp.PhysicsRegularization("f", ONE), TypeError, "`physics` must be"),
     "terms": (lambda: kp.PhysicsRegularization(halves, "x"), TypeError, "list of `PhysicsTerm`"),
-    "no terms": (lambda: kp.PhysicsRegularization(halves, []), ValueError, "is empty"),
+    "no terms": (lambda: kp.PhysicsRegularization(halves, []), ValueError, "at least one term"),
     "twice": (
         lambda: kp.PhysicsRegularization(halves, ONE + ONE),
         ValueError,
@@ -386,7 +395,7 @@ def test_a_term_that_collides_with_a_compiled_metric():
     model = physics_model()
     metric = keras.metrics.MeanSquaredError(name="x_loss")
     model.compile("sgd", "mse", metrics=[metric])
-    with pytest.raises(ValueError, match=r"two values of one name: \['x_loss'\]"):
+    with pytest.raises(ValueError, match=r"two values under one name: \['x_loss'\]"):
         model.fit(*data(), verbose=0)
 
 
@@ -451,7 +460,7 @@ def test_a_residual_that_broadcasts_by_itself():
 def test_row_weights_of_too_many_axes():
     model = physics_model()
     model.compile("sgd", loss=None)
-    with pytest.raises(ValueError, match=r"term 'x' has shape \(None,\). Give one weight per row"):
+    with pytest.raises(ValueError, match=r"term 'x' of shape \(None,\). Give one weight per row"):
         model.fit(*data(), sample_weight=np.ones((20, 20)), verbose=0)
 
 

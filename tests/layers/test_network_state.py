@@ -1,4 +1,4 @@
-"""Physics that calls the network again leaves its state alone while it is switched off."""
+"""Physics at weight 0 that calls the network again does not change its state."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def encoder():
 
 
 class Again(keras.layers.Layer):
-    """A physics layer that holds the network, and a state of its own."""
+    """A physics layer with the network as an attribute, and its own state."""
 
     def __init__(self, network):
         super().__init__()
@@ -36,7 +36,7 @@ def of_function(network):
 
 
 def of_numbers(network):
-    """Runs eagerly only, so that nobody can see beforehand what it moves."""
+    """Runs eagerly only: a symbolic call cannot show which variables it updates."""
 
     def physics(z, x_pred):
         return (x_pred - network(-z, training=True)) * float(z.numpy().shape[0])
@@ -83,7 +83,7 @@ def test_at_weight_zero_the_network_is_as_without_physics(kind):
 
 @pytest.mark.parametrize("weight", [1e-30, 1.0])
 def test_above_zero_the_network_is_as_the_physics_leaves_it(weight):
-    """As two calls per step leave it, one after the other."""
+    """The state is that after two calls per step, one after the other."""
     network = encoder()
     model = kp.regularize(network, of_function(network), {"again": weight})
     norm, start = network.get_layer("norm"), network.get_layer("norm").moving_mean.numpy()

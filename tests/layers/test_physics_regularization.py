@@ -1,3 +1,5 @@
+"""PhysicsRegularization: its prediction, losses, logs, weights and configuration."""
+
 import keras
 import numpy as np
 import pytest
@@ -209,7 +211,7 @@ def test_a_physics_layer_is_built_with_the_model():
 
 
 class Noisy(keras.layers.Layer):
-    """Physics with state that is not trained: a seed, and a count of its calls."""
+    """Physics with state that does not train: a seed, and a count of its calls."""
 
     def __init__(self):
         super().__init__()

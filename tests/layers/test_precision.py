@@ -1,4 +1,4 @@
-"""Dtype policies: the physics computes in float32 at least, whatever the model does."""
+"""Dtype policies: the physics computes in float32 or wider under any policy."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ import keras_physreg as kp
 from tests import problems
 from tests.problems import data, physics_model, terms
 
-# JAX has no float64, unless its flag is set.
+# JAX has no float64 unless its flag is set.
 FLOAT64 = pytest.param("float64", marks=pytest.mark.tensorflow)
 POLICIES = ["mixed_float16", "mixed_bfloat16", "float32", FLOAT64]
 

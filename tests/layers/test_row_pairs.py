@@ -1,4 +1,4 @@
-"""Residuals that pair every row with every other, on every path that trains."""
+"""Residuals that pair every row with every other row, in every way to train."""
 
 import keras
 import numpy as np
@@ -91,7 +91,7 @@ def gram(z, x):
     return ops.reshape(ops.matmul(x, ops.transpose(x)), (-1,))
 
 
-# Eight rows beside eight features: the size alone tells nothing.
+# Eight rows and eight features: the size alone shows nothing.
 HEALTHY = {
     "as many features as rows": lambda z, x: x - z,
     "a batch named by the physics": of_eight_rows,

@@ -1,4 +1,4 @@
-"""What `PhysicsModel.fit` makes of its callbacks."""
+"""Checks that `PhysicsModel.fit` sorts its callbacks and warns of moving objectives."""
 
 import warnings
 
@@ -41,7 +41,7 @@ def test_a_weighted_loss_under_a_moving_weight(make, monitor, scheduler):
     for callbacks in ([callback, scheduler], [scheduler, [callback]]):
         (message,) = messages(callbacks)
         assert type(callback).__name__ in message
-        assert f"monitors `{monitor}` while WeightScheduler moves the weights of ['x']" in message
+        assert f"monitors `{monitor}` while WeightScheduler changes the weights of ['x']" in message
         assert 'monitor="val_data_loss", mode="min"' in message
         assert ("start_from_epoch" in message) == isinstance(callback, EarlyStopping)
 

@@ -1,4 +1,4 @@
-"""TensorFlow's own formats: checkpoints hold term weights and constants, SavedModels serve."""
+"""TensorFlow formats: checkpoints hold term weights and constants, and SavedModels serve."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from tests.problems import arrays_equal, data, physics_model, trainable_values
 
 pytestmark = pytest.mark.tensorflow
 
-# The names of methods and attributes of a layer among them: a term may be called so.
+# Some are names of methods and attributes of a layer, which a term may have.
 NAMES = ["x", "flow.in", "a-b", "1st", "variable", "add", "call", "of", "name"]
 
 

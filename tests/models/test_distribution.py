@@ -1,4 +1,4 @@
-"""MirroredStrategy over two virtual CPU devices, in a process of its own."""
+"""MirroredStrategy over two virtual CPU devices, in a separate process."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def test_two_devices_train_as_one_with_the_same_global_batch(results, case):
 
 
 def test_a_ragged_last_batch_differs_a_little_as_it_does_without_physics(results):
-    """Each device's mean counts the same, also of 2 rows beside 3: see the README."""
+    """The means of all devices count the same, even of 2 and of 3 rows: see the README."""
     with_physics, bare = ([run[0]["loss"] for run in results[case]] for case in ("ragged", "bare"))
     for one, two in (with_physics, bare):
         assert two == pytest.approx(one, rel=0.05)

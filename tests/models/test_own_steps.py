@@ -1,4 +1,4 @@
-"""Training steps that users write: their physics counts, or they are told why it does not."""
+"""Training steps that users write: the physics is in their total loss, or an error says why not."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def apply(model, tape, loss):
 
 
 class HandStep(kp.PhysicsModel):
-    """The idiom of Keras: a loss of one's own, and what layers added."""
+    """The idiom of Keras: a user's own loss, and the losses that layers added."""
 
     def train_step(self, data):
         x, y = data
@@ -82,7 +82,7 @@ def test_terms_that_need_no_label_are_in_losses(kind, eagerly):
 
 
 def test_logs_of_a_compute_loss_of_ones_own():
-    """Its data loss is not told apart, and is not logged as NaN."""
+    """Its data loss is unknown, and is not logged as NaN."""
     model = physics_model(doubled, label_free(), HandLoss)
     z, x = data(rows=37)
     history = fit(model, 37, rate=0.0, batch_size=8, validation_data=(z, x))
@@ -109,7 +109,7 @@ def test_physics_that_counts_nowhere_is_an_error(kind, term_list, parts, eagerly
     physics = doubled if len(term_list) == 1 else problems.doubling
     model = physics_model(physics, term_list, kind)
     before = trainable_values(model)
-    with pytest.raises(ValueError, match="would train nothing") as caught:
+    with pytest.raises(ValueError, match="would not train") as caught:
         fit(model, eagerly=eagerly)
     for part in [*parts, model.layers[-1].name]:
         assert part in str(caught.value)
@@ -167,7 +167,7 @@ def test_steps_that_a_mixin_brings(kind):
 
 
 class Twofold(kp.PhysicsModel):
-    """Adds to `compute_loss` what is in it: as in plain Keras, it counts twice."""
+    """Adds losses that `compute_loss` contains: they count twice, as in plain Keras."""
 
     def train_step(self, data):
         x, y = data
@@ -187,7 +187,7 @@ def test_losses_beside_compute_loss_count_twice_as_in_keras():
 
 
 class Reading(kp.PhysicsModel):
-    """Looks at the losses before it asks for them."""
+    """Reads `losses` before it calls `compute_loss`."""
 
     def train_step(self, data):
         x, y = data
@@ -218,7 +218,7 @@ def test_regularizers_are_in_losses_beside_the_physics():
 
 
 class Generating(kp.PhysicsModel):
-    """Trains a part of itself that holds the physics, which it calls for other ends, too."""
+    """Trains a part of itself that has the physics, and calls this part elsewhere, too."""
 
     def __init__(self, generator, mode):
         super().__init__()
@@ -255,7 +255,7 @@ class Generating(kp.PhysicsModel):
     ],
 )
 def test_parts_that_a_step_calls_by_themselves(mode, nested, eagerly):
-    """The last call of the part counts, and those that do not count are no error."""
+    """Only the last call of the part counts; the other calls are no error."""
     z, x = data()
     generator = physics_model(doubled, label_free(), nested)
     model = Generating(generator, mode)

@@ -209,7 +209,9 @@ def test_outputs_keep_the_names_of_the_layers_that_made_them(tmp_path):
 def test_a_model_whose_physics_layer_leads_nowhere_is_told():
     z, x_pred = problems.tensors()
     kp.PhysicsRegularization(problems.residual, {"r": 1.0})(z, x_pred)
-    with pytest.warns(UserWarning, match="use what the `PhysicsRegularization` layer returns"):
+    with pytest.warns(
+        UserWarning, match="Make the result of the `PhysicsRegularization` layer an output"
+    ):
         kp.PhysicsModel(z, x_pred)
 
 

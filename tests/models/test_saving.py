@@ -51,7 +51,7 @@ def test_weights_file_loads_into_another_order_of_terms(tmp_path):
 def test_weights_file_with_other_terms_is_refused(tmp_path):
     physics_model().save_weights(tmp_path / "model.weights.h5")
     other = physics_model(problems.residual, {"r": 0.1})
-    with pytest.raises(ValueError, match="other terms than physics layer"):
+    with pytest.raises(ValueError, match="other terms than those of physics layer"):
         other.load_weights(tmp_path / "model.weights.h5")
 
 
@@ -103,14 +103,14 @@ def test_saving_an_unregistered_loss_says_which_term(tmp_path):
 
 
 def test_a_loss_whose_arguments_keras_would_lose_is_refused(tmp_path):
-    """A Keras that saves `delta` (its pull request 23286) may load it; none may change it."""
+    """A Keras that saves `delta` (pull request 23286) loads it; no Keras may change it silently."""
     term = kp.PhysicsTerm("r", loss=keras.losses.Huber(delta=0.3))
     layer = kp.PhysicsRegularization(problems.residual, [term])
     if "delta" in keras.losses.Huber(delta=0.3).get_config():
         copy = kp.PhysicsRegularization.from_config(layer.get_config())
         assert copy.terms[0].loss.get_config()["delta"] == 0.3
     else:
-        with pytest.raises(ValueError, match="other numbers than it has"):
+        with pytest.raises(ValueError, match="would give other values"):
             layer.get_config()
     plain = kp.PhysicsTerm("r", loss=keras.losses.Huber())
     kp.PhysicsRegularization(problems.residual, [plain]).get_config()
@@ -128,7 +128,7 @@ def test_checkpoint_and_early_stopping_restore_term_weights(tmp_path):
         path, monitor="val_data_loss", mode="min", save_best_only=True
     )
     stop = keras.callbacks.EarlyStopping("val_x_loss", mode="min", restore_best_weights=True)
-    # The label term is the same in every epoch, so that the first one is the best.
+    # The label term is the same in every epoch, so the first epoch is the best.
     callbacks = [raise_x, checkpoint, stop]
     model.fit(z, x, validation_data=(z, x), epochs=3, verbose=0, callbacks=callbacks)
     assert kp.get_term_weights(model) == {"x": 0.5, "z": 0.25}

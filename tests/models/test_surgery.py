@@ -142,7 +142,7 @@ def physics_in_a_layer():
     [
         (problems.Subclassed, ValueError, "is subclassed"),
         (lambda: keras.Sequential([keras.layers.Dense(2)]), ValueError, "is not built"),
-        (lambda: "model", TypeError, "takes a Keras model"),
+        (lambda: "model", TypeError, "needs a Keras model"),
     ],
 )
 def test_models_that_cannot_be_changed_are_refused(make, error, text):
@@ -153,5 +153,5 @@ def test_models_that_cannot_be_changed_are_refused(make, error, text):
 
 
 def test_physics_called_inside_another_layer_is_refused():
-    with pytest.raises(ValueError, match="holds physics inside its `call`"):
+    with pytest.raises(ValueError, match="calls in its own `call`"):
         kp.strip_physics(physics_in_a_layer())

@@ -1,4 +1,4 @@
-"""Chains: exact tables, and what they refuse."""
+"""Chains: exact tables, and errors of bad input."""
 
 import numpy as np
 import pytest
@@ -30,17 +30,17 @@ def test_table(chain, expected):
     [
         ([], [], ValueError, "`schedules` must not be empty"),
         (UP, [], TypeError, "`schedules` must be a list"),
-        ([UP, 0.5], [1], TypeError, r"every member must be a schedule.*schedules\[1\]=0.5"),
-        ([UP, abs], [1], TypeError, "every member must be a schedule.*Staircase"),
-        ([UP, DOWN], [], ValueError, r"2 schedules need 1 boundaries.*boundaries=\[\]"),
-        ([UP], [3], ValueError, "1 schedules need 0 boundaries"),
+        ([UP, 0.5], [1], TypeError, r"`schedules` must hold schedules.*schedules\[1\]=0.5"),
+        ([UP, abs], [1], TypeError, "`schedules` must hold schedules.*Staircase"),
+        ([UP, DOWN], [], ValueError, r"one element fewer.*here 1.*boundaries=\[\]"),
+        ([UP], [3], ValueError, "one element fewer than `schedules`, here 0"),
         ([UP, DOWN], 3, TypeError, "`boundaries` must be a list"),
         ([UP, DOWN], ["3"], TypeError, r"`boundaries\[0\]` must be a number"),
         ([UP, DOWN], [-3], ValueError, r"`boundaries\[0\]` must be at least 0"),
         ([UP, DOWN], [float("nan")], ValueError, r"`boundaries\[0\]` must be finite"),
-        ([UP, DOWN], [0], ValueError, "boundaries must be above 0 and rise"),
-        ([UP, DOWN, UP], [5, 4], ValueError, r"boundaries must be above 0 and rise.*\[5, 4\]"),
-        ([UP, DOWN, UP], [5, 5], ValueError, "boundaries must be above 0 and rise"),
+        ([UP, DOWN], [0], ValueError, "`boundaries` must be above 0 and increase"),
+        ([UP, DOWN, UP], [5, 4], ValueError, r"must be above 0 and increase.*\[5, 4\]"),
+        ([UP, DOWN, UP], [5, 5], ValueError, "`boundaries` must be above 0 and increase"),
     ],
 )
 def test_bad_input(schedules, boundaries, error, message):

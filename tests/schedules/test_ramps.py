@@ -1,4 +1,4 @@
-"""Ramps: exact tables, and what they refuse."""
+"""Ramps: exact tables, and errors of bad input."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What every schedule promises: three kinds of time, configuration, representation."""
+"""All schedules: the types of time, configuration, representation."""
 
 import copy
 import json
@@ -148,7 +148,7 @@ def test_begin_only_shifts(ramp):
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("end", [2**24 + 1, 2**31 - 5, 2**40 + 1])
 def test_integer_steps_stay_exact_beyond_float32(end):
-    """In float32 these steps, the boundaries between them, would be rounded away."""
+    """In float32 these steps, and the boundaries between them, could not be told apart."""
     steps = np.array([end - 1, end, end + 1])
     chain = Chain([Staircase([1.0], 1), LinearRamp(0, 4, duration=4)], boundaries=[end])
     for schedule, expected in [
@@ -164,7 +164,7 @@ def test_integer_steps_stay_exact_beyond_float32(end):
 
 
 def test_falling_ramps_keep_their_digits_near_the_end():
-    """1 - f cancels in float32; counted from the end it does not."""
+    """1 - f cancels in float32; measured from the end it does not."""
     duration = 10_000_000
     steps = np.arange(duration - 5, duration)
     for ramp in (LinearRamp(1, 0, duration), CosineRamp(1, 0, duration)):
@@ -233,11 +233,11 @@ NO_TIMES = {
 
 @pytest.mark.parametrize("time", NO_TIMES.values(), ids=NO_TIMES)
 def test_what_is_no_time(time):
-    with pytest.raises(TypeError, match=r"Time must be a number.*Received: time="):
+    with pytest.raises(TypeError, match=r"`time` must be a number.*Received: time="):
         s.LinearRamp(0, 1, 2)(time)
 
 
 @pytest.mark.tensorflow
 def test_a_tensor_of_text_is_no_time():
-    with pytest.raises(TypeError, match=r"Time must be a number.*Received: time="):
+    with pytest.raises(TypeError, match=r"`time` must be a number.*Received: time="):
         s.LinearRamp(0, 1, 2)(tf.constant("3"))

@@ -1,4 +1,4 @@
-"""Staircases: exact tables, and what they refuse."""
+"""Staircases: exact tables, and errors of bad input."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_the_last_stair_is_exactly_the_end():
         (GeometricStaircase, (1, -1, 3, 1), ValueError, "`end` must be above 0"),
         (GeometricStaircase, (1, float("inf"), 3, 1), ValueError, "`end` must be finite"),
         (GeometricStaircase, (1, 2, 1, 1), ValueError, "`steps` must be at least 2"),
-        (GeometricStaircase, (1, 2, 2.5, 1), ValueError, "`steps` must be a whole number"),
+        (GeometricStaircase, (1, 2, 2.5, 1), ValueError, "`steps` must be an integer"),
         (GeometricStaircase, (1, 2, "3", 1), TypeError, "`steps` must be a number"),
         (GeometricStaircase, (1, 2, 3, 0), ValueError, "`every` must be at least 1"),
         (GeometricStaircase, (1, 2, 3, 1, -1), ValueError, "`begin` must be at least 0"),

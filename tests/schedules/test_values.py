@@ -1,4 +1,4 @@
-"""What serves as a schedule, and the checks of what it returns."""
+"""Arguments accepted as schedules, and checks of the weights that they return."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ def test_a_list_is_a_staircase():
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (1.0, TypeError, "set once.*Received: schedule=1.0"),
+        (1.0, TypeError, "constant weight.*Received: schedule=1.0"),
         ("ramp", TypeError, "Received: schedule='ramp'"),
         (None, TypeError, "Received: schedule=None"),
         ({"x": 1}, TypeError, "Received: schedule={'x': 1}"),

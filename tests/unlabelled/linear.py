@@ -1,4 +1,4 @@
-"""A linear model with physics, and the same training written in NumPy."""
+"""A linear model with physics, and the same training in NumPy."""
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ def model(model_class=kp.PhysicsModel, **compile_args):
 
 
 def data(rows=ROWS, seed=0):
-    """Inputs, labels and trust in the labels."""
+    """Inputs, labels and sample weights."""
     rng = np.random.default_rng(seed)
     parts = rng.normal(size=(rows, 3)), rng.normal(size=(rows, 2)), rng.uniform(0, 2, rows)
     return tuple(part.astype("float32") for part in parts)
@@ -50,7 +50,7 @@ def batches(epochs, begin=0):
 
 
 def train(weights, epochs, share=None, trust=True):
-    """SGD by hand: the weights after each step, and the losses of each epoch."""
+    """SGD in NumPy: the weights after each step, and the losses of each epoch."""
     kernel, bias = (w.astype("float64") for w in weights)
     (z_all, y_all, trust_all), more = data(), more_inputs()
     course, logs = [], []
@@ -62,7 +62,7 @@ def train(weights, epochs, share=None, trust=True):
         n, rows = len(z), len(inputs)
         off_y, off_x = x[:n] - y, 0.5 * x[:n] + z[:, :2] - y
         off_z = 2 * x - inputs[:, :2]
-        # What each row counts in the label-free term; all together 1.
+        # The factor of each row in the label-free term; the factors add up to 1.
         counts = np.full((rows, 1), 1 / rows)
         if share is not None:
             counts[:n], counts[n:] = (1 - share) / n, share / (rows - n)

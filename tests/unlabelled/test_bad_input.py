@@ -1,4 +1,4 @@
-"""What cannot serve as unlabelled rows is refused, with what was received and the cure."""
+"""Bad `unlabelled` arguments raise an error with what was received and what to do."""
 
 import keras
 import numpy as np
@@ -53,12 +53,16 @@ CASES = {
     ),
     "empty": ({"unlabelled": MORE[:0]}, ValueError, "at least 1"),
     "uneven": ({"unlabelled": {"a": MORE, "b": MORE[:2]}}, ValueError, "same number of rows"),
-    "empty dataset": ({"unlabelled": dataset(MORE).take(0).batch(4)}, ValueError, "is empty"),
-    "single rows": ({"unlabelled": dataset(MORE)}, ValueError, "Call its `batch`"),
+    "empty dataset": (
+        {"unlabelled": dataset(MORE).take(0).batch(4)},
+        ValueError,
+        "at least one batch",
+    ),
+    "single rows": ({"unlabelled": dataset(MORE)}, ValueError, "Call `batch`"),
     "batched by both": (
         {"unlabelled": dataset(MORE).batch(4), "unlabelled_batch_size": 4},
         ValueError,
-        "brings its own batches",
+        "has its own batches",
     ),
     "sequence": (
         {"unlabelled": keras.utils.PyDataset()},
@@ -73,11 +77,11 @@ CASES = {
     "share 0": ({"unlabelled": MORE, "unlabelled_share": 0}, ValueError, "above 0 and up to 1"),
     "share 2": ({"unlabelled": MORE, "unlabelled_share": 2.0}, ValueError, "unlabelled_share=2.0"),
     "repeat": ({"unlabelled": MORE, "unlabelled_repeat": False}, ValueError, "arrays always"),
-    "share alone": ({"unlabelled_share": 0.5}, ValueError, "Without `unlabelled`.*0.5"),
+    "share alone": ({"unlabelled_share": 0.5}, ValueError, "need `unlabelled`.*0.5"),
     "sampler's rows": (
         {"unlabelled": sampler_of(lambda rows, step: rows[1:])},
         ValueError,
-        "asked for batch=32 rows. Received: 31",
+        "must return batch=32 rows. Received: 31",
     ),
     "sampler's shape": (
         {"unlabelled": kp.UniformSampler([0.0], [1.0])},
@@ -85,7 +89,11 @@ CASES = {
         r"\('rows', 3\).*shape \(32, 1\)",
     ),
     "batch shuffle": ({"unlabelled": MORE, "shuffle": "batch"}, ValueError, "True or False"),
-    "split": ({"unlabelled": MORE, "validation_split": 0.999}, ValueError, "leaves no row"),
+    "split": (
+        {"unlabelled": MORE, "validation_split": 0.999},
+        ValueError,
+        "must leave at least one row",
+    ),
 }
 
 
@@ -100,7 +108,7 @@ def test_terms_that_all_need_the_label():
     terms = [kp.PhysicsTerm("x", "target")]
     model = problems.physics_model(lambda z, x: {"x": x}, terms)
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match=r"can do nothing.*'x': 'target'"):
+    with pytest.raises(ValueError, match=r"has no effect.*'x': 'target'"):
         model.fit(*problems.data(), unlabelled=problems.data()[0])
 
 
@@ -108,7 +116,7 @@ def test_a_model_without_physics():
     with pytest.warns(UserWarning, match="has no physics"):
         model = kp.PhysicsModel(*problems.tensors())
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="can do nothing"):
+    with pytest.raises(ValueError, match="has no effect"):
         model.fit(*problems.data(), unlabelled=problems.data()[0])
 
 
@@ -123,20 +131,20 @@ def test_a_subclassed_model_that_proves_to_have_no_physics():
 
     model = Plain()
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="can do nothing"):
+    with pytest.raises(ValueError, match="has no effect"):
         model.fit(*problems.data(), unlabelled=problems.data()[0], verbose=0)
 
 
 def test_a_sampler_that_changes_its_shape():
     sampler = sampler_of(lambda rows, step: rows if step < 2 else rows[:, :2])
-    with pytest.raises(Exception, match=r"one shape and dtype.*At step 2"):
+    with pytest.raises(Exception, match=r"same shapes and dtypes.*at step 2"):
         linear.model().fit(
             *linear.data()[:2], unlabelled=sampler, batch_size=linear.BATCH, verbose=0
         )
 
 
 def test_a_dataset_that_ends():
-    """By default it begins again."""
+    """By default it repeats."""
     model = linear.model()
     given = {"unlabelled": dataset(MORE).batch(6), "batch_size": linear.BATCH, "verbose": 0}
     x, y, _ = linear.data()
@@ -153,7 +161,7 @@ def test_data_that_show_their_shape_in_the_step_only(rows):
 
 
 class Untouched(kp.PhysicsModel):
-    """A `train_step` that goes past the model's own call."""
+    """A `train_step` that does not call the model."""
 
     def train_step(self, data):
         return {"loss": self.compute_loss(*data, self.layers[1](data[0]))}
@@ -180,7 +188,7 @@ def test_physics_that_returns_one_number_for_all_rows():
 @pytest.mark.parametrize(
     ("physics", "message"),
     [
-        (lambda z, x: ops.mean(x, axis=0), r"term 'r' has shape \(2,\).*not that of the rows"),
+        (lambda z, x: ops.mean(x, axis=0), r"term 'r' has shape \(2,\).*is not the batch"),
         (lambda z, x: ops.mean(x, axis=0, keepdims=True), r"shape \(1, 2\).*Return one value"),
         (lambda z, x: ops.concatenate([x, x]), "roadcast"),
         (lambda z, x: x[1:], "roadcast"),
@@ -195,11 +203,11 @@ def test_physics_whose_first_axis_is_not_the_rows(physics, message):
 
 
 def test_rows_of_its_own_beside_unlabelled_ones():
-    """Without a share, too: only one number for all rows needs no rows to tell apart."""
+    """An error without a share, too: only one number for all rows need not be split."""
     model = problems.physics_model(lambda z, x: ops.concatenate([x, x]), {"r": 0.5})
     model.compile("sgd", "mse")
     assert np.isfinite(model.fit(*problems.data(), verbose=0).history["r_loss"]).all()
-    with pytest.raises(Exception, match=r"(?s)roadcast|not that of the rows"):
+    with pytest.raises(Exception, match=r"(?s)roadcast|is not the batch"):
         model.fit(*problems.data(), unlabelled=problems.data()[0], verbose=0)
 
 

@@ -1,4 +1,4 @@
-"""What users expect of `fit` holds with unlabelled rows, too."""
+"""`fit` works with unlabelled rows as without: data types, callbacks, strategies, resumption."""
 
 import inspect
 
@@ -56,7 +56,7 @@ def test_at_weight_zero_unlabelled_rows_change_nothing():
 
 @pytest.mark.parametrize("executed", [2, 3])
 def test_steps_per_execution(executed):
-    """Also where they do not divide the steps of an epoch: each epoch has its own."""
+    """Even if they do not divide the steps of an epoch: each epoch has its own executions."""
     assert_same(fit(linear.model()), fit(linear.model(steps_per_execution=executed)))
 
 
@@ -137,7 +137,7 @@ def test_a_second_fit_goes_on_within_accumulated_gradients(monkeypatch, scaled):
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("asked", [2, 3, 4, 7])
 def test_steps_per_epoch_are_those_of_keras(asked):
-    """Of the 3 batches there are, an epoch may see the last ones only."""
+    """Of the 3 batches, an epoch may see only the last ones."""
 
     class Steps(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -304,7 +304,7 @@ def test_subclassed_model_that_is_not_built():
 
 
 class Stepping(kp.PhysicsModel):
-    """A `train_step` of its own that calls the model on what it is given."""
+    """Its own `train_step` calls the model on the data that it gets."""
 
     def train_step(self, data):
         x, y, trust = data
@@ -336,7 +336,7 @@ def test_train_step_of_ones_own(model_class):
 
 @pytest.mark.parametrize("shares", [(None, 0.9), (0.9, None), (0.2, 0.9)], ids=str)
 def test_a_changed_share_counts_in_the_next_fit(shares):
-    """Also where it is left out: then every row counts alike again."""
+    """Without the argument, label-free terms are means over all rows again."""
     model, fresh = linear.model(), linear.model()
     fit(model, 1, unlabelled_share=shares[0])
     fresh.set_weights(model.get_weights())

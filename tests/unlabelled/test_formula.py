@@ -1,4 +1,4 @@
-"""The loss with unlabelled rows is that of the formula, step by step, whatever the data come as."""
+"""The loss with unlabelled rows equals the formula in every step, for all types of data."""
 
 import numpy as np
 import pytest

@@ -67,7 +67,7 @@ def test_a_sampler_gets_the_steps_of_the_training():
     model = linear.model()
     x, y, _ = linear.data()
     for _ in range(2):
-        # The data are fetched a little ahead of the training.
+        # The data are fetched slightly ahead of the training.
         asked.clear()
         model.fit(x, y, unlabelled=sampler, batch_size=linear.BATCH, epochs=2, verbose=0)
         first = int(model.optimizer.iterations.numpy()) - 2 * linear.STEPS
@@ -87,7 +87,7 @@ def test_a_stream_of_rows_is_a_function_of_the_place():
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_unlabelled_rows_come_in_an_order_of_their_own(seed):
-    """Of as many rows: else each labelled row would meet the same unlabelled one in every pass."""
+    """Otherwise, with equal numbers of rows, the same pairs would repeat in every pass."""
     for number in range(3):
         labelled, unlabelled = row_order(seed, number, 50), unlabelled_order(seed, number, 50)
         assert sorted(unlabelled) == sorted(labelled) == list(range(50))

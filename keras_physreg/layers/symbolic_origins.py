@@ -1,4 +1,4 @@
-"""Where the symbolic tensors of a functional model come from, through physics layers."""
+"""Traces symbolic tensors of a functional model back through physics layers."""
 
 import weakref
 from typing import Any
@@ -8,8 +8,14 @@ import keras
 _calls: weakref.WeakKeyDictionary[Any, list[weakref.ref]] = weakref.WeakKeyDictionary()
 
 
-def passed_on(tensor: Any, inputs: Any, layer: keras.layers.Layer) -> Any:
-    """Returns the spec of what a physics layer passes on, which leads to where it came from."""
+def passed_through(tensor: Any, inputs: Any, layer: keras.layers.Layer) -> Any:
+    """Returns the symbolic output of a physics layer, with attributes that lead to its arguments.
+
+    Args:
+        tensor: The symbolic prediction that the layer passes through.
+        inputs: Symbolic inputs of the layer.
+        layer: The physics layer.
+    """
     spec = keras.KerasTensor(tensor.shape, dtype=tensor.dtype)
     spec.prediction, spec.physics_inputs, spec.physics_layer = tensor, inputs, layer
     _calls.setdefault(layer, []).append(weakref.ref(spec))
@@ -17,26 +23,26 @@ def passed_on(tensor: Any, inputs: Any, layer: keras.layers.Layer) -> Any:
 
 
 def origin(tensor: Any) -> Any:
-    """Returns the symbolic tensor that physics layers only passed on."""
+    """Returns the symbolic tensor from before all physics layers that passed it through."""
     while hasattr(tensor, "prediction"):
         tensor = tensor.prediction
     return tensor
 
 
 def inputs_in(model: keras.Model, layer: keras.layers.Layer) -> list[Any]:
-    """Returns what a functional model gives a physics layer as `inputs`: one entry per call.
+    """Returns the `inputs` that a functional model passes to a physics layer, one per call.
 
-    A layer may be called in several models, and what its calls are given need not be alike.
+    A layer may be called in several models, with different inputs.
     """
-    ends = [spec for output in model.outputs for spec in _passed_by_physics(output)]
-    found = [spec.physics_inputs for spec in ends if spec.physics_layer is layer]
+    outputs = [spec for output in model.outputs for spec in _outputs_of_physics(output)]
+    found = [spec.physics_inputs for spec in outputs if spec.physics_layer is layer]
     if found:
         return found
     specs = [reference() for reference in _calls.get(layer, [])]
     return [s.physics_inputs for s in specs if s is not None and _is_computed(model, s)]
 
 
-def _passed_by_physics(tensor: Any) -> list[Any]:
+def _outputs_of_physics(tensor: Any) -> list[Any]:
     found = []
     while hasattr(tensor, "prediction"):
         found.append(tensor)

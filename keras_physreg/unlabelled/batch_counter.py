@@ -1,4 +1,4 @@
-"""How far a training is: where the unlabelled rows go on."""
+"""Counts the batches of a training, by which unlabelled rows continue in the next epoch."""
 
 from typing import Any
 
@@ -6,11 +6,12 @@ import keras
 from keras.ops import convert_to_numpy
 
 
-class StepsDone(keras.callbacks.Callback):
-    """The number of batches that the optimizer had seen when the present epoch began.
+class BatchCounter(keras.callbacks.Callback):
+    """Callback that counts the batches that the optimizer had seen when the epoch began.
 
-    It is read between two steps, for while one runs the optimizer may count it already; and not
-    before the first epoch, for a callback may resume an earlier training.
+    It reads the count between two steps, because the optimizer may count a step while it runs. It
+    first reads it when the first epoch begins, because a callback may resume an earlier training
+    before that.
 
     Args:
         trained: The model that trains.
@@ -23,7 +24,7 @@ class StepsDone(keras.callbacks.Callback):
         self.on_epoch_begin(0)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Reads the number from the optimizer."""
+        """Reads the count from the optimizer."""
         self.count = _batches_seen(self._trained.optimizer)
 
 
@@ -32,8 +33,8 @@ def _batches_seen(optimizer: keras.optimizers.Optimizer) -> int:
     accumulated = getattr(inner, "gradient_accumulation_steps", None) or 1
     if accumulated > 1:
         # Fragile: `optimizer.iterations` counts updates, and Keras has no public count of batches
-        # between two of them. The variable behind it has one, and is found by its name; under
-        # another name the rows would go on at the last update, as the next line has it.
+        # between updates. The variable named "iteration" has it. If Keras renames this variable,
+        # the rows continue from the last update, by the last line of this function.
         for variable in inner.variables:
             if variable.name == "iteration":
                 return int(convert_to_numpy(variable))
