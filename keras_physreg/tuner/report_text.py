@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from keras_physreg.schedules.schedule import Schedule
-from keras_physreg.sweep.described import count, rows_and_splits, score_name
 from keras_physreg.sweep.verdict import TermVerdict
+from keras_physreg.sweep.wording import count, rows_and_splits, score_name
 from keras_physreg.tuner.measured import MeasuredSearch, Scored
 
 ADVISED_SPLITS = 20
