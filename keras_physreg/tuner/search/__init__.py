@@ -1,1 +1,1 @@
-"""The search of `ReplicaTuner`: it asks for trials, trains them, reports them and keeps its state."""
+"""The search of `ReplicaTuner`: it asks for trials, trains them, and saves its state."""

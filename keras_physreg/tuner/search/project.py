@@ -135,7 +135,7 @@ class Project:
         return hashlib.sha256((self.folder / STATE).read_bytes()).hexdigest()
 
     def _delete(self) -> None:
-        """Deletes the content of the folder, the state last, so that a killed deletion can resume."""
+        """Deletes the content of the folder, the state last: a killed deletion can be repeated."""
         ours = {LOCK, UNFINISHED + STATE}
         paths = [path for path in self.folder.glob("*") if path.name not in ours]
         if paths and not self._is_search():
