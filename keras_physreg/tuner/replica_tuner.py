@@ -36,18 +36,16 @@ from keras_physreg.tuner.setup_checks import check_whole_space
 class ReplicaTuner(keras_tuner.Tuner):
     """KerasTuner tuner that trains its trials as replicas in one compiled program.
 
-    It asks the oracle for up to `replicas` trials at once. Trials that differ only in the
-    hyperparameters of `hypermodel`, the weights and ramps of terms, are trained together by
-    `ReplicaTrainer`. Trials with another model (other units, another learning rate) form another
-    group. Programs are compiled once per model, and serve later trials, too.
+    It asks the oracle for up to `replicas` trials at once. Trials that differ only in the weights
+    and ramps of terms are trained together by `ReplicaTrainer`. Trials with another model (other
+    units, another learning rate) form another group. Programs are compiled once per model.
 
     With few labelled rows, give `cv`, and all rows to `search`, without `validation_data`. The
     executions of a trial are then trainings on splits of the rows, as in `sanity_sweep`. They are
     scored at one common epoch, the one with the smallest mean logarithm of the held-out loss. The
-    exponential of that mean is the objective. For comparison, each model is also trained with all
-    searched terms off, on the same splits with the same seeds. `search` prints `report()` at its
-    end: how sure it is that the best trial beats that baseline and the second best trial, and for
-    how many epochs to train on all rows.
+    exponential of that mean is the objective. Each model is also trained with all searched terms
+    off, as a baseline. At its end, `search` prints `report()`: how sure it is that the best trial
+    beats the baseline and the second best trial, and for how many epochs to train on all rows.
 
     Without `cv`, a trial's objective is the mean over its executions of the objective at each
     execution's best epoch, as with KerasTuner's own tuners. `trial.metrics` has every other log at
@@ -78,8 +76,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         executions_per_trial: Trainings per trial; with `cv` per trial and split.
         seed: Execution `e` of every trial draws weights, dropout and the order of rows from
             `seed + e`. Each further split has new seeds, the same for every trial. `None`: one
-            execution, from the weights that `build` gives (seed them there), with one order of
-            rows.
+            execution, from the weights that `build` gives (seed them there), in one row order.
         max_consecutive_failed_trials: Failures in a row that end the search. `None`: the oracle's
             number, if it differs from KerasTuner's default of 3, else no limit.
         engine: See `ReplicaTrainer`.
@@ -204,8 +201,7 @@ class ReplicaTuner(keras_tuner.Tuner):
             shuffle: Whether to shuffle the rows before each epoch.
             callbacks: `TensorBoard` and `CSVLogger`, which get a trial's logs after its training.
                 Each trial writes to `<trial>/execution<n>` beside their folder or file.
-            verbose: 0 for silence, 2 for one line per round of trials, `"auto"` or 1 for a progress
-                bar as well.
+            verbose: 0 for silence, 2 for one line per round, `"auto"` or 1 for a progress bar, too.
             unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`.
             unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones.
             unlabelled_share: As in `PhysicsModel.fit`.

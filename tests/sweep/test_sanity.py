@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.replicas import form
+from keras_physreg.replicas import program_spec
 from keras_physreg.sweep.checks import checked_seeds
 from keras_physreg.sweep.judgement import Scores, judge
 from keras_physreg.sweep.scoring import compared_epochs
@@ -170,7 +170,7 @@ def press_ctrl_c(monkeypatch):
 
         monkeypatch.setattr("keras_physreg.replicas.trainer._progress", progress)
 
-    monkeypatch.setattr(form, "STEPS_PER_CALL", 1)
+    monkeypatch.setattr(program_spec, "STEPS_PER_CALL", 1)
     return press
 
 
