@@ -24,7 +24,7 @@ class BestWeights:
         self._epoch = keras.Variable(np.full(size, -1), dtype="int32", trainable=False)
 
     def reset(self) -> None:
-        """Forgets the scores, and keeps the present weights."""
+        """Resets the scores, and stores the present weights."""
         for kept, present in zip(self._kept, self._present, strict=True):
             kept.assign(present)
         self._score.assign(np.full(self._score.shape, np.inf))

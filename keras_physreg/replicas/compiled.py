@@ -120,11 +120,11 @@ class CompiledTrainer:
         for compiled in self._cache:
             enough = len(replicas) <= MAX_GROUPS_PER_PROGRAM * compiled.slots
             full = compiled.programs[0].size >= self._limit and len(compiled.programs) == cores()
-            if compiled.spec.serves(spec) and (enough or full):
+            if compiled.spec.can_replace(spec) and (enough or full):
                 self._cache.remove(compiled)
                 self._cache.append(compiled)
                 return compiled
-        self._cache = [known for known in self._cache if not spec.serves(known.spec)]
+        self._cache = [known for known in self._cache if not spec.can_replace(known.spec)]
         groups = -(-len(replicas) // self._limit)
         groups = min(-(-groups // cores()) * cores(), len(replicas))  # Equally many per core.
         size = -(-len(replicas) // groups)

@@ -41,7 +41,7 @@ class ProgramSpec:
     monitor: str
     sign: int
 
-    def serves(self, other: ProgramSpec) -> bool:
+    def can_replace(self, other: ProgramSpec) -> bool:
         """Returns whether a program of this specification can replace one of the other."""
         free = {"validation": (), "epochs": 0}
         same = vars(self) | free == vars(other) | free

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_physreg._utils.errors import received
 from keras_physreg.sweep.student_t import student_t_cdf
 
 DRAWS = 20_000  # of a multivariate t distribution, for a quantile with an error of about 1 %
@@ -103,7 +104,7 @@ def evidence_of_splits(differences: np.ndarray, ratio: float) -> Evidence:
     if splits < 2:
         raise ValueError(
             "At least 2 splits are needed, as one does not show how much splits differ. "
-            f"Received: {splits}"
+            f"{received('splits', splits)}"
         )
     spread = differences.std(axis=1, ddof=1)
     return Evidence(

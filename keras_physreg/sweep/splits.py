@@ -155,7 +155,7 @@ def _shuffled_folds(cv: Any, repeats: Any, rows: int, seed: int) -> Splits:
     if folds > rows:
         raise ValueError(
             f"`cv` asks for {folds} folds of {rows} labelled rows: every fold needs at least one. "
-            f"Give at most cv={rows}. Received: cv={folds}"
+            f"Give at most cv={rows}. {received('cv', folds)}"
         )
     if folds == rows and repeats > 1:
         raise ValueError(

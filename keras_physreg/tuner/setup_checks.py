@@ -131,9 +131,9 @@ def check_tuner(tuner: keras_tuner.Tuner) -> None:
     given = {name: getattr(tuner, name) for name in ("optimizer", "loss", "metrics")}
     if named := {name: value for name, value in given.items() if value}:
         raise FatalValueError(
-            f"The tuner got {list(named)}, with which it compiles each model anew; that breaks the "
-            "metrics of the physics layers. Compile the model in the build function, and remove "
-            f"these arguments of the tuner. Received: {named}"
+            f"The tuner has the arguments {list(named)}, with which it compiles each model again. "
+            "That breaks the metrics of the physics layers. Compile the model in the build "
+            f"function, and remove these arguments. Received: {named}"
         )
 
 
