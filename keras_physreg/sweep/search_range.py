@@ -48,7 +48,7 @@ def search_range(
 
 
 def _between(weights: np.ndarray, low: int, high: int) -> tuple[float, float]:
-    """Returns two weights as a range; a single weight gets half a step on both sides."""
+    """Returns two weights; around a single one half a step, with decades as steps at the ends."""
     if low < high:
         return float(weights[low]), float(weights[high])
     padded = [weights[0] / 10, *weights, weights[-1] * 10]

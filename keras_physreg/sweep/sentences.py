@@ -69,8 +69,8 @@ def _change(verdict: TermVerdict, settings: SweepSettings, where: str) -> str:
 def _interval(verdict: TermVerdict, settings: SweepSettings, low: float, high: float) -> str:
     weights = " for all weights together" if len(verdict.weights) > 1 else ""
     return (
-        f"The {100 * settings.confidence:g} % interval of the gain{weights} is {_percent(low)} to "
-        f"{_percent(high)} %."
+        f"The true change lies between {_better_or_worse(low)} and {_better_or_worse(high)} "
+        f"({100 * settings.confidence:g} % interval{weights})."
     )
 
 
@@ -94,7 +94,8 @@ def _harm(verdict: TermVerdict, settings: SweepSettings) -> str:
     if verdict.changes[i] is Verdict.DIVERGES:
         return f"{start}, trainings end in NaN or infinity."
     probably = "probably " if verdict.changes[i] is Verdict.PROBABLY_HURTS else ""
-    return f"{start}, {score_name(settings)} {probably}rises (there by {_loss(verdict, i)} %)."
+    at = f"by {_loss(verdict, i)} % at {verdict.hurts_from:g}"
+    return f"{start}, {score_name(settings)} {probably}rises ({at})."
 
 
 def _smaller_weights(verdict: TermVerdict, settings: SweepSettings) -> str:
@@ -110,8 +111,9 @@ def _smaller_weights(verdict: TermVerdict, settings: SweepSettings) -> str:
     if np.isnan(low):
         return "The effect of smaller weights cannot be told."
     return (
-        f"The effect of smaller weights cannot be told: at {weight:g} the gain is "
-        f"{_percent(gain)} %. {_interval(verdict, settings, low, high)}"
+        f"The effect of smaller weights cannot be told: at {weight:g}, {score_name(settings)} "
+        f"{'falls' if gain >= 0 else 'rises'} by {_percent(abs(gain))} %. "
+        f"{_interval(verdict, settings, low, high)}"
     )
 
 
@@ -172,6 +174,10 @@ def _ratio(loss: float, floor: float | None) -> float | None:
 
 def _loss(verdict: TermVerdict, position: int) -> str:
     return _percent(-verdict.gains[position])
+
+
+def _better_or_worse(gain: float) -> str:
+    return f"{_percent(abs(gain))} % {'better' if gain >= 0 else 'worse'}"
 
 
 def _percent(value: float) -> str:

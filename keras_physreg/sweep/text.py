@@ -20,7 +20,7 @@ def report(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     """Returns the table, notes that limit it, the sentences and the recipe."""
     settings = sweep.settings
     head = (
-        f"Sanity sweep: {rows_and_splits(settings)}; {settings.epochs} epochs, score "
+        f"Sanity sweep of {rows_and_splits(settings)}; {settings.epochs} epochs, score "
         f"{settings.monitor} at the {settings.score} epoch, {settings.seconds:.0f} s"
     )
     parts = [head, _table(sweep), _legend(settings), *notes(sweep)]

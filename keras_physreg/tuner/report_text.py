@@ -68,8 +68,8 @@ def _change(search: MeasuredSearch, baseline: Scored, verdict: TermVerdict) -> s
         f"{_sentence_case(score_name(settings))} {better if gain >= 0 else worse} by "
         f"{abs(gain):.3g} %, from {baseline.score:.4g} at epoch {baseline.epoch}. The probability "
         f"that it {better} by more than {_percent(settings.min_effect)} is "
-        f"{_percent(verdict.better[0])}. The {_percent(settings.confidence)} interval of the gain "
-        f"is {low:.3g} to {high:.3g} %."
+        f"{_percent(verdict.better[0])}. The true change lies between {_better_or_worse(low)} and "
+        f"{_better_or_worse(high)} ({_percent(settings.confidence)} interval)."
     )
     if search.completed > 1:
         text += f" Expect less than {gain:.3g} %: the trial was chosen on the same rows."
@@ -117,6 +117,10 @@ def _recipe(search: MeasuredSearch) -> str:
 
 def _terms_off(search: MeasuredSearch) -> str:
     return "" if search.recommended is search.winner else "No term can be said to help. "
+
+
+def _better_or_worse(gain: float) -> str:
+    return f"{abs(gain):.3g} % {'better' if gain >= 0 else 'worse'}"
 
 
 def _percent(share: float) -> str:

@@ -94,7 +94,8 @@ def test_a_winner_that_helps_is_recommended():
     )
     assert "Best: trial 07, val_data_loss " in text
     assert "Against z off: helps. Held-out data loss falls by 3" in text
-    assert "The probability that it falls by more than 1 % is 100 %. The 95 % interval of" in text
+    assert "The probability that it falls by more than 1 % is 100 %. The true change lies" in text
+    assert " % better (95 % interval). Expect less than 3" in text
     assert " %: the trial was chosen on the same rows." in text
     assert "To train on all 20 labelled rows:\n    hp = tuner.get_best_hyper" in text
     assert "    tuner.hypermodel.fit(hp, model, x, y, epochs=33, batch_size=8)\n" in text
