@@ -19,6 +19,9 @@ from keras_physreg.tuner.search.trial_result import TrialResult
 class SearchReport(MeasuredSearch):
     """How sure it is that the winner of a search by cross-validation is better; print it.
 
+    The verdicts are `against_baseline` and `against_runner_up`; `recommended` is the trial or the
+    baseline to train, for `recommended_epochs` on all rows.
+
     Args:
         settings: Rows, splits, seeds and epochs.
         direction: `"min"` or `"max"`: whether a small or a large objective is better.

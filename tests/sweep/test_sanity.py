@@ -324,8 +324,8 @@ def test_a_seed_whose_baseline_diverges_is_left_out(done):
 @pytest.mark.parametrize(
     ("factor", "sentence"),
     [
-        (0.3, "its loss is 0.3 times its floor on held-out rows: the model fulfils it better"),
-        (1.0, "its loss stands at its floor already"),
+        (0.3, "its loss on held-out rows is 0.3 times its floor: the predictions satisfy this"),
+        (1.0, "its loss is at its floor already"),
         (20.0, "the model has memorised the labelled rows"),
     ],
 )
