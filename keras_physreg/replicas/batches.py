@@ -1,4 +1,4 @@
-"""Data in memory, cut into batches by row numbers."""
+"""Batches of data in memory, given by row numbers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +9,11 @@ from keras_physreg.unlabelled import arrays
 
 @dataclass(frozen=True)
 class Cut:
-    """How a number of rows is cut into batches; the last one has what is left over.
+    """The division of a number of rows into batches; the last batch has the remaining rows.
 
     Args:
         size: The number of rows.
-        batch_size: Rows in a batch.
+        batch_size: Rows per batch.
     """
 
     size: int
@@ -21,12 +21,12 @@ class Cut:
 
     @property
     def full(self) -> int:
-        """The number of batches that are full."""
+        """The number of full batches."""
         return self.size // self.batch_size
 
     @property
     def rest(self) -> int:
-        """The number of rows left over for the last batch."""
+        """The number of remaining rows in the last batch; 0 if all batches are full."""
         return self.size % self.batch_size
 
     @property
@@ -45,11 +45,11 @@ class Cut:
 
 @dataclass(frozen=True)
 class Batches:
-    """Rows of `x`, `y` and `sample_weight`, and how many of them make a batch.
+    """Rows of `x`, `y` and `sample_weight`, and their batch size.
 
     Args:
         data: `(x, y, sample_weight)`, each a tensor, a structure of tensors or `None`.
-        batch_size: Rows in a batch; the last one has what is left over.
+        batch_size: Rows per batch; the last batch has the remaining rows.
     """
 
     data: Any
@@ -62,7 +62,7 @@ class Batches:
 
     @property
     def cut(self) -> Cut:
-        """How all rows are cut into batches."""
+        """The division of all rows into batches."""
         return Cut(self.size, self.batch_size)
 
     def take(self, rows: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Trains a job by compiled programs, as many at once as there are cores."""
+"""CompiledTrainer: trains a job by compiled programs, one per core."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.engines import Engine
 from keras_physreg.replicas.feed import Feed
-from keras_physreg.replicas.form import Form, forms
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.optimizers import stacked_values
 from keras_physreg.replicas.outcome import Outcome, Trained
 from keras_physreg.replicas.program import Program
+from keras_physreg.replicas.program_spec import ProgramSpec, program_specs
 from keras_physreg.replicas.runner import Runner
 
-MAX_SLOTS = 32  # Replicas in one program: more of them run no faster, and few ones slower.
-MAX_TURNS = 16  # Of a program in one training: what needs more is worth larger programs.
-MAX_FORMS = 16  # Of which programs are kept: they hold memory.
+MAX_REPLICAS_PER_PROGRAM = 32  # Larger programs run no faster per replica.
+MAX_GROUPS_PER_PROGRAM = 16  # For more groups of replicas, larger programs are compiled.
+MAX_SPECS = 16  # whose programs are kept, since programs hold memory
 
 
 class CannotCompileError(RuntimeError):
@@ -31,41 +31,41 @@ class CannotCompileError(RuntimeError):
 
 @dataclass(frozen=True)
 class Compiled:
-    """The programs of one form, one per core."""
+    """The programs of one specification, one per core."""
 
-    form: Form
+    spec: ProgramSpec
     programs: list[Program]
 
     @property
     def slots(self) -> int:
-        """Replicas that the programs hold together."""
+        """The number of replicas that all programs hold together."""
         return sum(program.size for program in self.programs)
 
 
 class CompiledTrainer:
-    """Trains jobs that differ in weights, seeds and rows, by programs compiled once.
+    """Trains jobs that differ in weights, seeds and rows, in programs that are compiled once.
 
     Args:
-        engine: How.
-        per_program: Replicas in one program at most; `None` for 32.
+        engine: The engine of the programs.
+        per_program: Maximum of replicas per program; `None` for 32.
     """
 
     def __init__(self, engine: Engine, per_program: int | None) -> None:
         self.engine = engine
         self.compiles = 0
-        self._limit = per_program or MAX_SLOTS
-        if engine.most is not None:
-            self._limit = max(1, min(self._limit, engine.most // cores()))
-        self._known: list[Compiled] = []  # The one used last is the last.
+        self._limit = per_program or MAX_REPLICAS_PER_PROGRAM
+        if engine.max_replicas is not None:
+            self._limit = max(1, min(self._limit, engine.max_replicas // cores()))
+        self._cache: list[Compiled] = []  # The most recently used is the last.
 
     def train(self, job: Job, weights: list[np.ndarray]) -> Outcome:
-        """Trains all replicas; where they do not fit into memory, fewer of them per program.
+        """Trains all replicas, with fewer per program if they do not fit into memory.
 
         Replicas that train on equally many rows share their programs.
 
         Args:
-            job: What is to be trained.
-            weights: What the replicas start from.
+            job: The training.
+            weights: The initial weights and state of the replicas, replicas first.
 
         Raises:
             CannotCompileError: If the engine cannot compile the model's step.
@@ -73,11 +73,11 @@ class CompiledTrainer:
         """
         results: list[Trained] = []
         seconds, interrupted, used = 0.0, False, []
-        for replicas, form in forms(job):
+        for replicas, spec in program_specs(job):
             if interrupted:
                 results.append(Trained(replicas))
                 continue
-            runner, spent = self._train_in_memory(job, form, replicas, weights)
+            runner, spent = self._train_in_memory(job, spec, replicas, weights)
             results += runner.results
             seconds, interrupted = seconds + spent, runner.interrupted
             used.append((runner, len(replicas)))
@@ -92,21 +92,21 @@ class CompiledTrainer:
         )
 
     def _train_in_memory(
-        self, job: Job, form: Form, replicas: np.ndarray, weights: list[np.ndarray]
+        self, job: Job, spec: ProgramSpec, replicas: np.ndarray, weights: list[np.ndarray]
     ) -> tuple[Runner, float]:
-        """Trains replicas of one form; returns what ran, and the seconds to compile it."""
+        """Trains replicas of one specification; returns the runner, and the seconds to compile."""
         while True:
             begin = time.perf_counter()
             try:
-                compiled = self._compiled(job, form, replicas)
-                runner = Runner(compiled.programs, Feed(job, compiled.form), job.epochs)
+                compiled = self._compiled(job, spec, replicas)
+                runner = Runner(compiled.programs, Feed(job, compiled.spec), job.epochs)
                 seconds = time.perf_counter() - begin
                 optimizer = _optimizer_values(job, compiled.programs[0])
                 runner.train(replicas, weights, optimizer, job.progress)
                 return runner, seconds
             except tf.errors.ResourceExhaustedError as error:
                 size = min(self._limit, -(-len(replicas) // cores()))
-                self._known = []
+                self._cache = []
                 if size == 1:
                     raise MemoryError(
                         "Not even one replica at a time fits into memory. Use a smaller "
@@ -115,41 +115,41 @@ class CompiledTrainer:
                     ) from error
                 self._limit = -(-size // 2)
 
-    def _compiled(self, job: Job, form: Form, replicas: np.ndarray) -> Compiled:
-        """Returns programs for a form: those that are there, or new ones."""
-        for compiled in self._known:
-            enough = len(replicas) <= MAX_TURNS * compiled.slots
+    def _compiled(self, job: Job, spec: ProgramSpec, replicas: np.ndarray) -> Compiled:
+        """Returns programs for a specification, from the cache or newly compiled."""
+        for compiled in self._cache:
+            enough = len(replicas) <= MAX_GROUPS_PER_PROGRAM * compiled.slots
             full = compiled.programs[0].size >= self._limit and len(compiled.programs) == cores()
-            if compiled.form.serves(form) and (enough or full):
-                self._known.remove(compiled)
-                self._known.append(compiled)
+            if compiled.spec.can_replace(spec) and (enough or full):
+                self._cache.remove(compiled)
+                self._cache.append(compiled)
                 return compiled
-        self._known = [known for known in self._known if not form.serves(known.form)]
+        self._cache = [known for known in self._cache if not spec.can_replace(known.spec)]
         groups = -(-len(replicas) // self._limit)
-        groups = min(-(-groups // cores()) * cores(), len(replicas))  # As many on every core.
+        groups = min(-(-groups // cores()) * cores(), len(replicas))  # Equally many per core.
         size = -(-len(replicas) // groups)
         self._forget(size * cores())
-        compiled = self._compile(job, form, replicas, size, min(groups, cores()))
-        self._known.append(compiled)
+        compiled = self._compile(job, spec, replicas, size, min(groups, cores()))
+        self._cache.append(compiled)
         return compiled
 
     def _compile(
-        self, job: Job, form: Form, replicas: np.ndarray, size: int, count: int
+        self, job: Job, spec: ProgramSpec, replicas: np.ndarray, size: int, count: int
     ) -> Compiled:
         mapper, jit = self.engine.mapper, self.engine.jit
         assert mapper is not None
         with compiling():
-            programs = [Program(job.step, form, size, mapper, jit) for _ in range(count)]
-            Runner(programs, Feed(job, form), job.epochs).compile(replicas)
+            programs = [Program(job.step, spec, size, mapper, jit) for _ in range(count)]
+            Runner(programs, Feed(job, spec), job.epochs).compile(replicas)
         self.compiles += sum(program.compiles for program in programs)
-        return Compiled(form, programs)
+        return Compiled(spec, programs)
 
     def _forget(self, slots: int) -> None:
-        """Drops the programs that were not used for longest, to make room for so many replicas."""
-        most = MAX_FORMS * slots if self.engine.most is None else self.engine.most
-        held = sum(compiled.slots for compiled in self._known)
-        while self._known and (len(self._known) >= MAX_FORMS or held + slots > most):
-            held -= self._known.pop(0).slots
+        """Drops the least recently used programs, to make room for so many replicas."""
+        limit = MAX_SPECS * slots if self.engine.max_replicas is None else self.engine.max_replicas
+        held = sum(compiled.slots for compiled in self._cache)
+        while self._cache and (len(self._cache) >= MAX_SPECS or held + slots > limit):
+            held -= self._cache.pop(0).slots
 
 
 def cores() -> int:
@@ -161,7 +161,7 @@ def cores() -> int:
 
 @contextlib.contextmanager
 def compiling() -> Iterator[None]:
-    """Turns errors of tracing and compiling into `CannotCompileError`; memory is another matter."""
+    """Turns errors of tracing and compiling into `CannotCompileError`, except lack of memory."""
     try:
         yield
     except tf.errors.ResourceExhaustedError:
@@ -171,7 +171,7 @@ def compiling() -> Iterator[None]:
 
 
 def _optimizer_values(job: Job, program: Program) -> list[np.ndarray]:
-    """Returns the optimizer's state to start from: fresh where replicas are drawn by seed."""
+    """Returns the initial state of the optimizer, which is new where replicas have seeds."""
     optimizer = job.step.model.optimizer
     if job.seeds is None and optimizer.built:
         return stacked_values(optimizer, program.optimizer)
@@ -179,7 +179,7 @@ def _optimizer_values(job: Job, program: Program) -> list[np.ndarray]:
 
 
 def _described(used: list[tuple[Runner, int]]) -> str:
-    """Returns how many programs ran, of how many replicas each, and how often."""
+    """Returns the number of programs, their sizes, and the number of groups, as text."""
     parts = []
     for runner, replicas in used:
         programs, size = len(runner.programs), runner.programs[0].size

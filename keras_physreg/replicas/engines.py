@@ -1,4 +1,4 @@
-"""Which way of training a model's replicas is possible, and which is fastest."""
+"""Engine: a way to train replicas; and the engines that are possible for a model."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from keras_physreg.replicas.optimizers import why_never_stacked
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
 
-# XLA on a CPU takes two to five times longer for these than TensorFlow's own kernels do.
+# Operations for which XLA on a CPU takes two to five times longer than TensorFlow's own kernels.
 SLOW_BY_XLA = ("Conv",)
-# Loops inside the step become loops over stacked lists, which XLA does not take.
+# Loops inside the step become loops over stacked lists, which XLA does not support.
 SLOW_STACKED = ("While", "For")
-# XLA has a random number generator of its own.
+# XLA has its own random number generator.
 RANDOM = ("Random",)
 OTHER_DRAWS = " (its random layers draw other numbers than in `fit`, of the same distribution)"
-# What `fit` goes through, and programs do not.
+# Methods that `fit` calls and programs do not.
 METHODS_OF_FIT = (
     *("fit", "train_step", "make_train_function"),
     *("evaluate", "test_step", "make_test_function"),
@@ -36,24 +36,24 @@ class Engine:
 
     Args:
         name: `"stacked"`, `"in-turn"` or `"sequential"`.
-        reason: Why this one.
+        reason: The reason why this engine was chosen.
         mapper: Runs a function on all replicas of a program; `None` for `"sequential"`.
         jit: Whether the program is compiled with XLA.
-        most: Replicas that fit into memory at once, as far as can be told; `None` for any number.
+        max_replicas: Estimate of the replicas that fit into memory at once; `None` for no limit.
     """
 
     name: str
     reason: str
     mapper: Callable | None = None
     jit: bool = False
-    most: int | None = None
+    max_replicas: int | None = None
 
     def __str__(self) -> str:
         return f"{self.name}{'' if self.jit or not self.mapper else ' without XLA'}: {self.reason}"
 
 
 def stacked(function: Callable, values: Any) -> Any:
-    """Runs a function on all replicas of a program at once, each operation on all of them."""
+    """Runs a function on all replicas of a program at once, each operation on all replicas."""
     return tf.vectorized_map(function, values, fallback_to_while_loop=True, warn=False)
 
 
@@ -76,24 +76,24 @@ def sequential(reason: str) -> Engine:
 
 
 def why_sequential(model: keras.Model) -> str | None:
-    """Returns why a model's step cannot be taken into a program; `None` where it can."""
+    """Returns why a model's step cannot run in a program; `None` if it can."""
     for name in METHODS_OF_FIT:
         if _function(model, name) not in (
             _function(keras.Model, name),
             _function(PhysicsModel, name),
         ):
-            return f"the model has a `{name}` of its own"
+            return f"the model overrides `{name}`"
     if model.run_eagerly:
         return "the model is compiled with `run_eagerly=True`"
     if not model.trainable_variables:
-        return "the model has nothing to train"
+        return "the model has no trainable variables"
     return why_never_stacked(model.optimizer)
 
 
 def candidates(
     step: ReplicaStep, data: Batches, requested: str, unlabelled: UnlabelledRows | None = None
 ) -> list[Engine]:
-    """Returns the engines that may serve, the fastest first; the last one always serves.
+    """Returns the engines to try, the fastest first; the last one works for every model.
 
     Args:
         step: The step of one replica.
@@ -103,16 +103,18 @@ def candidates(
     """
     reason = why_sequential(step.model)
     if reason is not None and requested not in ("auto", "sequential"):
-        raise ValueError(f"engine='{requested}' cannot serve: {reason}. Use engine='auto'.")
+        raise ValueError(
+            f"engine='{requested}' cannot train this model: {reason}. Use engine='auto'."
+        )
     if reason is not None or requested == "sequential":
-        return [sequential(reason or "as asked")]
+        return [sequential(reason or "as requested")]
     traced = trace(step, data, unlabelled)
     known = {operation.type for operation in traced.get_operations()}
     fit = replicas_that_fit(step.variables.weights, traced)
     loops, slow = _found(SLOW_STACKED, known), _found(SLOW_BY_XLA, known)
-    why = f"its step has {(loops or slow)[0]}" if loops or slow else "its step stacks"
+    why = f"its step has {(loops or slow)[0]}" if loops or slow else "its step can be stacked"
     by_xla = why + OTHER_DRAWS * bool(_found(RANDOM, known))
-    # Per mapper, first what is faster.
+    # For each mapper, the faster engine comes first.
     together = [
         Engine("stacked", by_xla if jit else why, stacked, jit, fit) for jit in (not slow, False)
     ]
@@ -123,7 +125,7 @@ def candidates(
     by_name = {"stacked": together[:1] if slow else together, "in-turn": one_by_one}
     if requested != "auto":
         return by_name[requested]
-    last = sequential("no program serves")
+    last = sequential("no program can train it")
     return [*one_by_one, last] if loops else [*together[:1], *one_by_one, last]
 
 
@@ -132,13 +134,13 @@ def _found(kinds: tuple[str, ...], operations: set[str]) -> list[str]:
 
 
 def has_own(model: keras.Model, name: str) -> bool:
-    """Returns whether a model has a method that is neither Keras' nor this package's."""
+    """Returns whether a model overrides a method of Keras and of this package."""
     known = [_function(owner, name) for owner in (keras.Model, PhysicsModel)]
     return _function(model, name) not in known
 
 
 def _function(owner: Any, name: str) -> Any:
-    """Returns what a method of a class or an object runs."""
+    """Returns the function behind a method of a class or an object."""
     method = getattr(owner, name)
     return getattr(method, "__func__", method)
 

@@ -1,4 +1,4 @@
-"""One model of the mean of several replicas' predictions."""
+"""The ensemble: one model that predicts the mean over several replicas."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from keras_physreg._utils.variables import assign
 from keras_physreg.models.strip import check_functional, inputs_and_outputs, strip_physics
 from keras_physreg.replicas.fresh_weights import twin
 from keras_physreg.replicas.outcome import Outcome
-from keras_physreg.replicas.trained_weights import chosen, weights_at
+from keras_physreg.replicas.trained_weights import checked_replicas, weights_at
 
-SPREAD = "_spread"
+SPREAD_SUFFIX = "_spread"
 
 
 def ensemble(
@@ -25,11 +25,11 @@ def ensemble(
     """Returns the ensemble of some replicas, as `ReplicaTrainer.ensemble` does."""
     check_functional(model, "`ensemble`", "average `predict(x)` over its first axis")
     values = weights_at(outcome, which)
-    positions = chosen(outcome, which, replicas)
+    positions = checked_replicas(outcome, which, replicas)
     if spread and len(positions) < 2:
         raise ValueError(
-            "The spread of an ensemble needs at least 2 replicas. "
-            f"Received: spread=True, replicas={positions}"
+            "The spread of an ensemble needs at least 2 replicas: give more `replicas`, or "
+            f"spread=False. Received: spread=True, replicas={positions}"
         )
     stripped = strip_physics(model)
     inputs = keras.tree.map_structure(_input_like, inputs_and_outputs(stripped)[0])
@@ -51,19 +51,19 @@ def _member(stripped: keras.Model, weights: dict[int, np.ndarray], replica: int)
     pairs: list[tuple[Any, Any]] = []
 
     def copy(layer: Any) -> Any:
-        # Without weights, too: Keras loads no model of several others that share a layer.
+        # Layers without weights are copied, too: Keras cannot load a model whose parts share one.
         pairs.append((layer, twin(layer)))
         return pairs[-1][1]
 
     clone = keras.models.clone_model(stripped, clone_function=copy, recursive=True)
     for layer, other in pairs:
-        if isinstance(layer, keras.layers.Layer):  # Else an operation: a sum, a slice.
-            _take_over([weights[id(variable)] for variable in layer.weights], other)
+        if isinstance(layer, keras.layers.Layer):  # Else it is an operation: a sum, a slice.
+            _set_weights(other, [weights[id(variable)] for variable in layer.weights])
     return keras.Model(*inputs_and_outputs(clone), name=f"{stripped.name}_replica_{replica}")
 
 
-def _take_over(weights: list[np.ndarray], layer: keras.layers.Layer) -> None:
-    """Gives a layer its weights, and an adapted one what follows from them."""
+def _set_weights(layer: keras.layers.Layer, weights: list[np.ndarray]) -> None:
+    """Sets the weights of a layer, and the state that adapted layers derive from them."""
     assign(layer.weights, weights)
     for part in with_sublayers(layer):
         if hasattr(part, "finalize_state"):
@@ -79,10 +79,10 @@ def _mean(name: str, *predictions: Any) -> Any:
 
 
 def _spread(name: str, *predictions: Any) -> Any:
-    """Returns the standard deviation over a sample: the sum of squares is divided by n - 1."""
+    """Returns the sample standard deviation: the sum of squares is divided by n - 1."""
     count = len(predictions)
     deviation = ops.std(_together(predictions), axis=0) * float(np.sqrt(count / (count - 1)))
-    return _named(f"{name}{SPREAD}", deviation)
+    return _named(f"{name}{SPREAD_SUFFIX}", deviation)
 
 
 def _named(name: str, tensor: Any) -> Any:
@@ -95,9 +95,9 @@ def _together(predictions: Sequence[Any]) -> Any:
 
 
 def _side_by_side(means: Any, spreads: Any) -> Any:
-    """Puts two structures into a flat one, which `export` can take."""
+    """Joins two structures into a flat one, which `export` supports."""
     if isinstance(means, dict):
-        return {**means, **{f"{key}{SPREAD}": value for key, value in spreads.items()}}
+        return {**means, **{f"{key}{SPREAD_SUFFIX}": value for key, value in spreads.items()}}
     if isinstance(means, list | tuple):
         return [*means, *spreads]
     return [means, spreads]

@@ -1,4 +1,4 @@
-"""Draws new weights of a model by seed."""
+"""FreshWeights: draws new initial weights of a model by seed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Initializers = dict[int, tuple[keras.Variable, Any]]
 
 
 class FreshWeights:
-    """Draws the weights of all layers of a model that train.
+    """Draws new initial weights for all layers of a model with trainable variables.
 
-    A copy of the model tells which initializer made which variable. To draw again is to call the
-    initializers with other seeds, several times faster than to copy the model once more; where
-    a variable was made otherwise, the model is copied for every seed.
+    A copy of the model shows which initializer made which variable. Later draws call these
+    initializers with other seeds, which is several times faster than another copy of the model. If
+    some variable was not made by such an initializer, the model is copied for every seed.
 
     Args:
         model: A built functional or sequential model, or one that `get_config` rebuilds.
@@ -45,7 +45,9 @@ class FreshWeights:
         with _seeded(self.model, seed):
             if self._initializers is not None:
                 return {
-                    key: convert_to_numpy(_anew(initializer)(variable.shape, dtype=variable.dtype))
+                    key: convert_to_numpy(
+                        _unseeded(initializer)(variable.shape, dtype=variable.dtype)
+                    )
                     for key, (variable, initializer) in self._initializers.items()
                 }
             if getattr(self.model, "inputs", None):
@@ -61,23 +63,23 @@ def _seeded(model: keras.Model, seed: int) -> Iterator[None]:
     random.seed(int(seed))
     try:
         with warnings.catch_warnings():
-            # Of lambdas in configs: nothing is saved here.
+            # Keras warns of lambdas in configs, but nothing is saved here.
             warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
             yield
     except Exception as error:
         raise ValueError(
             f"Model '{model.name}' (of type {type(model).__name__}) cannot be copied to draw new "
             f"weights by seed: {error}. Build it as a functional model whose layers have "
-            "`get_config`, or give a subclassed one `get_config` and `from_config`. (A "
-            "`ReplicaTrainer` with `seeds=None` or a `ReplicaTuner` with `seed=None` copies "
-            "nothing: it starts from the present weights.)"
+            "`get_config`, or give a subclassed one `get_config` and `from_config`. (Without a "
+            "copy, a `ReplicaTrainer` with `seeds=None` or a `ReplicaTuner` with `seed=None` "
+            "starts from the present weights.)"
         ) from error
     finally:
         random.setstate(state)
 
 
 def _initializers(model: keras.Model) -> Initializers | None:
-    """Returns what made each variable that is drawn; `None` where a call of it does not tell."""
+    """Returns the initializer of each variable to draw; `None` if one cannot be repeated."""
     pairs, made = _copied(model)
     found: Initializers = {}
     for variable, new in pairs:
@@ -86,8 +88,8 @@ def _initializers(model: keras.Model) -> Initializers | None:
             return None
         try:
             again = convert_to_numpy(initializer(new.shape, dtype=new.dtype))
-            _anew(initializer)
-        except Exception:  # An initializer of the user's that cannot be called or made so.
+            _unseeded(initializer)
+        except Exception:  # The user's own initializer cannot be called or rebuilt in this way.
             return None
         if not np.array_equal(again, convert_to_numpy(new)):
             return None
@@ -95,8 +97,12 @@ def _initializers(model: keras.Model) -> Initializers | None:
     return found
 
 
-def _anew(initializer: Any) -> Any:
-    """Returns an initializer that draws other numbers, where it draws any."""
+def _drawn(initializer: Any, like: keras.Variable) -> np.ndarray:
+    return convert_to_numpy(_unseeded(initializer)(like.shape, dtype=like.dtype))
+
+
+def _unseeded(initializer: Any) -> Any:
+    """Returns a copy of an initializer without its seed, which draws other numbers."""
     return type(initializer).from_config(_without_seeds(initializer.get_config()))
 
 
@@ -104,25 +110,25 @@ def _copied(model: keras.Model) -> tuple[list[tuple[Any, Any]], dict[int, Any]]:
     """Copies a functional model.
 
     Returns:
-        Pairs of its variables, of all layers that train, and their copies; and the initializers
-        of the copies by their ids, as far as layers say.
+        Pairs of a variable and its copy, for all layers with trainable variables; and the
+        initializers by the ids of the copies, as far as layers use `add_weight`.
     """
     layers: list[tuple[Any, Any]] = []
     made: dict[int, Any] = {}
 
     def copy(layer: Any) -> Any:
-        # The graph also has operations (`x + y`, slices); what holds no weights needs no twin.
+        # The graph also has operations (`x + y`, slices), and layers without weights.
         if isinstance(layer, PhysicsRegularization) or not getattr(layer, "weights", None):
             return layer
         other = twin(layer)
         for part in with_sublayers(other):
-            _note_initializers(part, made)
+            _record_initializers(part, made)
         layers.append((layer, other))
         return other
 
-    # A view of the model that is not compiled: the clone of a compiled one compiles itself.
-    view = keras.Model(model.inputs, model.outputs)
-    keras.models.clone_model(view, clone_function=copy, recursive=True)
+    # The clone of a compiled model is compiled, too: clone one that is not.
+    uncompiled = keras.Model(model.inputs, model.outputs)
+    keras.models.clone_model(uncompiled, clone_function=copy, recursive=True)
     pairs = [
         pair
         for layer, other in layers
@@ -132,21 +138,21 @@ def _copied(model: keras.Model) -> tuple[list[tuple[Any, Any]], dict[int, Any]]:
     return pairs, made
 
 
-def _note_initializers(layer: keras.layers.Layer, made: dict[int, Any]) -> None:
-    """Lets a layer that is not built yet note with which initializer it makes each variable."""
+def _record_initializers(layer: keras.layers.Layer, made: dict[int, Any]) -> None:
+    """Makes a layer that is not built yet record the initializer of each of its variables."""
     add_weight = layer.add_weight
 
-    def noting(shape: Any = None, initializer: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def recording(shape: Any = None, initializer: Any = None, *args: Any, **kwargs: Any) -> Any:
         initializer = keras.initializers.get(initializer)
         variable = add_weight(shape, initializer, *args, **kwargs)
         made[id(variable)] = initializer
         return variable
 
-    layer.add_weight = noting
+    layer.add_weight = recording
 
 
 def _draw_subclassed(model: keras.Model) -> dict[int, np.ndarray]:
-    """Draws what trains; which layers hold the other variables, a subclassed model does not say."""
+    """Draws the trainable variables only, as the layers of a subclassed model are not known."""
     twin = type(model).from_config(_without_seeds(model.get_config()))
     twin.build_from_config(model.get_build_config())
     physics = {id(v) for layer in physics_layers(model) for v in layer.weights}
@@ -158,21 +164,21 @@ def _draw_subclassed(model: keras.Model) -> dict[int, np.ndarray]:
 
 
 def twin(layer: keras.layers.Layer) -> Any:
-    """Returns a new layer with the settings of another; its weights are to be built."""
-    if isinstance(layer, keras.layers.Lambda):  # It takes no function from a config.
+    """Returns a new layer with the settings of another, without built weights."""
+    if isinstance(layer, keras.layers.Lambda):  # Its `from_config` takes no function.
         return keras.layers.Lambda(**_config(layer))
     return type(layer).from_config(_config(layer))
 
 
 def _config(layer: Any) -> dict[str, Any]:
-    """Returns a layer's config, functions as they are: Keras rebuilds no lambda from a config."""
+    """Returns a layer's config with functions as objects, as Keras cannot rebuild lambdas."""
     config = _without_seeds(layer.get_config())
     own = {key: getattr(layer, key, None) for key in config}
     return config | {k: v for k, v in own.items() if isinstance(v, FunctionType)}
 
 
 def _without_seeds(config: Any) -> Any:
-    """Clears the seeds of initializers: with them every replica would start alike."""
+    """Removes the seeds of initializers, with which all replicas would start equal."""
     if isinstance(config, dict):
         return {k: None if k == "seed" else _without_seeds(v) for k, v in config.items()}
     return [_without_seeds(v) for v in config] if isinstance(config, list) else config

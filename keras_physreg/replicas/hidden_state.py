@@ -1,4 +1,4 @@
-"""State that a model keeps outside of its variables: where it is, and who keeps it."""
+"""State that a model keeps outside of the variables that it lists."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from keras_physreg._utils.owners import with_sublayers
 
 
 def hidden_variables(model: keras.Model) -> list[tuple[str, Any]]:
-    """Returns variables that neither the model nor its optimizer lists, with who holds them.
+    """Returns variables that neither the model nor its optimizer lists, with their owners.
 
-    These are the states of a recurrent layer with `stateful=True`, which Keras does not track, and
+    These are the states of recurrent layers with `stateful=True`, which Keras does not track, and
     `tf.Variable`s of the user's own layers and optimizers.
 
     Returns:
-        Pairs of a description of the holder and the variable.
+        Pairs of a description of the owner, such as "layer 'gru'", and the variable.
     """
     listed = [*model.variables, *model.metrics_variables]
     holders: list[tuple[str, Any]] = [
@@ -42,7 +42,7 @@ def hidden_variables(model: keras.Model) -> list[tuple[str, Any]]:
 def why_hidden(
     model: keras.Model, hidden: list[tuple[str, Any]], before: list[np.ndarray]
 ) -> str | None:
-    """Returns why replicas cannot share what a model keeps hidden; `None` where it stands still.
+    """Returns why replicas cannot share hidden variables; `None` if these did not change.
 
     Args:
         model: The model.
@@ -51,12 +51,12 @@ def why_hidden(
     """
     for (name, variable), value in zip(hidden, before, strict=True):
         if not np.array_equal(convert_to_numpy(variable), value, equal_nan=True):
-            return hidden_words(model, name)
+            return hidden_reason(model, name)
     return None
 
 
-def hidden_words(model: keras.Model, name: str) -> str:
-    """Returns what is said of a holder of hidden state, such as "layer 'gru'"."""
+def hidden_reason(model: keras.Model, name: str) -> str:
+    """Returns a sentence about an owner of hidden state, such as "layer 'gru'"."""
     if name in [f"layer '{layer.name}'" for layer in stateful_layers(model)]:
         return f"{name} is stateful: it carries its state from one batch to the next"
     return f"{name} keeps state in a variable that neither the model nor its optimizer lists"

@@ -1,4 +1,4 @@
-"""What a training of replicas returns."""
+"""ReplicaHistory: the logs of a training of replicas."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,22 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ReplicaHistory:
-    """The logs of all replicas, as `keras.callbacks.History` has them for one.
+    """The logs of all replicas, as `keras.callbacks.History` has them for one model.
 
     Args:
         history: For every key that `fit` logs, an array of shape `(epochs, replicas, ...)`; NaN
-            for epochs that a replica did not reach because the training was interrupted.
-        weights: For every swept term the replicas' weights, of shape `(replicas,)`; NaN where a
-            schedule moved it.
+            for epochs that a replica did not reach because of Ctrl-C.
+        weights: For every swept term the replicas' weights, of shape `(replicas,)`, in units of
+            1 / loss; NaN where a schedule changed them.
         seeds: The replicas' seeds, or `None`.
-        engine: How the replicas were trained, and why so.
+        engine: The engine that trained the replicas, and the reason.
         monitor: The log by which the best epoch was found.
-        best_epoch: Each replica's best epoch, counted from 0; -1 if there is none.
+        best_epoch: Each replica's best epoch, counted from 0; -1 if it has none.
         epochs_done: The number of epochs that each replica finished.
-        interrupted: Whether the training was interrupted by Ctrl-C.
-        seconds: Seconds for compiling and for training.
-        left_out: With `rows`: the row that each replica was given and did not train on, so that
-            it had as many as others; -1 where there was none. Else `None`.
+        interrupted: Whether Ctrl-C ended the training.
+        seconds: Seconds for compiling, and for training.
+        left_out: With `rows`, the row that each replica left out to train on as many rows as
+            others, of shape `(replicas,)`; -1 if it left out none. Without `rows`, `None`.
     """
 
     history: dict[str, np.ndarray]
@@ -48,7 +48,7 @@ class ReplicaHistory:
 
     @property
     def diverged_at(self) -> np.ndarray:
-        """The first epoch in which a replica's loss was not finite; -1 where there was none."""
+        """The first epoch in which each replica's loss was not finite; -1 if there is none."""
         bad = ~np.isfinite(self.history["loss"])
         if "val_loss" in self.history:
             bad |= ~np.isfinite(self.history["val_loss"])
@@ -63,11 +63,11 @@ class ReplicaHistory:
         return self.diverged_at >= 0
 
     def at_best(self, key: str) -> np.ndarray:
-        """Returns a log at each replica's best epoch; NaN where it has none."""
+        """Returns a log at each replica's best epoch; NaN if it has none."""
         return self._at(key, self.best_epoch)
 
     def at_last(self, key: str) -> np.ndarray:
-        """Returns a log at each replica's last epoch; NaN where it has none."""
+        """Returns a log at each replica's last epoch; NaN if it has none."""
         return self._at(key, self.epochs_done - 1)
 
     def _at(self, key: str, epochs: np.ndarray) -> np.ndarray:

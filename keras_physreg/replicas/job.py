@@ -1,4 +1,4 @@
-"""What is to be trained."""
+"""Job: one training of all replicas."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from keras_physreg.inspection import weight_variable
 from keras_physreg.replicas.batches import Batches, Cut
-from keras_physreg.replicas.clock import Clock
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.row_orders import RowOrders
 from keras_physreg.replicas.row_sets import RowSets
 from keras_physreg.replicas.start_weights import StartWeights
+from keras_physreg.replicas.step_counter import StepCounter
 from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
 from keras_physreg.replicas.weight_table import WeightTable
 
@@ -24,21 +24,21 @@ class Job:
 
     Args:
         step: The step of one replica.
-        starts: Makes the weights that the replicas start from.
+        starts: Makes the initial weights of the replicas.
         table: The term weights of all replicas.
         seeds: One seed per replica, or `None`.
-        train: The data; without `rows` every replica trains on all of it.
-        validation: Held-out data that all replicas are scored on, or `None`.
-        epochs: Epochs to train.
+        train: The training data; without `rows` every replica trains on all of it.
+        validation: Held-out data on which all replicas are scored, or `None`.
+        epochs: Number of epochs.
         shuffle: Whether to shuffle the rows before each epoch.
         log_names: The keys that `fit` logs.
         monitor: Log by which each replica's best epoch is found.
-        sign: 1 where a smaller monitor is better, -1 where a larger one is.
+        sign: 1 if a smaller monitor is better, -1 if a larger one is.
         progress: Called with the number of epochs times replicas done.
         begin: Number of batches that the optimizer had seen before.
         unlabelled: Unlabelled rows that join the training steps, or `None`.
-        rows: What each replica trains on and is scored on, or `None`.
-        validation_batch_size: Rows in a batch of held-out rows.
+        rows: The training rows and held-out rows of each replica, or `None`.
+        validation_batch_size: Rows per batch of held-out rows.
         orders: Draws the orders of the rows.
     """
 
@@ -67,7 +67,7 @@ class Job:
 
     @property
     def own_orders(self) -> tuple[bool, bool]:
-        """Whether each replica has an order of its own: of labelled and of unlabelled rows."""
+        """Whether each replica has its own order of labelled, and of unlabelled, rows."""
         by_seed = self.shuffle and self.seeds is not None
         return by_seed or self.rows is not None, by_seed
 
@@ -79,27 +79,27 @@ class Job:
         return [positions[id(variable)] for variable in variables]
 
     @property
-    def clock(self) -> Clock:
-        """What time it is at each batch, for schedules that count steps."""
-        return Clock.of(self.step.model, self.begin)
+    def step_counter(self) -> StepCounter:
+        """The optimizer's step at each batch, for schedules that count steps."""
+        return StepCounter.of(self.step.model, self.begin)
 
     def cut(self, replica: int) -> Cut:
-        """Returns how the training rows of a replica are cut into batches."""
+        """Returns the division of a replica's training rows into batches."""
         size = self.train.size if self.rows is None else len(self.rows.train[replica])
         return Cut(size, self.train.batch_size)
 
     def held_out(self, replica: int) -> Batches | None:
-        """Returns the data that a replica is scored on, or `None`."""
+        """Returns the data on which a replica is scored, or `None`."""
         if self.rows is None or self.rows.held_out is None:
             return self.validation
         rows = self.rows.held_out[replica]
         return Batches(self.train.take(rows), self.validation_batch_size)
 
     def starting_weights(self) -> list[np.ndarray]:
-        """Returns the weights and state that the replicas start from, replicas first."""
+        """Returns the initial weights and state of all replicas, replicas first."""
         variables = self.step.variables
         values = self.starts.of(self.replicas, self.seeds)
-        first = self.table.steps(0, 1, 1, self.clock)[0, 0]
+        first = self.table.steps(0, 1, 1, self.step_counter)[0, 0]
         for column, position in enumerate(self.term_positions):
             values[len(variables.trainable) + position] = first[:, column]
         return values
@@ -107,10 +107,10 @@ class Job:
     def inputs(
         self, replicas: np.ndarray, first: int, epochs: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns what some replicas, which train on equally many rows, need for some epochs.
+        """Returns the orders and weights of some replicas, with equally many rows, in some epochs.
 
         Args:
-            replicas: Their positions.
+            replicas: Positions of the replicas.
             first: The first of these epochs, counted from 0.
             epochs: Number of epochs.
 
@@ -132,7 +132,7 @@ class Job:
             before = self.begin + first * cut.steps
             some = seeds if own_unlabelled else seeds[:1]
             more = self.unlabelled.orders(some, before, epochs, cut.steps, self.shuffle)
-        weights = self.table.steps(first, epochs, cut.steps, self.clock, replicas)
+        weights = self.table.steps(first, epochs, cut.steps, self.step_counter, replicas)
         return (
             orders if own else orders[:, 0],
             more if own_unlabelled and self.unlabelled is not None else more[:, 0],

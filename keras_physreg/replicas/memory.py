@@ -1,20 +1,19 @@
-"""How many replicas fit into memory at once."""
+"""Estimate of the number of replicas that fit into memory at once."""
 
 from pathlib import Path
 from typing import Any
 
 import keras
 
-COPIES_PER_REPLICA = (
-    8  # Of a replica's weights: present, best, gradients, optimizer state, and in flight.
-)
+# Of a replica's weights: present, best, gradients, optimizer state, and intermediate tensors.
+COPIES_PER_REPLICA = 8
 
 
 def replicas_that_fit(weights: list[keras.Variable], step: Any) -> int:
     """Estimates how many replicas fit into half of the free memory; at least 1.
 
-    The estimate is high: it counts every tensor of a step as if all were alive at once. Where it
-    is too low after all, TensorFlow says so, and fewer replicas are tried.
+    It overestimates the memory of a replica, as it counts all tensors of a step as if they existed
+    at once. If memory does not suffice after all, TensorFlow raises, and fewer replicas are tried.
 
     Args:
         weights: The variables that make up a replica.
@@ -29,7 +28,7 @@ def replicas_that_fit(weights: list[keras.Variable], step: Any) -> int:
 
 
 def free_memory() -> int:
-    """Returns the free memory in bytes; where the system does not say, 4 GiB."""
+    """Returns the free memory in bytes; 4 GiB if the system does not report it."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)

@@ -1,4 +1,4 @@
-"""Makes jobs of the arguments of `ReplicaTrainer.fit` and `refit`, or says what is wrong."""
+"""Jobs from the checked arguments of `ReplicaTrainer.fit` and `refit`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_physreg._utils.errors import whole_number
+from keras_physreg._utils.errors import received, whole_number
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.job import Job
@@ -24,7 +24,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class FitArguments:
-    """The arguments of `ReplicaTrainer.fit`, as they were given."""
+    """The arguments of `ReplicaTrainer.fit`, unchecked."""
 
     x: Any
     y: Any
@@ -53,14 +53,14 @@ class FitArguments:
             return None
         if self.rows is not None:
             raise ValueError(
-                "With `rows` held-out rows are rows of the same data: give `validation_rows` in "
-                f"place of `validation_data`. Received: validation_data of type "
+                "With `rows`, held-out rows are rows of the same data: give `validation_rows` in "
+                "place of `validation_data`. Received: validation_data of type "
                 f"{type(self.validation_data)}"
             )
         return preparation.as_batches("validation_data", self.validation_data, batch_size)
 
     def held_out_batch_size(self, default: int) -> int:
-        """Returns how many held-out rows make a batch."""
+        """Returns the number of held-out rows per batch."""
         given = self.validation_batch_size
         return whole_number("validation_batch_size", given, optional=True) or default
 
@@ -78,11 +78,12 @@ def first_job(
         model: The model.
         table: The term weights of all replicas.
         seeds: One seed per replica, or `None`.
-        progress: Function from the number of epochs to what is called with those done.
+        progress: Function that takes the number of epochs, and returns the function to call with
+            the number of epochs times replicas done.
         given: The arguments of `fit`.
     """
     if given.mode not in ("min", "max"):
-        raise ValueError(f"`mode` must be 'min' or 'max'. Received: mode={given.mode!r}")
+        raise ValueError(f"`mode` must be 'min' or 'max'. {received('mode', given.mode)}")
     epochs = whole_number("epochs", given.epochs)
     train = given.train()
     rows = row_sets(given.rows, given.validation_rows, table.replicas, train.size, seeds)
@@ -128,10 +129,10 @@ def next_job(
     """Returns the job of a training like the last one, with other weights.
 
     Args:
-        last: The job before.
+        last: The previous job.
         table: The term weights of all replicas.
         seeds: One seed per replica, or `None`.
-        progress: Function from the number of epochs to what is called with those done.
+        progress: See `first_job`.
         epochs: See `ReplicaTrainer.refit`.
         rows: Likewise.
         validation_rows: Likewise.
@@ -140,7 +141,7 @@ def next_job(
         raise ValueError(
             f"`refit` needs weights of the terms {last.table.terms} in this order, and "
             f"{'no seeds' if last.seeds is None else 'seeds'}, as in `fit`. "
-            f"Received: weights of {table.terms}, seeds={seeds}"
+            f"Received: weights of the terms {table.terms}, seeds={seeds}"
         )
     epochs = whole_number("epochs", epochs, optional=True) or last.epochs
     job = replace(last, table=table, seeds=seeds, epochs=epochs, progress=progress(epochs))
@@ -148,20 +149,20 @@ def next_job(
 
 
 def _with_rows(job: Job, rows: Any, validation_rows: Any) -> Job:
-    """Returns a job with other rows, or raises where the last training had others."""
+    """Returns a job with other rows, or raises if they do not match the last training."""
     if rows is None and validation_rows is None:
         if job.rows is not None and len(job.rows.train) != job.replicas:
             raise ValueError(
-                f"The last training had {len(job.rows.train)} replicas with rows of their own: "
-                f"give `rows` for {job.replicas} ones. Received: rows=None"
+                f"The last training had {len(job.rows.train)} replicas with their own rows: give "
+                f"`rows` for {job.replicas} replicas. Received: rows=None"
             )
         return job
     before = job.validation is not None or (job.rows is not None and job.rows.held_out is not None)
     if (validation_rows is not None) != before:
         raise ValueError(
             f"`refit` needs {'' if before else 'no '}`validation_rows`, as `fit` had "
-            f"{'' if before else 'no '}held-out rows: the logs would differ. "
-            f"Received: validation_rows={validation_rows!r}"
+            f"{'' if before else 'no '}held-out rows and the logs must be the same. "
+            f"{received('validation_rows', validation_rows)}"
         )
     sets = row_sets(rows, validation_rows, job.replicas, job.train.size, job.seeds)
     return replace(job, rows=sets, validation=None)

@@ -1,4 +1,4 @@
-"""Copies an optimizer for other variables: its config, and what was set on it beside the config."""
+"""Copy of an optimizer for other variables, with attributes that its config does not hold."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ IMMUTABLE = (
 
 
 class CannotCopyError(ValueError):
-    """An optimizer holds something that a copy of it cannot get."""
+    """An optimizer has an attribute that cannot be copied."""
 
 
 def copied(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> Any:
-    """Returns an optimizer that does to other variables what this one does to its own.
+    """Returns a copy of an optimizer that trains other variables.
 
-    Keras rebuilds optimizers from their config. Attributes that the config does not hold are
-    carried over, too, and schedules are shared. The copy is built; its state is fresh.
+    Keras rebuilds the copy from the config. Attributes that the config does not hold are copied as
+    well, and schedules are shared. The copy is built, with new state.
 
     Args:
         optimizer: The optimizer.
-        variables: What the copy trains, in the order of what the optimizer trains.
+        variables: The variables of the copy, in the order of the optimizer's variables.
 
     Raises:
-        CannotCopyError: If the config does not rebuild it, or an attribute cannot be carried over.
+        CannotCopyError: If the config does not rebuild it, or an attribute cannot be copied.
     """
     try:
         with warnings.catch_warnings():
-            # Of lambdas in configs: nothing is saved here.
+            # Keras warns of lambdas in configs, but nothing is saved here.
             warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
             config = dict(optimizer.get_config())
         rate = _scheduled_rate(optimizer)
@@ -50,7 +50,7 @@ def copied(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> Any:
     except Exception as error:
         name = type(optimizer).__name__
         raise CannotCopyError(f"{name} cannot be rebuilt from its config: {error}") from error
-    _carry_over(optimizer, copy)
+    _copy_attributes(optimizer, copy)
     return copy
 
 
@@ -60,8 +60,8 @@ def _scheduled_rate(optimizer: Any) -> Any:
     return next((v for v in values if isinstance(v, Schedule | types.FunctionType)), None)
 
 
-def _carry_over(optimizer: Any, copy: Any) -> None:
-    """Sets the attributes of a copy that its config did not."""
+def _copy_attributes(optimizer: Any, copy: Any) -> None:
+    """Sets the attributes of a copy that its config did not set."""
     state = {id(variable) for variable in optimizer.variables}
     others = vars(copy)
     for name, value in list(vars(optimizer).items()):
@@ -70,9 +70,9 @@ def _carry_over(optimizer: Any, copy: Any) -> None:
         elif isinstance(value, Schedule):
             setattr(copy, name, value)
         elif isinstance(value, keras.Optimizer) and isinstance(others.get(name), type(value)):
-            _carry_over(value, others[name])
+            _copy_attributes(value, others[name])
         elif name not in others or not _equal(value, others[name]):
-            # Private containers tend to be keyed by variables, of which the copy has others.
+            # Private containers tend to be keyed by variables, and the copy has other variables.
             if not _is_portable(value, containers=not name.startswith("_")):
                 raise CannotCopyError(
                     f"{type(optimizer).__name__} has an attribute '{name}' (of type "
@@ -83,7 +83,7 @@ def _carry_over(optimizer: Any, copy: Any) -> None:
 
 
 def _is_state(value: Any, state: set[int]) -> bool:
-    """Returns whether a value consists of the optimizer's own variables, which `build` makes."""
+    """Returns whether a value consists of the optimizer's own variables, made by `build`."""
     leaves = [leaf for leaf in _leaves(value) if leaf is not None]
     return bool(leaves) and all(id(leaf) in state for leaf in leaves)
 
@@ -109,13 +109,13 @@ def _equal(value: Any, other: Any) -> bool:
         return False
     if isinstance(value, np.ndarray | np.generic | tf.Tensor):
         return bool(np.array_equal(value, other))
-    if isinstance(value, types.FunctionType):  # Each constructor makes its own of one source.
+    if isinstance(value, types.FunctionType):  # Constructors may create equal functions anew.
         return value.__code__ is other.__code__
     try:
         if hasattr(value, "get_config"):
             return bool(value.get_config() == other.get_config())
         return bool(value == other) or bool(vars(value) == vars(other))
-    except Exception:  # What cannot be compared counts as different.
+    except Exception:  # Values that cannot be compared count as different.
         return False
 
 
@@ -129,7 +129,7 @@ def _leaves(value: Any) -> list[Any]:
 
 @functools.cache
 def _internal_names() -> frozenset[str]:
-    """Returns the attributes by which Keras keeps any optimizer going, whatever its settings."""
+    """Returns the private attributes that Keras sets on every optimizer."""
     variables = [keras.Variable(np.zeros(1), dtype="float32")]
     decaying = keras.optimizers.SGD(0.1, weight_decay=0.1, use_ema=True, ema_overwrite_frequency=2)
     decaying.apply([tf.zeros(1)], variables)

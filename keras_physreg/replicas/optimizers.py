@@ -1,4 +1,4 @@
-"""One optimizer for stacked variables; what does not work elementwise is done per replica."""
+"""One optimizer for stacked variables, with per-replica code for what is not elementwise."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from keras_physreg.replicas.optimizer_copy import CannotCopyError, copied
 def stacked_optimizer(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> Any:
     """Returns an optimizer of the same settings, built on variables of shape `(replicas, ...)`.
 
-    Clipping by norm would mix the replicas: `own_gradients` does it per replica, after it has
-    undone the scaling of the loss.
+    It neither clips by norm, which would mix the replicas, nor unscales the loss: `own_gradients`
+    does both per replica.
     """
     stacked = copied(optimizer, variables)
     stacked.clipnorm = stacked.global_clipnorm = stacked.loss_scale_factor = None
@@ -22,7 +22,7 @@ def stacked_optimizer(optimizer: keras.Optimizer, variables: list[keras.Variable
 
 
 def own_gradients(optimizer: keras.Optimizer, gradients: list[Any]) -> list[Any]:
-    """Unscales and clips by norm the gradients of one replica, as its optimizer would."""
+    """Returns one replica's gradients unscaled and clipped by norm, as its optimizer does it."""
     scale = optimizer.loss_scale_factor
     if scale is not None:
         gradients = [None if g is None else g / scale for g in gradients]
@@ -46,14 +46,14 @@ def _scaled(gradient: Any, norm: Any, limit: float) -> Any:
 
 
 def constrain(originals: list[Any], stacked: list[Any], mapper: Any) -> None:
-    """Applies the model's constraints, which may mix axes, to each replica alone."""
+    """Applies the model's constraints to each replica alone, as they may mix axes."""
     for original, variable in zip(originals, stacked, strict=True):
         if original.constraint is not None:
             variable.assign(mapper(original.constraint, ops.convert_to_tensor(variable)))
 
 
 def why_never_stacked(optimizer: keras.Optimizer) -> str | None:
-    """Returns why an optimizer is known to mix the replicas; `None` where a probe has to tell."""
+    """Returns why an optimizer mixes the replicas; `None` if only a probe can show it."""
     name = type(optimizer).__name__
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return f"{name} scales all replicas by one factor"
@@ -63,12 +63,12 @@ def why_never_stacked(optimizer: keras.Optimizer) -> str | None:
 
 
 def stacked_values(optimizer: keras.Optimizer, stacked: keras.Optimizer) -> list[np.ndarray]:
-    """Returns the optimizer's present variables in the shapes of the stacked one's."""
+    """Returns the optimizer's present state in the shapes of the stacked optimizer."""
     return stack_values(values_of(optimizer.variables), stacked)
 
 
 def stack_values(values: list[np.ndarray], stacked: keras.Optimizer) -> list[np.ndarray]:
-    """Returns the state of an optimizer in the shapes of a stacked one: alike for all replicas."""
+    """Returns an optimizer's state in the shapes of a stacked one, equal for all replicas."""
     return [
         np.broadcast_to(one if one.ndim == len(many.shape) else one[np.newaxis], many.shape)
         for one, many in zip(values, stacked.variables, strict=True)
@@ -76,7 +76,7 @@ def stack_values(values: list[np.ndarray], stacked: keras.Optimizer) -> list[np.
 
 
 def batch_count(optimizer: keras.Optimizer) -> keras.Variable:
-    """Returns the variable that counts the batches; `iterations` may count updates only."""
+    """Returns the variable that counts batches, as `iterations` may count updates only."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return next(v for v in inner.variables if v.name == "iteration")
 
@@ -89,12 +89,12 @@ def batches_seen(optimizer: keras.Optimizer) -> int:
 def start_values(
     optimizer: keras.Optimizer, variables: list[keras.Variable], fresh: bool
 ) -> list[np.ndarray]:
-    """Returns the state that replicas start from: the present one, or that of a new optimizer.
+    """Returns the optimizer state from which replicas start: the present or a new one.
 
     Args:
-        optimizer: The model's optimizer; it is built where it was not.
-        variables: What it trains.
-        fresh: Whether to start as a new optimizer does.
+        optimizer: The model's optimizer; it is built if it is not yet.
+        variables: The variables that it trains.
+        fresh: Whether to start with the state of a new optimizer.
     """
     if not optimizer.built:
         optimizer.build(variables)
@@ -105,6 +105,6 @@ def start_values(
     except CannotCopyError as error:
         raise ValueError(
             f"The optimizer '{optimizer.name}' (of type {type(optimizer).__name__}) has trained "
-            f"already, and cannot be made anew: {error}. Compile the model with a new one, or give "
-            "`seeds=None` to go on from its state."
+            f"already, and cannot be reset: {error}. Compile the model with a new optimizer, or "
+            "give `seeds=None` to continue from its state."
         ) from error

@@ -1,4 +1,4 @@
-"""What came of the training of replicas."""
+"""Outcome: the weights and logs of all replicas after a training."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 @dataclass
 class Trained:
-    """What came of some replicas.
+    """The weights and logs of some replicas after a training.
 
     Args:
-        replicas: Their positions.
+        replicas: Positions of the replicas.
         logs: Arrays of shape `(epochs done, replicas, ...)`.
         last: Their weights at the end, replicas first.
         best: Their weights at their best epochs, replicas first.
-        best_epoch: Their best epochs; -1 where there is none.
+        best_epoch: Their best epochs, counted from 0; -1 for a replica without one.
     """
 
     replicas: np.ndarray
@@ -41,7 +41,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All replicas after the training; weights have the replicas first, logs the epochs."""
+    """All replicas after a training; weights have the replicas first, logs the epochs."""
 
     variables: list[Any]
     initial: list[np.ndarray]
@@ -63,13 +63,13 @@ class Outcome:
         groups: list[Trained],
         **described: Any,
     ) -> Outcome:
-        """Puts groups of replicas together; what was not reached is NaN.
+        """Joins groups of replicas; logs of epochs that were not reached are NaN.
 
         Args:
             variables: The variables that make up a replica.
-            log_names: What `fit` logs.
-            initial: What the replicas started from.
-            groups: What came of them.
+            log_names: The keys that `fit` logs.
+            initial: The initial weights of all replicas.
+            groups: The groups, which together have all replicas.
             **described: The further fields.
         """
         replicas = len(initial[0])

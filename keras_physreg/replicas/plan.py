@@ -1,4 +1,4 @@
-"""Plan: how replicas are laid out, every setting on every split with every seed."""
+"""Plan: the layout of replicas, every setting on every split with every seed."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Settings x splits x seeds: the only place that knows which replica is which.
+    """The layout of replicas: settings x splits x seeds.
 
-    The seeds of a setting lie side by side, then come its further splits, then the next setting:
-    replica `(setting * splits + split) * seeds + seed`.
+    Replicas are ordered by setting, then by split, then by seed: the position of a replica is
+    `(setting * splits + split) * seeds + seed`.
 
     Args:
-        settings: The settings to train: each a dict from term name to weight or schedule, all of
+        settings: The settings to train: each a dict from term name to weight or schedule, all with
             the same terms.
-        seeds: One sequence of seeds per split, all as long; the same for every setting. `None`:
-            one training of each setting and split, from the model's present weights.
-        splits: Pairs `(training rows, held-out rows)` of row numbers. Empty: all replicas train on
-            all rows.
+        seeds: One sequence of seeds per split, of equal lengths; the same for every setting.
+            `None`: one training per setting and split, from the model's present weights.
+        splits: Pairs `(training rows, held-out rows)` of row numbers. If empty, all replicas train
+            on all rows.
 
     Raises:
-        ValueError: If there are no settings, if their terms differ, or if the seeds fit neither
-            the splits nor each other.
+        ValueError: If there are no settings, their terms differ, or the sequences of seeds differ
+            in length or are not one per split.
 
     Example:
     >>> plan = Plan.of([{"mass": 0.0}, {"mass": 1.0}], seeds=[7, 8, 9])
@@ -46,19 +46,22 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.settings:
-            raise ValueError("A plan needs at least one setting. Received: settings=()")
+            raise ValueError(
+                "A plan needs at least one setting: a dict from term name to weight. Received: "
+                "settings=()"
+            )
         terms = [tuple(setting) for setting in self.settings]
         if len(set(terms)) > 1:
             raise ValueError(
-                "All settings need the same terms in the same order. Received settings of "
-                f"{[list(names) for names in dict.fromkeys(terms)]}"
+                "All settings must have the same terms in the same order. Received settings with "
+                f"the terms {[list(names) for names in dict.fromkeys(terms)]}"
             )
         if self.seeds is not None:
             counts = [len(seeds) for seeds in self.seeds]
             if len(counts) != self.shape[1] or len(set(counts)) != 1 or not counts[0]:
                 raise ValueError(
-                    f"`seeds` needs one sequence per split ({self.shape[1]}), all of one length "
-                    f"of at least 1. Received sequences of lengths {counts}"
+                    f"`seeds` must have one sequence per split ({self.shape[1]}), all of the same "
+                    f"length, at least 1. Received: sequences of lengths {counts}"
                 )
 
     @classmethod
@@ -68,11 +71,11 @@ class Plan:
         seeds: Sequence[int] | Sequence[Sequence[int]] | None = None,
         splits: Sequence[tuple[Any, Any]] = (),
     ) -> Plan:
-        """Makes a plan of lists and arrays.
+        """Makes a plan from lists and arrays.
 
         Args:
             settings: See `Plan`.
-            seeds: One sequence of seeds per split; or one sequence, which all splits share.
+            seeds: One sequence of seeds per split, or one sequence for all splits.
             splits: See `Plan`.
         """
         pairs = tuple((np.asarray(train), np.asarray(test)) for train, test in splits)
@@ -84,7 +87,7 @@ class Plan:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """The numbers of settings, splits and seeds; of splits and seeds at least 1."""
+        """The numbers of settings, splits and seeds, each at least 1."""
         seeds = 1 if self.seeds is None else len(self.seeds[0])
         return len(self.settings), max(len(self.splits), 1), seeds
 
@@ -103,7 +106,7 @@ class Plan:
         return int(setting), int(split), int(seed)
 
     def of_setting(self, setting: int) -> list[int]:
-        """Returns the replicas of a setting: its splits in turn, the seeds of a split together."""
+        """Returns the replicas of a setting, ordered by split, then by seed."""
         count = self.shape[1] * self.shape[2]
         return list(range(setting * count, (setting + 1) * count))
 
@@ -134,7 +137,7 @@ class Plan:
 
     @property
     def rows(self) -> list[np.ndarray] | None:
-        """The training rows of all replicas, for `ReplicaTrainer.fit(rows=)`; `None`: all rows."""
+        """The training rows of all replicas, for `ReplicaTrainer.fit(rows=)`, or `None`."""
         return self._of_splits(0)
 
     @property

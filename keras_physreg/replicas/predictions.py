@@ -1,4 +1,4 @@
-"""Predictions of all replicas."""
+"""The predictions of all replicas."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def predict(
 
 
 def _needs_predict(model: keras.Model) -> bool:
-    """Returns whether only `model.predict` itself gives what it gives."""
+    """Returns whether predictions need `model.predict` itself, not only `predict_step`."""
     own = any(has_own(model, name) for name in ("predict", "make_predict_function"))
     return own or model.run_eagerly or bool(hidden_variables(model))
 
@@ -39,7 +39,7 @@ def _needs_predict(model: keras.Model) -> bool:
 def _in_graph(
     model: keras.Model, variables: list[Any], values: list[np.ndarray], data: Batches
 ) -> list[Any]:
-    """Predicts by one graph that takes the weights as inputs: `predict` takes long to start."""
+    """Predicts by one graph with the weights as inputs, as each `predict` takes long to start."""
 
     def step(weights: list[Any], x: Any) -> Any:
         mapping = list(zip(variables, weights, strict=True))
@@ -59,7 +59,7 @@ def _in_graph(
 def _in_turn(
     model: keras.Model, variables: list[Any], values: list[np.ndarray], data: Batches
 ) -> list[Any]:
-    """Predicts by `predict`, each replica from the present hidden state of the model."""
+    """Predicts by `model.predict`, for each replica from the present hidden state of the model."""
     hidden = [variable for _, variable in hidden_variables(model)]
     present = values_of(hidden)
     found = []

@@ -1,4 +1,4 @@
-"""Checks and builds what a training of replicas needs, before any time is spent."""
+"""Checks of model and data, and building of the model, before a training of replicas."""
 
 from typing import Any
 
@@ -26,12 +26,12 @@ def check_model(model: Any) -> None:
 
 
 def as_batches(name: str, data: Any, batch_size: Any) -> Batches:
-    """Converts `(x, y, sample_weight)` to batches; raises where they are no arrays of one length.
+    """Converts `(x, y, sample_weight)` to batches; raises unless they are arrays of one length.
 
     Args:
-        name: What the data is called in messages.
+        name: Name of the data in messages.
         data: Tuple `(x,)`, `(x, y)` or `(x, y, sample_weight)` of arrays or structures of them.
-        batch_size: Rows in a batch; `None` means 32.
+        batch_size: Rows per batch; `None` for 32.
     """
     if not isinstance(data, (tuple, list)) or not 1 <= len(data) <= 3:
         raise ValueError(
@@ -47,24 +47,25 @@ def _check_in_memory(name: str, data: Any) -> None:
     for leaf in keras.tree.flatten(tuple(data)):
         if leaf is None or getattr(leaf, "shape", None):
             continue
-        cure = (
-            "Python lists of numbers are structures of scalars to Keras: give `numpy.array(...)`."
+        advice = (
+            "To Keras, a Python list of numbers is a structure of scalars: give `numpy.array(...)`."
             if np.isscalar(leaf)
-            else "Put a dataset's or a generator's rows together with `numpy.concatenate`."
+            else "Join the rows of a dataset or a generator with `numpy.concatenate`."
         )
         raise ValueError(
             f"`{name}` must be arrays in memory, or structures of them, of shape (rows, ...). "
-            f"{cure} Received: an entry of type {type(leaf)}"
+            f"{advice} Received: an entry of type {type(leaf)}"
         )
 
 
 def build(model: keras.Model, data: Batches) -> None:
-    """Calls the model once, so that its variables, loss and metrics are there."""
+    """Calls the model once, which creates its variables, loss and metrics."""
     x, y, sample_weight = data.take(np.arange(min(data.size, data.batch_size)))
     if y is None and model.loss is not None:
         raise ValueError(
             f"Model '{model.name}' was compiled with loss={model.loss!r}, which needs labels: give "
-            "`y`, or compile it with `loss=None` to train on the physics alone. Received: y=None"
+            "`y`, or compile it with `loss=None` to train on the physics alone. "
+            f"{received('y', y)}"
         )
     hidden = [variable for _, variable in hidden_variables(model)]
     try:
@@ -84,24 +85,23 @@ def check_repeatable(model: keras.Model, data: Batches) -> None:
         if not _equal((first.inputs, first.prediction), (second.inputs, second.prediction)):
             raise ValueError(
                 f"Model '{model.name}' gives the physics of the terms {names} another prediction "
-                "when it is called again with the same input: a layer is random, or keeps state in "
-                "what is no variable, and replicas could not be compared. Draw random numbers from "
-                "a `keras.random.SeedGenerator` of the layer, which each replica then has for "
+                "when it is called again with the same input: a layer is random, or keeps state "
+                "outside of variables, so replicas cannot be compared. Draw random numbers from a "
+                "`keras.random.SeedGenerator` of the layer, which each replica then has for "
                 "itself, and only where `training` is true."
             )
         for name, output in first.outputs.items():
             if not _equal(output, second.outputs[name]):
                 raise ValueError(
                     f"The physics of term '{name}' gives other values when it is called again with "
-                    "the same input: it is random, and replicas could not be compared. Hand the "
-                    "random numbers over as an input, or draw them in a physics "
-                    "`keras.layers.Layer` from a `keras.random.SeedGenerator`, which each replica "
-                    "then has for itself."
+                    "the same input: it is random, so replicas cannot be compared. Pass the random "
+                    "numbers as an input, or draw them in a physics `keras.layers.Layer` from a "
+                    "`keras.random.SeedGenerator`, which each replica then has for itself."
                 )
 
 
 def choose_monitor(monitor: str | None, logs: list[str]) -> str:
-    """Returns the log by which best epochs are found; raises if there is none of that name."""
+    """Returns the log by which best epochs are found; raises if there is no log of that name."""
     if monitor is None:
         preferred = ("val_data_loss", "val_loss", "data_loss", "loss")
         return next(key for key in preferred if key in logs)
@@ -126,7 +126,7 @@ def log_names(model: keras.Model, validation: bool) -> list[str]:
 
 
 def _evaluations(model: keras.Model, x: Any) -> list[Evaluation]:
-    """Returns what the physics layers computed in a call that leaves the model as it was."""
+    """Returns what the physics layers compute in a call, without changing the model."""
     hidden = [variable for _, variable in hidden_variables(model)]
     with unchanged([*model.variables, *hidden]), open_step(model, "labelled") as step:
         model(x)

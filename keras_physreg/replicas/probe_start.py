@@ -1,4 +1,4 @@
-"""Where the steps start that an engine is judged by, and which rows they take."""
+"""The start values and the rows of the steps by which an engine is compared."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,20 +10,21 @@ from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.optimizers import start_values
 
 STEPS = 3
-COMPARED = 2  # Replicas that are compared.
-REPLICAS = 3  # With one that has diverged, and must not harm the others.
-# A multiple of many numbers: what an optimizer does every n steps happens in this one.
-LATE = 5040
+COMPARED_REPLICAS = 2
+PROBE_REPLICAS = 3  # The third has diverged, and must not change the others.
+# The late start is at a multiple of many n, for optimizers that do something every n steps.
+LATE_BATCHES = 5040
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where steps start from.
+    """The values from which steps start.
 
     Args:
-        weights: The replicas' weights and state, replicas first: those compared, then a diverged.
+        weights: The replicas' weights and state, replicas first: the compared ones, then one that
+            has diverged.
         optimizer: Values of the model's optimizer.
-        batches_before: Number of batches that the optimizer counts as done before.
+        batches_before: Number of batches that the optimizer counts as seen before.
     """
 
     weights: list[np.ndarray]
@@ -31,28 +32,29 @@ class Start:
     batches_before: int
 
     def of(self, replica: int) -> tuple[list[np.ndarray], list[np.ndarray], int]:
-        """Returns the start of one replica, for `OwnSteps.take`."""
+        """Returns the start of one replica, for `ModelSteps.take`."""
         return [value[replica] for value in self.weights], self.optimizer, self.batches_before
 
 
 def starts(job: Job, weights: list[np.ndarray]) -> Iterator[Start]:
-    """Returns the start of the training, and one late in it from other weights.
+    """Returns the start of the training, and a start late in it from other weights.
 
     Args:
-        job: What is to be trained.
-        weights: What the replicas start from, replicas first: the first and last are compared.
+        job: The training.
+        weights: The initial weights and state of the replicas, replicas first. The first and last
+            replica are compared.
     """
     optimizer, trainable = job.step.model.optimizer, job.step.variables.trainable
     values = start_values(optimizer, trainable, job.seeds is not None)
     first = [value[[0, -1, 0]] for value in weights]
     for value in first[: len(trainable)]:
-        value[COMPARED:] = np.nan
+        value[COMPARED_REPLICAS:] = np.nan
     yield Start(first, values, job.begin)
     rng = np.random.default_rng(0)
-    late = LATE * (optimizer.ema_overwrite_frequency or 1)
+    late = LATE_BATCHES * (optimizer.ema_overwrite_frequency or 1)
     late *= optimizer.gradient_accumulation_steps or 1
-    moved = [_moved(value, rng) for value in first[: len(trainable)]]
-    yield Start([*moved, *first[len(trainable) :]], values, late - STEPS + 1)
+    perturbed = [_perturbed(value, rng) for value in first[: len(trainable)]]
+    yield Start([*perturbed, *first[len(trainable) :]], values, late - STEPS + 1)
 
 
 def row_numbers(job: Job) -> tuple[np.ndarray, np.ndarray]:
@@ -74,5 +76,5 @@ def batches(job: Job, rows: np.ndarray, more: np.ndarray) -> list[Any]:
     return [job.unlabelled.beside(batch, few) for batch, few in zip(found, more, strict=True)]
 
 
-def _moved(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _perturbed(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (value + 0.05 * rng.standard_normal(value.shape)).astype(value.dtype)

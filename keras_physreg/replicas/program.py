@@ -1,4 +1,4 @@
-"""Trains some replicas in one compiled program: all their state is stacked, replicas first."""
+"""Program: trains some replicas in one compiled program, with their state stacked."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from keras.ops import convert_to_numpy, convert_to_tensor
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.batches import rows_of_step
-from keras_physreg.replicas.best import Best
+from keras_physreg.replicas.best_weights import BestWeights
 from keras_physreg.replicas.feed import Data
-from keras_physreg.replicas.form import Form
 from keras_physreg.replicas.optimizers import constrain, stacked_optimizer
+from keras_physreg.replicas.program_spec import ProgramSpec
 from keras_physreg.replicas.replica_step import ReplicaStep, Updates
 from keras_physreg.unlabelled.arrays import gather
 from keras_physreg.unlabelled.input_rows import Rows
@@ -25,32 +25,32 @@ class Program:
 
     Args:
         step: The step of one replica.
-        form: What the program is fixed to.
+        spec: The specification for which the program is compiled.
         size: Number of replicas.
         mapper: Applies a function to every replica; see `engines`.
         jit: Whether to compile with XLA.
     """
 
     def __init__(
-        self, step: ReplicaStep, form: Form, size: int, mapper: Callable, jit: bool
+        self, step: ReplicaStep, spec: ProgramSpec, size: int, mapper: Callable, jit: bool
     ) -> None:
-        self.step, self.form, self.size, self._map = step, form, size, mapper
+        self.step, self.spec, self.size, self._map = step, spec, size, mapper
         self.trainable = [self._stacked(v) for v in step.variables.trainable]
         self.state = [self._stacked(v) for v in step.variables.state]
         self.metrics = [self._stacked(v) for v in step.variables.metrics]
         self._fresh_metrics = [convert_to_numpy(v) for v in step.variables.metrics]
         self.optimizer = stacked_optimizer(step.model.optimizer, self.trainable)
         self.fresh_optimizer = [convert_to_numpy(v) for v in self.optimizer.variables]
-        self.best = Best([*self.trainable, *self.state], size)
+        self.best = BestWeights([*self.trainable, *self.state], size)
         self.run = tf.function(self._run, autograph=False, jit_compile=jit)
 
     @property
     def compiles(self) -> int:
-        """How often the program was compiled: once, unless its inputs change their shape."""
+        """How often the program was compiled: once, unless its inputs change in shape."""
         return self.run.experimental_get_tracing_count()
 
     def load(self, weights: list[np.ndarray], optimizer: list[np.ndarray]) -> None:
-        """Puts replicas into the program: arrays of shape `(size, ...)`, replicas first."""
+        """Loads replicas into the program: arrays of shape `(size, ...)`, replicas first."""
         for variable, value in zip([*self.trainable, *self.state], weights, strict=True):
             variable.assign(value)
         for variable, value in zip(self.optimizer.variables, optimizer, strict=True):
@@ -62,21 +62,21 @@ class Program:
         return [convert_to_numpy(v) for v in [*self.trainable, *self.state]]
 
     def finish(self) -> None:
-        """Does what `fit` does after its last epoch: averaged weights replace the others."""
+        """Finalizes the weights, as `fit` does after its last epoch: averages replace them."""
         self.optimizer.finalize_variable_values(self.trainable)
 
     def _run(
         self, data: Data, orders: Any, more: Any, table: Any, first: Any, count: Any
     ) -> dict[str, Any]:
-        """Trains `count` epochs; returns the logs, of shape `(form.epochs, size, ...)`."""
+        """Trains `count` epochs; returns the logs, of shape `(spec.epochs, size, ...)`."""
 
         def epoch(e: Any, logs: dict[str, Any]) -> Any:
             self._train(data, orders[e], more[e], table[e])
             values = self._logs()
-            if self.form.validation:
+            if self.spec.validation:
                 self._validate(data)
                 values |= {f"val_{key}": value for key, value in self._logs().items()}
-            score = self.form.sign * tf.cast(values[self.form.monitor], tf.float32)
+            score = self.spec.sign * tf.cast(values[self.spec.monitor], tf.float32)
             self.best.update(score, first + e)
             return e + 1, {key: log.write(e, values[key]) for key, log in logs.items()}
 
@@ -84,7 +84,7 @@ class Program:
         return {key: log.stack() for key, log in logs.items()}
 
     def _train(self, data: Data, order: Any, more: Any, table: Any) -> None:
-        cut, unlabelled = self.form.train, self.form.unlabelled
+        cut, unlabelled = self.spec.train, self.spec.unlabelled
 
         def take(rows: Any, more_rows: Any = None) -> Any:
             batch = gather(data.train, rows)
@@ -102,7 +102,7 @@ class Program:
             step(cut.full, cut.rest_rows(order))
 
     def _train_batch(self, take: Callable, rows: list[Any], weights: Any) -> None:
-        for column, position in enumerate(self.form.terms):
+        for column, position in enumerate(self.spec.terms):
             self.state[position].assign(weights[:, column])
         updates = self._on_batch(self.step.train, take, rows)
         gradients = [updates.gradients.get(i) for i in range(len(self.trainable))]
@@ -112,21 +112,22 @@ class Program:
 
     def _validate(self, data: Data) -> None:
         self._reset_metrics()
-        if self.form.own_held_out:
+        if self.spec.own_held_out:
             self._validate_own(data)
             return
-        (cut,) = self.form.validation
+        (cut,) = self.spec.validation
         order = tf.range(cut.size)
         self._loop(cut.full, lambda s: self._test_batch(data.validation, cut.rows(order, s)))
         if cut.rest:
             self._test_batch(data.validation, cut.rest_rows(order))
 
     def _validate_own(self, data: Data) -> None:
-        """Scores each replica on rows of its own, in the batches in which `fit` would.
+        """Scores each replica on its own held-out rows, in the same batches as `fit`.
 
-        Where replicas have unequally many, a batch counts only for those that have it.
+        Where replicas have different numbers of held-out rows, a batch counts only for the
+        replicas that have it.
         """
-        cuts, rows, sizes = self.form.validation, data.held_out, data.held_out_sizes
+        cuts, rows, sizes = self.spec.validation, data.held_out, data.held_out_sizes
         batch = cuts[0].batch_size
 
         def where(counts: Any) -> Any:
@@ -148,7 +149,7 @@ class Program:
         self._assign(self._on_batch(self.step.test, take, [rows]), where)
 
     def _on_batch(self, function: Callable, take: Callable, rows: list[Any]) -> Updates:
-        """Runs a step of all replicas; row numbers of shape `(replicas, rows)` are their own."""
+        """Runs a step of all replicas; row numbers are shared, or of shape `(replicas, rows)`."""
         own = [len(numbers.shape) > 1 for numbers in rows]
         shared = None if any(own) else take(*rows)
 
@@ -168,7 +169,7 @@ class Program:
         return Updates(*self._map(replica, values))
 
     def _assign(self, updates: Updates, where: Any = None) -> None:
-        """Takes new values over, those of the replicas `where` it is true; `None`: of all."""
+        """Assigns new values, for the replicas for which `where` is true; `None` for all."""
         for variables, values in ((self.state, updates.state), (self.metrics, updates.metrics)):
             for position, value in values.items():
                 variable = variables[position]
@@ -186,17 +187,17 @@ class Program:
 
     def _empty_logs(self) -> dict[str, tf.TensorArray]:
         logs = self.step.logs([tf.constant(value) for value in self._fresh_metrics])
-        if self.form.validation:
+        if self.spec.validation:
             logs |= {f"val_{key}": value for key, value in logs.items()}
         return {
             key: tf.TensorArray(
-                value.dtype, self.form.epochs, element_shape=(self.size, *value.shape)
+                value.dtype, self.spec.epochs, element_shape=(self.size, *value.shape)
             )
             for key, value in logs.items()
         }
 
     def _loop(self, count: int, body: Callable) -> None:
-        if count <= 1:  # Without a loop less is compiled.
+        if count <= 1:  # Without a loop, compiling is faster.
             if count:
                 body(0)
             return

@@ -1,4 +1,4 @@
-"""The train and test step of one replica, as pure functions of its state."""
+"""ReplicaStep: the train and test step of one replica, as pure functions of its state."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from keras_physreg.unlabelled.input_rows import split_rows
 
 @dataclass(frozen=True)
 class Variables:
-    """The variables of a model, by what happens to them in a step.
+    """The variables of a model, grouped by how a step updates them.
 
     Args:
-        trainable: Those that the optimizer updates.
-        state: Those that the step itself may update: term weights, moving averages, seeds.
-        metrics: Those of the metrics, which begin anew with every epoch.
+        trainable: The variables that the optimizer updates.
+        state: The variables that the step itself may update: term weights, moving averages, seeds.
+        metrics: The variables of the metrics, which are reset in every epoch.
     """
 
     trainable: list[keras.Variable]
@@ -44,13 +44,13 @@ class Variables:
 
     @property
     def weights(self) -> list[keras.Variable]:
-        """All but the metrics: what makes up a replica."""
+        """All variables except the metrics': these make up a replica."""
         return [*self.trainable, *self.state]
 
 
 @dataclass(frozen=True)
 class Updates:
-    """What a step changed: gradients of the trainable variables, new values by position."""
+    """The result of a step: gradients and new values, by the position of the variable."""
 
     gradients: dict[int, tf.Tensor]
     state: dict[int, tf.Tensor]
@@ -58,7 +58,7 @@ class Updates:
 
 
 class ReplicaStep:
-    """What `keras.Model` does with one batch, on values instead of its own variables.
+    """The train and test step of `keras.Model`, on given values instead of its variables.
 
     Args:
         model: A built and compiled model.
@@ -97,7 +97,7 @@ class ReplicaStep:
         )
 
     def logs(self, metrics: list[Any]) -> dict[str, tf.Tensor]:
-        """Returns what `fit` logs, from the values of the metrics' variables."""
+        """Returns the logs of `fit`, from the values of the metrics' variables."""
         mapping = list(zip(self.variables.metrics, metrics, strict=True))
         with keras.StatelessScope(mapping, initialize_variables=False):
             logs = self.model.get_metrics_result()
@@ -123,7 +123,7 @@ class ReplicaStep:
 def labelled(
     model: keras.Model, unlabelled: Any = None, share: float | None = None
 ) -> AbstractContextManager:
-    """Opens the step in which a `PhysicsModel` compares with the labels."""
+    """Opens a step in which a `PhysicsModel` compares terms with the labels."""
     if isinstance(model, PhysicsModel):
         return open_step(model, "labelled", unlabelled=unlabelled, unlabelled_share=share)
     return contextlib.nullcontext()

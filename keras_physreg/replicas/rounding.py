@@ -1,4 +1,4 @@
-"""Which difference between two computations of the same numbers rounding explains."""
+"""Limits of the differences that rounding can make between two computations of the same values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.owners import with_sublayers
 
 EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
-MAX_TIMES_NOISE = 10.0  # How far rounding may go beyond what a rounding of the weights does.
-MAX_ROUNDINGS = 8.0  # Of a value, at its own scale.
+MAX_TIMES_NOISE = 10.0  # of the difference that rounding of the weights makes
+MAX_ROUNDINGS = 8.0  # of a value, at its own scale
 
 
 def precision(model: keras.Model) -> float:
@@ -21,25 +21,24 @@ def precision(model: keras.Model) -> float:
     if tf.config.list_physical_devices("GPU") and (
         tf.config.experimental.tensor_float_32_execution_enabled()
     ):
-        coarsest = max(coarsest, 2.0**-11)  # Of the products in matrix multiplications.
+        coarsest = max(coarsest, 2.0**-11)  # TensorFloat-32 in matrix multiplications.
     return coarsest
 
 
 def rounded(values: Sequence[Any], eps: float, rng: np.random.Generator) -> list[Any]:
-    """Returns the values as another order of roundings might have left them."""
+    """Returns the values with random relative errors of the size of rounding."""
     return [_rounded(np.asarray(value), eps, rng) for value in values]
 
 
 def allowed(value: np.ndarray, change: np.ndarray, noise: float, eps: float) -> float:
-    """Returns how far another computation of an array may be off by rounding.
+    """Returns the largest difference that rounding explains between two computations of an array.
 
-    What was computed is the change: it has the precision of the computation, and the array that of
-    its own dtype.
+    The change since the start has the precision of the computation, the array that of its dtype.
 
     Args:
         value: The array.
-        change: How far it is from where it started.
-        noise: The largest difference that roundings of the start made in the change.
+        change: Its change since the start.
+        noise: The largest difference that rounding of the start made to the change.
         eps: The relative precision of the computation.
     """
     if not _is_real(value):
@@ -50,7 +49,7 @@ def allowed(value: np.ndarray, change: np.ndarray, noise: float, eps: float) -> 
 
 
 def change(value: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Returns how far an array is from where it started; what is no real number stays."""
+    """Returns the change of an array since the start; arrays of other kinds than floats as is."""
     if not _is_real(value):
         return value
     with np.errstate(invalid="ignore", over="ignore"):
@@ -58,7 +57,7 @@ def change(value: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def distance(value: Any, other: Any) -> float:
-    """Returns the largest difference of two arrays; infinite where they do not match."""
+    """Returns the largest difference of two arrays; infinity if their shapes differ."""
     value, other = np.asarray(value, "float64"), np.asarray(other, "float64")
     if value.shape != other.shape:
         return np.inf

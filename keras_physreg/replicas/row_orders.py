@@ -1,4 +1,4 @@
-"""In which order replicas see the rows that they train on."""
+"""RowOrders: the orders in which replicas train on their rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_KEPT_BYTES = 64 * 2**20
 
 
 class RowOrders:
-    """Draws the orders of rows by seed, and keeps them: replicas of many weights share seeds."""
+    """Draws the orders of rows by seed, and caches them, since replicas share seeds."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int, int, int], np.ndarray] = {}
@@ -28,7 +28,7 @@ class RowOrders:
             first: The first of these epochs, counted from 0.
             epochs: Number of epochs.
             rows: Number of rows.
-            shuffle: Whether to shuffle the rows; each epoch anew.
+            shuffle: Whether to shuffle the rows, in each epoch anew.
 
         Returns:
             Integers of shape `(epochs, seeds, rows)`.

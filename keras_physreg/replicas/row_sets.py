@@ -1,4 +1,4 @@
-"""The rows that each replica trains on, and those held out of it: checked, of few sizes."""
+"""RowSets: the checked training rows and held-out rows of each replica."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class RowSets:
     """Row numbers of each replica.
 
     Args:
-        train: What each replica trains on, of shape `(rows,)`.
-        held_out: What each replica is scored on, or `None`.
-        left_out: The row that each replica was given and does not train on, so that it has as many
-            as others; -1 where there is none.
+        train: The training rows of each replica, of shape `(rows,)`.
+        held_out: The held-out rows of each replica, or `None`.
+        left_out: The row that each replica leaves out to train on as many rows as others, of shape
+            `(replicas,)`; -1 if it leaves out none.
     """
 
     train: list[np.ndarray]
@@ -30,10 +30,10 @@ class RowSets:
 def row_sets(
     rows: Any, validation_rows: Any, replicas: int, size: int, seeds: Sequence[int] | None
 ) -> RowSets | None:
-    """Returns the checked rows of each replica, or `None` where all train on all rows.
+    """Returns the checked rows of each replica, or `None` if all replicas train on all rows.
 
-    Replicas train together in one program if they have equally many rows. A replica that has one
-    row more than others leaves one out, which its seed draws.
+    Replicas train together in one program if they have equally many rows. A replica with one row
+    more than others leaves out one row, drawn by its seed.
 
     Args:
         rows: One array of row numbers per replica, or `None`.
@@ -43,17 +43,17 @@ def row_sets(
         seeds: One seed per replica, or `None`.
 
     Raises:
-        TypeError: If row numbers are no integers.
-        ValueError: If there is not one array per replica, or its numbers cannot serve.
+        TypeError: If row numbers are not integers.
+        ValueError: If there is not one array per replica, or its row numbers are invalid.
     """
     if rows is None:
         if validation_rows is not None:
             raise ValueError(
-                "`validation_rows` needs `rows`: without it all replicas train on all rows, and "
-                "none are held out. Give `rows`, or `validation_data`. Received: rows=None"
+                "`validation_rows` needs `rows`: without it all replicas train on all rows, and no "
+                f"row is held out. Give `rows`, or `validation_data`. {received('rows', rows)}"
             )
         return None
-    # Replicas of one split share their arrays: each is checked once.
+    # Replicas of one split share their arrays; each array is checked once.
     known: dict[int, tuple[Any, np.ndarray]] = {}
     train = _checked("rows", rows, replicas, size, known)
     if validation_rows is None:
@@ -89,16 +89,18 @@ def _row_numbers(name: str, entry: Any, size: int) -> np.ndarray:
             f"{array.shape}. (One array per replica: `[rows] * replicas`, if all have the same.)"
         )
     if not len(array):
-        raise ValueError(f"`{name}` is empty: every replica needs at least one row.")
+        raise ValueError(
+            f"`{name}` is empty: every replica needs at least one row. {received(name, entry)}"
+        )
     if array.dtype.kind not in "iu":
-        cure = " Use `numpy.flatnonzero(mask)`." if array.dtype.kind == "b" else ""
+        advice = " Use `numpy.flatnonzero(mask)`." if array.dtype.kind == "b" else ""
         raise TypeError(
-            f"`{name}` must hold integers, the numbers of rows.{cure} "
+            f"`{name}` must hold integers, the numbers of rows.{advice} "
             f"Received: an array of dtype {array.dtype}"
         )
     if array.min() < 0 or array.max() >= size:
         raise ValueError(
-            f"`{name}` must hold row numbers from 0 to {size - 1}: the data have {size} rows. "
+            f"`{name}` must hold row numbers from 0 to {size - 1}, as the data have {size} rows. "
             f"Received: numbers from {array.min()} to {array.max()}"
         )
     unique, counts = np.unique(array, return_counts=True)
@@ -118,15 +120,16 @@ def _check_apart(train: list[np.ndarray], held_out: list[np.ndarray]) -> None:
         both = np.intersect1d(train[replica], held_out[replica])
         if len(both):
             raise ValueError(
-                f"Replica {replica} has rows both in `rows` and in `validation_rows`: its score on "
-                f"them would not be held out. Received in both: {both[:5].tolist()}"
+                f"Replica {replica} has rows both in `rows` and in `validation_rows`, so they are "
+                "not held out: remove them from one of the two. Received in both: "
+                f"{both[:5].tolist()}"
             )
 
 
 def _of_few_sizes(
     train: list[np.ndarray], held_out: list[np.ndarray] | None, seeds: Sequence[int] | None
 ) -> tuple[list[np.ndarray], list[np.ndarray] | None, np.ndarray]:
-    """Leaves a row out of every replica that has one row more than others train on."""
+    """Leaves out a row of every replica that has one training row more than others."""
     targets: dict[int, int] = {}
     for size in sorted({len(rows) for rows in train}):
         targets[size] = size - 1 if targets.get(size - 1) == size - 1 else size

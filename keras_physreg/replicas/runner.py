@@ -1,4 +1,4 @@
-"""Runs programs from threads, one per core, until every replica has had its epochs."""
+"""Runner: runs programs in threads, one per core, until all replicas are trained."""
 
 import contextlib
 import queue
@@ -16,12 +16,12 @@ from keras_physreg.replicas.program import Program
 
 
 class Runner:
-    """Hands groups of replicas to programs.
+    """Trains groups of replicas by several programs at once.
 
     Args:
-        programs: Programs of one form and size; each gets a thread.
-        feed: Makes their inputs.
-        epochs: Epochs to train.
+        programs: Programs of one specification and size; each runs in its own thread.
+        feed: Makes the inputs of the programs.
+        epochs: Number of epochs.
     """
 
     def __init__(self, programs: Sequence[Program], feed: Feed, epochs: int) -> None:
@@ -33,10 +33,10 @@ class Runner:
         self._events: queue.Queue[int] = queue.Queue()
 
     def compile(self, replicas: np.ndarray) -> None:
-        """Traces the programs one after the other, and compiles them at once."""
+        """Traces the programs one after the other, and compiles them at the same time."""
         some = np.resize(replicas, self.size)
         *arguments, count = self.feed.data(some), *self.feed.epochs(some, 0, 1)
-        arguments.append(tf.zeros_like(count))  # No epochs: that compiles and changes nothing.
+        arguments.append(tf.zeros_like(count))  # A call with 0 epochs only compiles.
         for program in self.programs:  # A model is traced by one thread at a time.
             program.run.get_concrete_function(*arguments)
         with ThreadPoolExecutor(len(self.programs)) as pool:
@@ -52,9 +52,9 @@ class Runner:
         """Trains replicas into `results`; Ctrl-C ends the training after the epochs in progress.
 
         Args:
-            replicas: Their positions.
-            weights: What all replicas of the job start from.
-            optimizer: The optimizer's state to start from.
+            replicas: Positions of the replicas.
+            weights: The initial weights and state of all replicas of the job, replicas first.
+            optimizer: The initial state of the optimizer.
             progress: Called with the number of epochs times replicas done.
         """
         starts = range(0, len(replicas), self.size)
@@ -91,11 +91,11 @@ class Runner:
                 return
 
     def _train_group(self, program: Program, group: Trained, weights: Any, optimizer: Any) -> None:
-        # The slots of a last group that is smaller are filled up with copies of its last replica.
+        # A smaller last group is padded with copies of its last replica.
         count = len(group.replicas)
         filled = group.replicas[np.minimum(np.arange(self.size), count - 1)]
         program.load([value[filled] for value in weights], optimizer)
-        data, chunk = self.feed.data(filled), self.feed.form.epochs
+        data, chunk = self.feed.data(filled), self.feed.spec.epochs
         for first in range(0, self.epochs, chunk):
             if self._stop.is_set():
                 break

@@ -1,4 +1,4 @@
-"""Trains replicas one after the other with `fit`: slow, but it serves any model."""
+"""SequentialTrainer: trains replicas one after the other with `fit`, which works for any model."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ from keras_physreg.unlabelled.input_rows import without_nones
 
 
 class OrderedRows(keras.utils.PyDataset):
-    """The rows of each epoch in a given order; `epoch` says which epoch it is.
+    """The rows of each epoch in a given order, for the epoch in `epoch`.
 
-    `fit` may look at a dataset before the first epoch: it cannot count the epochs by itself.
+    `fit` may read a dataset before the first epoch, so the dataset cannot count epochs itself.
 
     Args:
-        job: What is trained.
-        replicas: The one replica that is.
+        job: The training.
+        replicas: The position of the one replica, of shape `(1,)`.
     """
 
     def __init__(self, job: Job, replicas: np.ndarray) -> None:
@@ -44,12 +44,12 @@ class OrderedRows(keras.utils.PyDataset):
 
 
 class ReplicaCallback(keras.callbacks.Callback):
-    """Moves the term weights of one replica; keeps its logs, and its weights at the best epoch.
+    """Sets the term weights of one replica; keeps its logs, and its weights at the best epoch.
 
     Args:
-        job: What is trained.
-        group: The one replica; gets the logs.
-        rows: What it is trained on.
+        job: The training.
+        group: The result of the one replica, to which the logs are added.
+        rows: The dataset on which it is trained.
     """
 
     def __init__(self, job: Job, group: Trained, rows: OrderedRows) -> None:
@@ -60,12 +60,12 @@ class ReplicaCallback(keras.callbacks.Callback):
         self.best = [convert_to_numpy(v) for v in job.step.variables.weights]
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Sets what unlabelled rows count, which the data cannot tell `fit`."""
+        """Sets the share of unlabelled rows, which is not an argument of this `fit`."""
         if self._job.unlabelled is not None:
             self.model.set_unlabelled_share(self._job.step.unlabelled_share)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Reads the order of the rows and the weights of the epoch's steps."""
+        """Sets the epoch of the rows, and reads the weights of its steps."""
         self._rows.epoch = epoch
         self._table = self._job.inputs(self._group.replicas, epoch, 1)[-1][0, :, 0]
 
@@ -79,7 +79,7 @@ class ReplicaCallback(keras.callbacks.Callback):
             weight_variable(self.model, name).assign(weight)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Keeps the logs, and the weights where the epoch is the best so far."""
+        """Keeps the logs, and the weights if the epoch is the best so far."""
         logs = logs or {}
         self._group.append({key: np.asarray(value)[None, None] for key, value in logs.items()})
         score = self._job.sign * float(logs[self._job.monitor])
@@ -90,10 +90,10 @@ class ReplicaCallback(keras.callbacks.Callback):
 
 
 class SequentialTrainer:
-    """Trains jobs by `fit`; the model, its optimizer and its hidden state are put back.
+    """Trains jobs by `fit`, and then restores the model, its optimizer and its hidden state.
 
     Args:
-        engine: Why so.
+        engine: The engine, with the reason for it.
     """
 
     compiles = 0
@@ -105,8 +105,8 @@ class SequentialTrainer:
         """Trains all replicas; Ctrl-C ends the training after the epoch in progress.
 
         Args:
-            job: What is to be trained.
-            weights: What the replicas start from.
+            job: The training.
+            weights: The initial weights and state of the replicas, replicas first.
         """
         model, optimizer = job.step.model, job.step.model.optimizer
         start = start_values(optimizer, job.step.variables.trainable, job.seeds is not None)

@@ -1,4 +1,4 @@
-"""The weights from which replicas start: the model's present ones, or fresh ones by seed."""
+"""StartWeights: the initial weights of replicas, the model's present ones or new ones by seed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from keras_physreg.replicas.replica_step import Variables
 
 
 class StartWeights:
-    """Makes the weights and state that replicas start from; keeps what it drew last.
+    """Makes the initial weights and state of replicas, and caches the last draws.
 
     Args:
         model: A built model.
-        variables: Its variables.
+        variables: The variables of the model.
     """
 
     def __init__(self, model: keras.Model, variables: Variables) -> None:
@@ -28,10 +28,10 @@ class StartWeights:
     def of(self, replicas: int, seeds: Sequence[int] | None) -> list[np.ndarray]:
         """Returns the weights and state of all replicas, replicas first, in the variables' order.
 
-        Drawn anew is what trains: frozen layers keep their weights, and so do layers without any
-        trainable ones (an adapted `Normalization`) and the physics. The seeds of dropout change
-        too. Of a subclassed model only the trainable variables are drawn: it keeps moving
-        averages.
+        With seeds, layers with trainable variables get new weights, and the seeds of dropout
+        change. Frozen layers, layers without trainable weights (an adapted `Normalization`) and the
+        physics keep their weights. A subclassed model gets new trainable variables only: it keeps
+        its moving averages.
 
         Args:
             replicas: Number of replicas.

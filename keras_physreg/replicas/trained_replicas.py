@@ -1,17 +1,17 @@
-"""TrainedReplicas: what users do with replicas that were trained."""
+"""TrainedReplicas: loading, predictions and ensembles of trained replicas."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from keras_physreg._utils.errors import boolean
+from keras_physreg._utils.errors import boolean, received
 from keras_physreg.replicas import ensemble, predictions
 from keras_physreg.replicas.outcome import Outcome
 
 
 class TrainedReplicas:
-    """Loads, asks and joins the replicas of a training.
+    """The replicas of a training, to load, to predict with, and to join to an ensemble.
 
     Args:
         model: The model that was trained.
@@ -22,24 +22,25 @@ class TrainedReplicas:
         self._outcome: Outcome | None = None
 
     def load_replica(self, replica: int, which: str = "best") -> None:
-        """Puts a trained replica's weights and term weights into the model.
+        """Loads a trained replica's weights and term weights into the model.
 
         Args:
             replica: Position of the replica.
-            which: `"best"`: at its best epoch; `"last"`: at its last; `"initial"`: at its start.
+            which: `"best"` for its best epoch, `"last"` for its last epoch, or `"initial"` for the
+                weights before the training.
 
         Raises:
             RuntimeError: If `fit` was not called.
-            ValueError: If there is no such replica.
+            ValueError: If there is no such replica, or `which` is none of these.
         """
         outcome = self._trained()
         if which not in ("best", "last", "initial"):
             raise ValueError(
-                f"`which` must be 'best', 'last' or 'initial'. Received: which={which!r}"
+                f"`which` must be 'best', 'last' or 'initial'. {received('which', which)}"
             )
         last = len(outcome.best_epoch) - 1
         if not 0 <= replica <= last:
-            raise ValueError(f"`replica` must be in 0..{last}. Received: replica={replica!r}")
+            raise ValueError(f"`replica` must be in 0..{last}. {received('replica', replica)}")
         values = getattr(outcome, which)
         for variable, value in zip(outcome.variables, values, strict=True):
             variable.assign(value[replica])
@@ -49,16 +50,16 @@ class TrainedReplicas:
 
         Args:
             x: Inputs, in memory: an array or a structure of arrays of shape `(rows, ...)`.
-            which: `"best"`: of each replica at its best epoch; `"last"`: at its last.
-            batch_size: Rows in a batch; 32 by default.
+            which: `"best"` for each replica's best epoch, `"last"` for its last epoch.
+            batch_size: Rows per batch; 32 by default.
 
         Returns:
-            The structure of the model's output, of arrays of shape `(replicas, rows, ...)`; NaN
-            for a replica without finite weights there, because it diverged or was not reached.
+            Arrays of shape `(replicas, rows, ...)`, in the structure of the model's output; NaN for
+            a replica without finite weights, because it diverged or was not trained.
 
         Raises:
             RuntimeError: If `fit` was not called.
-            ValueError: If the inputs cannot serve.
+            ValueError: If the inputs are not arrays in memory, or `which` is none of these.
         """
         return predictions.predict(self.model, self._trained(), x, which, batch_size)
 
@@ -67,23 +68,23 @@ class TrainedReplicas:
     ) -> keras.Model:
         """Returns one model that predicts the mean of the replicas' predictions.
 
-        It holds a copy of the model, without its physics, for each replica. It is made of Keras'
-        own layers and operations: it saves, loads and exports as the model without physics does.
+        It contains one copy of the model, without physics, per replica. It adds only Keras' own
+        layers and operations, so it saves, loads and exports like the model without physics.
 
         Args:
-            replicas: Positions of the replicas; `None`: all.
-            which: `"best"`: each at its best epoch; `"last"`: at its last.
-            spread: Whether to add the standard deviation over the replicas as a further output
-                (n - 1 in its divisor, for n replicas). The outputs are then `[mean, spread]`; those
-                of a model with several outputs get further ones, `<name>_spread` in a dict.
+            replicas: Positions of the replicas; `None` for all.
+            which: `"best"` for each replica's best epoch, `"last"` for its last epoch.
+            spread: Whether to add the standard deviation over the n replicas, with divisor n - 1,
+                as an output. The outputs are then `[mean, spread]`. A model with several outputs
+                gets as many further ones, named `<name>_spread` in a dict.
 
         Returns:
             A functional `keras.Model`, not compiled, with the inputs that the prediction needs.
 
         Raises:
             RuntimeError: If `fit` was not called.
-            ValueError: If the model is subclassed, a replica is not there or has no finite
-                weights, or `spread` is asked of a single one.
+            ValueError: If the model is subclassed, a replica does not exist or has no finite
+                weights, or `spread` is true for a single replica.
 
         Example:
         >>> import keras, keras_physreg as kp

@@ -1,4 +1,4 @@
-"""ReplicaTrainer: trains copies of a model that differ in term weights and seeds."""
+"""ReplicaTrainer: trains copies of a model that differ in term weights, seeds and rows."""
 
 import functools
 import time
@@ -10,7 +10,7 @@ import keras
 from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.arguments import checked_programs, checked_seeds
-from keras_physreg.replicas.choice import Trainer, first_that_serves
+from keras_physreg.replicas.engine_choice import Trainer, train_by_fastest
 from keras_physreg.replicas.history import ReplicaHistory
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.new_job import FitArguments, first_job, next_job
@@ -22,30 +22,30 @@ from keras_physreg.replicas.weight_table import WeightTable
 class ReplicaTrainer(TrainedReplicas):
     """Trains K copies of a model, which differ in term weights and seeds, in compiled programs.
 
-    Every replica is trained as `model.fit` would train the model with these term weights: with
-    the same loss, optimizer, metrics and batches. The model itself keeps its weights; each `fit`
-    begins anew from them. On a small model nearly all of `fit` is the dispatch of steps, which
-    the replicas share.
+    Every replica is trained as `model.fit` trains the model with these term weights: with the same
+    loss, optimizer, metrics and batches. The model itself keeps its weights, and each `fit` starts
+    from them again. With a small model, `fit` spends most of its time on the dispatch of steps,
+    which the replicas share.
 
     Args:
-        model: A compiled Keras model, with physics terms or without.
-        weights: Dict from term name to a sequence of K weights (numbers >= 0 in units of 1 / loss,
-            or schedules of the time). Terms left out keep the model's present weight.
-        seeds: `None`: all replicas start from the model's present weights (and optimizer state)
-            and see the same batches. Or a sequence of K integers: each replica draws new weights
-            for all layers that train, the seeds of dropout and its own order of the rows.
-        unit: What schedules count: `"epoch"`, or `"step"` of the optimizer.
-        engine: `"stacked"` runs each operation on all replicas of a program at once, `"in-turn"`
-            runs the replicas of a program one after the other, `"sequential"` calls `fit` once per
-            replica. `"auto"` takes the fastest whose first steps equal those of `fit`, up to
-            rounding; `history.engine` says which, and why no other.
-        replicas_per_program: Replicas that one program holds at most; `None` for 32. There is one
-            program per core; more replicas run in several calls of them.
+        model: A compiled Keras model, with or without physics terms.
+        weights: Dict from term name to a sequence of K weights (numbers >= 0 in units of 1 / loss)
+            or schedules. Terms that are left out keep the model's present weight.
+        seeds: `None`: all replicas start from the model's present weights and optimizer state, and
+            get the same batches. A sequence of K integers: each replica draws new weights for all
+            layers with trainable variables, new seeds of dropout, and its own order of the rows.
+        unit: What schedules count: `"epoch"`, or `"step"` for steps of the optimizer.
+        engine: `"stacked"` runs each operation on all replicas of a program at once. `"in-turn"`
+            runs the replicas of a program one after the other. `"sequential"` calls `fit` once per
+            replica. `"auto"` takes the fastest engine whose first steps equal those of `fit`, up to
+            rounding. `history.engine` names the engine and the reason.
+        replicas_per_program: Maximum of replicas per program; `None` for 32. There is one program
+            per core; more replicas run in several calls.
 
     Raises:
-        TypeError: If an argument has a type that cannot serve.
-        ValueError: If the model is not compiled, a term unknown, a weight negative or not finite,
-            or the numbers of entries differ.
+        TypeError: If an argument has a wrong type.
+        ValueError: If the model is not compiled, a term is unknown, a weight is negative or not
+            finite, or the numbers of weights and seeds differ.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -113,41 +113,41 @@ class ReplicaTrainer(TrainedReplicas):
     ) -> ReplicaHistory:
         """Trains all replicas.
 
-        Ctrl-C ends the training after the epochs in progress; what was finished is returned.
+        Ctrl-C ends the training after the epochs in progress, and the finished epochs are returned.
 
         Args:
             x: Inputs, in memory: an array or a structure of arrays of shape `(rows, ...)`.
             y: Labels, likewise.
             validation_data: Tuple `(x, y)` or `(x, y, sample_weight)`.
-            sample_weight: Trust in the labels, of shape `(rows,)`.
-            batch_size: Rows in a batch; 32 by default.
+            sample_weight: Weights of the labels, of shape `(rows,)`.
+            batch_size: Rows per batch; 32 by default.
             epochs: Number of epochs.
-            validation_batch_size: Rows in a batch of validation data; `batch_size` by default.
+            validation_batch_size: Rows per batch of held-out rows; `batch_size` by default.
             shuffle: Whether to shuffle the rows before each epoch.
-            monitor: Log by which each replica's best epoch is found. By default the first that is
-                there of `val_data_loss`, `val_loss`, `data_loss`, `loss`.
+            monitor: Log by which each replica's best epoch is found. By default the first of
+                `val_data_loss`, `val_loss`, `data_loss` and `loss` that is logged.
             mode: `"min"` or `"max"`: whether a smaller or a larger monitor is better.
-            verbose: 0: silent; `"auto"` or 1: a progress bar with the time left.
+            verbose: 0 for silence; `"auto"` or 1 for a progress bar with the remaining time.
             unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`; each seed has
                 its own order of them.
             unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones.
-            unlabelled_share: As in `PhysicsModel.fit`: what unlabelled rows count in label-free
-                terms; `None`: as much as labelled ones.
-            rows: One array per replica: the numbers of the rows that it trains on; `None`: all
-                replicas train on all rows. Replicas with equally many rows share their compiled
-                programs. Those with one row more than others leave one out, drawn by their seed:
-                see `ReplicaHistory.left_out`.
-            validation_rows: One array per replica: the numbers of the rows, other ones, that it is
-                scored on after each epoch, with their `sample_weight`; in place of
-                `validation_data`.
+            unlabelled_share: As in `PhysicsModel.fit`: the share of unlabelled rows in label-free
+                terms; `None`: every row counts the same.
+            rows: One array of row numbers per replica: its training rows. `None`: all replicas
+                train on all rows. Replicas with equally many rows share their compiled programs. A
+                replica with one row more than others leaves out one row, drawn by its seed; see
+                `ReplicaHistory.left_out`.
+            validation_rows: One array of row numbers per replica, different from its `rows`: the
+                held-out rows on which it is scored after each epoch, with their `sample_weight`.
+                In place of `validation_data`.
 
         Returns:
             A `ReplicaHistory`, whose `history` has an array of shape `(epochs, replicas)` for
             every key that `model.fit` logs.
 
         Raises:
-            ValueError: If data, monitor or epochs cannot serve, the physics or the prediction is
-                random, or the engine asked for does not train as `fit` does.
+            ValueError: If data, monitor or epochs are invalid, the physics or the prediction is
+                random, or the requested engine does not train as `fit` does.
             MemoryError: If not even one replica fits into memory.
         """
         given = FitArguments(
@@ -181,26 +181,26 @@ class ReplicaTrainer(TrainedReplicas):
         validation_rows: Sequence[Any] | None = None,
         epochs: int | None = None,
     ) -> ReplicaHistory:
-        """Trains as the last `fit` did, with other weights, in the programs compiled for it.
+        """Trains like the last `fit`, with other weights, in the programs compiled for it.
 
-        More replicas than before run in several calls of the same programs; other programs are
-        compiled where `rows` have other sizes, or replicas are more than 16 times as many.
+        More replicas than before run in several calls of the same programs. Other programs are
+        compiled if the sizes of `rows` change, or for more than 16 times as many replicas.
 
         Args:
-            weights: Dict of the same terms as before; the number of replicas may differ.
-            seeds: As before: one per replica, or `None` where there were none.
+            weights: Dict with the same terms as before; the number of replicas may differ.
+            seeds: One seed per replica if `fit` had seeds, else `None`.
             verbose: See `fit`.
-            rows: See `fit`; `None`: those of the last training.
-            validation_rows: See `fit`; needed with `rows` where there were held-out rows before.
-            epochs: Number of epochs; `None`: as many as in the last training.
+            rows: See `fit`; `None` for the rows of the last training.
+            validation_rows: See `fit`; needed with `rows` if `fit` had held-out rows.
+            epochs: Number of epochs; `None` for that of the last training.
 
         Returns:
             A `ReplicaHistory`.
 
         Raises:
             RuntimeError: If `fit` was not called.
-            ValueError: If the terms are others, only one of the trainings has seeds or held-out
-                rows, or the rows cannot serve.
+            ValueError: If the terms differ, only one of the trainings has seeds or held-out rows,
+                or the rows are invalid.
         """
         if self._job is None:
             raise RuntimeError("There is no training to repeat yet: call `fit` first.")
@@ -217,11 +217,11 @@ class ReplicaTrainer(TrainedReplicas):
         return self._history(job, self._outcome, time.perf_counter() - begin)
 
     def _train(self, job: Job) -> Outcome:
-        """Trains by what served before, else by the first engine that does as `fit` does."""
+        """Trains by the trainer of the last training, or by the fastest engine."""
         weights = job.starting_weights()
         if self._trainer is not None:
             return self._trainer.train(job, weights)
-        self._trainer, outcome = first_that_serves(
+        self._trainer, outcome = train_by_fastest(
             job, weights, self.engine, self.replicas_per_program
         )
         return outcome

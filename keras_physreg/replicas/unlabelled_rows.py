@@ -1,4 +1,4 @@
-"""Unlabelled rows of replicas: arrays in memory, in an order of each seed."""
+"""UnlabelledRows: unlabelled rows of replicas, in memory, with an order per seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_physreg._utils.backend import tensorflow as tf
+from keras_physreg._utils.errors import received
 from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.unlabelled import arrays
@@ -22,7 +23,7 @@ from keras_physreg.unlabelled.row_order import RowStream, unlabelled_order
 
 @dataclass(frozen=True)
 class UnlabelledRows:
-    """Inputs without labels, and how many of them join each step.
+    """Inputs without labels, and the number of them in each step.
 
     Args:
         tensors: Tensor, or structure of tensors, of shape `(rows, ...)`.
@@ -39,10 +40,10 @@ class UnlabelledRows:
 
         Args:
             seeds: The seed of each order.
-            first: Number of steps taken before.
+            first: Number of steps before these epochs.
             epochs: Number of epochs.
-            steps: Steps in an epoch.
-            shuffle: Whether to shuffle the rows; each pass anew.
+            steps: Steps per epoch.
+            shuffle: Whether to shuffle the rows, in each pass anew.
 
         Returns:
             Integers of shape `(epochs, seeds, rows)`.
@@ -70,7 +71,7 @@ class UnlabelledRows:
 def unlabelled_rows(
     model: Any, unlabelled: Any, batch_size: int | None, share: float | None, train: Batches
 ) -> UnlabelledRows | None:
-    """Returns checked unlabelled rows, by default as many per step as labelled ones."""
+    """Returns the checked unlabelled rows, by default as many per step as labelled ones."""
     if unlabelled is None:
         check_no_options(unlabelled_batch_size=batch_size, unlabelled_share=share)
         return None
@@ -84,8 +85,9 @@ def unlabelled_rows(
     check_share(share)
     if isinstance(unlabelled, tf.data.Dataset) or callable(unlabelled):
         raise TypeError(
-            "Replicas are trained on data in memory: `unlabelled` must be arrays. Draw points "
-            f"from a sampler beforehand, `sampler(0, 1000)`. Received: {type(unlabelled)}"
+            "`unlabelled` must be arrays, as replicas are trained on data in memory. From a "
+            "sampler, draw points beforehand: `sampler(0, 1000)`. "
+            f"{received('unlabelled', unlabelled)}"
         )
     tensors = arrays.as_tensors(unlabelled, "unlabelled")
     check_alike(train.data[0], tensors)

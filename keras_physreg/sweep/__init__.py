@@ -1,4 +1,4 @@
-"""Sweeps: many trainings that differ in term weights and seeds, and what they say of each term."""
+"""Sweeps: many trainings that differ in term weights and seeds, and a verdict on each term."""
 
 from keras_physreg.replicas import ReplicaHistory as ReplicaHistory
 from keras_physreg.replicas import ReplicaTrainer as ReplicaTrainer

@@ -1,4 +1,4 @@
-"""Checks of what `sanity_sweep` is given, before any time is spent."""
+"""Checks of the arguments of `sanity_sweep`, made before any training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keras_physreg.terms.term import check_weight
 DEFAULT_FOLDS = 5
 OTHERS = ("zero", "best")
 
-# The names of Keras metrics of which more is better end so, and with a number if there are several.
+# How the names of Keras metrics end for which larger is better; equal names get a number.
 LARGER_IS_BETTER = re.compile(
     r"(.*_)?(acc|accuracy|auc|precision|recall|f1_score|fbeta_score|r2_score|iou|io_u|specificity|"
     r"sensitivity|true_positives|true_negatives|cosine_similarity|pearson_correlation|"
@@ -39,8 +39,8 @@ def checked_terms(model: keras.Model, terms: Any) -> list[str]:
     names = [] if isinstance(terms, (str, Mapping)) or not np.iterable(terms) else list(terms)
     if not names or len(set(names)) < len(names):
         raise ValueError(
-            f"`terms` must be None or a list of different term names, at least one; there are "
-            f"{known}. {received('terms', terms)}"
+            "`terms` must be None, or a list of different term names with at least one of them. "
+            f"The model has {known}. {received('terms', terms)}"
         )
     for name in names:
         check_known(model, name, known)
@@ -50,8 +50,8 @@ def checked_terms(model: keras.Model, terms: Any) -> list[str]:
 def checked_weights(weights: Any) -> list[float]:
     """Returns the weights as floats, or raises unless they are ascending numbers above 0."""
     error = ValueError(
-        "`weights` must be ascending numbers above 0, for all terms the same; the baseline 0 is "
-        f"always tried. {received('weights', weights)}"
+        "`weights` must be ascending numbers above 0, the same for all terms. Leave out 0: it is "
+        f"always trained, as the baseline. {received('weights', weights)}"
     )
     if isinstance(weights, (str, Mapping)) or np.ndim(weights) != 1:
         raise error
@@ -89,8 +89,8 @@ def checked_cv(
     for name, value in {"cv": cv, "repeats": repeats, "groups": groups}.items():
         if value is not None:
             raise ValueError(
-                f"`{name}` splits the rows of `x` and `y` in place of `validation_data`: give one "
-                f"or the other. {received(name, value)}"
+                f"`{name}` is for splitting the rows of `x` and `y`, in place of "
+                f"`validation_data`: give one or the other. {received(name, value)}"
             )
     return None
 
@@ -99,7 +99,7 @@ def prepare(model: keras.Model, training_data: Any, validation_data: Any) -> tup
     """Builds the model, or raises unless it is compiled and the data are in memory.
 
     Returns:
-        The numbers of labelled rows, and of rows of validation data.
+        The number of labelled rows, and that of rows of validation data, or `None`.
     """
     preparation.check_model(model)
     training = preparation.as_batches("x, y, sample_weight", training_data, None)
@@ -111,7 +111,7 @@ def prepare(model: keras.Model, training_data: Any, validation_data: Any) -> tup
 
 
 def check_choices(others: Any, score: Any, keep: Any) -> None:
-    """Raises if an argument of `sanity_sweep` has no meaning."""
+    """Raises unless these arguments have one of their values."""
     if others not in OTHERS:
         raise ValueError(f"`others` must be 'zero' or 'best'. {received('others', others)}")
     if score not in ("best", "last"):
@@ -121,10 +121,11 @@ def check_choices(others: Any, score: Any, keep: Any) -> None:
 
 
 def check_numbers(extend_to: Any, min_effect: Any, confidence: Any) -> None:
-    """Raises unless these are numbers of their ranges."""
+    """Raises unless these are numbers in their ranges."""
     if not _is_number(extend_to) or not extend_to >= 0:
         raise ValueError(
-            f"`extend_to` must be a number >= 0, 0 for none. {received('extend_to', extend_to)}"
+            "`extend_to` must be a number >= 0, where 0 means no extension. "
+            f"{received('extend_to', extend_to)}"
         )
     if not _is_number(min_effect) or not 0 < min_effect < np.inf:
         raise ValueError(
@@ -139,29 +140,36 @@ def check_numbers(extend_to: Any, min_effect: Any, confidence: Any) -> None:
 
 
 def check_monitor(model: keras.Model, monitor: Any) -> None:
-    """Raises unless it is a log of a built model on held-out rows, small where it is good."""
+    """Raises unless `monitor` is a log on held-out rows that is smaller for a better model.
+
+    Args:
+        model: A built model.
+        monitor: Key of the log.
+    """
     name = str(monitor).removeprefix("val_")
     if name in ("loss", "physics_loss"):
         raise ValueError(
-            f"The log {monitor!r} contains the weighted terms: it differs between weights whatever "
-            "they do. Monitor `val_data_loss` of a `PhysicsModel`, or a compiled metric."
+            f"The log {monitor!r} contains the weighted terms: it changes with a weight even where "
+            "the predictions do not. Monitor `val_data_loss` of a `PhysicsModel`, or a compiled "
+            "metric."
         )
     if not str(monitor).startswith("val_"):
         raise ValueError(
-            "`monitor` must be the log of held-out rows, such as `val_data_loss` or `val_mae`: on "
-            "training rows a term that merely keeps the model from memorising them would seem to "
-            f"hurt. {received('monitor', monitor)}"
+            "`monitor` must be a log on held-out rows, such as `val_data_loss` or `val_mae`: on "
+            "training rows, a term that keeps the model from memorising them would seem to hurt. "
+            f"{received('monitor', monitor)}"
         )
     preparation.choose_monitor(monitor, preparation.log_names(model, validation=True))
     if any(LARGER_IS_BETTER.fullmatch(known) for known in (name, _class_of_metric(model, name))):
         raise ValueError(
-            f"Of the log {monitor!r} more is better, and a sweep compares what is to be small. "
-            "Monitor `val_data_loss` of a `PhysicsModel`, or a compiled metric such as `val_mae`."
+            f"For the log {monitor!r} more is better, but a sweep needs a log for which less is "
+            "better. Monitor `val_data_loss` of a `PhysicsModel`, or a compiled metric such as "
+            "`val_mae`."
         )
 
 
 def _class_of_metric(model: keras.Model, name: str) -> str:
-    """Returns the class of a compiled metric as Keras writes it in logs: `R2Score`, `r2_score`."""
+    """Returns the class of a compiled metric in snake case, as in logs: `r2_score`."""
     metrics = [m for group in model.metrics for m in getattr(group, "metrics", [group])]
     class_name = next((type(m).__name__ for m in metrics if name.endswith(m.name)), "")
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()

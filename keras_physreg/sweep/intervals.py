@@ -1,4 +1,4 @@
-"""From mean differences and their errors to probabilities, and intervals that hold together."""
+"""Probabilities and simultaneous intervals, from mean differences and their standard errors."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_physreg._utils.errors import received
 from keras_physreg.sweep.student_t import student_t_cdf
 
-DRAWS = 20_000  # of a multivariate t distribution: the quantile is good to about 1 %
-SHRINKAGE = 0.05  # of estimated correlations towards 0: keeps their matrix definite
-MIN_ERROR = 1e-12  # Differences that are all equal, such as of a term without a gradient.
+DRAWS = 20_000  # of a multivariate t distribution, for a quantile with an error of about 1 %
+SHRINKAGE = 0.05  # of estimated correlations towards 0, which keeps their matrix definite
+MIN_ERROR = 1e-12  # for differences that are all equal, such as those of a term without gradient
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Mean differences to a baseline, and how far they may be from the truth.
+    """Mean differences to a baseline, with the distribution of their errors.
 
     Args:
         mean: Mean differences, of shape `(settings,)`.
-        error: Their standard errors.
+        error: Their standard errors, of shape `(settings,)`.
         correlation: Correlation between their errors, of shape `(settings, settings)`.
         freedom: Degrees of freedom of their errors, integers >= 1, of shape `(settings,)`.
     """
@@ -32,7 +33,7 @@ class Evidence:
     def probabilities(self, smallest: float) -> tuple[np.ndarray, np.ndarray]:
         """Returns the probabilities of differences below `-smallest`, and above `smallest`.
 
-        They are those of the posterior under a flat prior: a t distribution about the mean.
+        The posterior under a flat prior gives them: a t distribution around the mean.
 
         Source: Corani and Benavoli, "A Bayesian approach for comparing cross-validated algorithms
         on multiple data sets", Machine Learning 100 (2015) 285-304, section 3.
@@ -48,14 +49,14 @@ class Evidence:
     def intervals(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """Returns the ends of intervals that hold for all settings together.
 
-        The half-widths are the same number of standard errors: the quantile of the largest |t| of
-        a multivariate t distribution with the correlations that were measured.
+        All half-widths are the same multiple of the standard errors: the quantile of the largest
+        |t| of a multivariate t distribution with the measured correlations.
 
         Source: Hothorn, Bretz and Westfall, "Simultaneous Inference in General Parametric Models",
         Biometrical Journal 50 (2008) 346-363, equation 2.
 
         Args:
-            confidence: Probability that all intervals hold.
+            confidence: Probability that all intervals contain the true differences.
         """
         width = self._critical(confidence) * self.error
         return self.mean - width, self.mean + width
@@ -77,19 +78,19 @@ class Evidence:
 
 
 def evidence_of_splits(differences: np.ndarray, ratio: float) -> Evidence:
-    """Returns what paired differences on splits of the same rows say of other rows.
+    """Returns the evidence for other rows, from paired differences on splits of the same rows.
 
-    The training sets of splits overlap, so that their differences are correlated, and the spread
-    of `splits` of them says too little. The variance of the mean is therefore taken as
-    `(1 / splits + held-out rows / training rows)` times theirs.
+    The training sets of splits overlap, so their differences are correlated, and their variance
+    divided by `splits` underestimates the variance of the mean. Instead, their variance is
+    multiplied by `1 / splits + held-out rows / training rows`.
 
     Source: Nadeau and Bengio, "Inference for the Generalization Error", Machine Learning 52 (2003)
     239-281, section 3 (corrected resampled t-test).
 
     Args:
-        differences: Setting less baseline, of shape `(settings, splits)`, at least 2 splits.
-        ratio: Held-out rows per training row, the mean over splits; 0 where the differences are
-            independent, such as of seeds.
+        differences: Setting minus baseline, of shape `(settings, splits)`, at least 2 splits.
+        ratio: Held-out rows per training row, the mean over splits; 0 for independent differences,
+            such as those of seeds.
 
     Raises:
         ValueError: If there are fewer than 2 splits.
@@ -102,7 +103,8 @@ def evidence_of_splits(differences: np.ndarray, ratio: float) -> Evidence:
     settings, splits = differences.shape
     if splits < 2:
         raise ValueError(
-            f"At least 2 splits are needed: one says nothing about others. Received: {splits}"
+            "At least 2 splits are needed, as one does not show how much splits differ. "
+            f"{received('splits', splits)}"
         )
     spread = differences.std(axis=1, ddof=1)
     return Evidence(
@@ -120,9 +122,9 @@ def with_rows(seeds: Evidence, covariance: np.ndarray, rows: int) -> Evidence:
     Distribution of Estimates of Variance Components", Biometrics Bulletin 2 (1946) 110-114.
 
     Args:
-        seeds: What `evidence_of_splits` says of seeds.
-        covariance: Covariance of the mean differences that comes of the rows.
-        rows: The number of rows.
+        seeds: The evidence that `evidence_of_splits` returns for seeds.
+        covariance: The part of the covariance of the mean differences that is due to the rows.
+        rows: Number of held-out rows.
     """
     own = np.outer(seeds.error, seeds.error) * seeds.correlation
     total = own + covariance

@@ -1,10 +1,10 @@
-"""How the trainings of one term are judged: their scores against the baseline's, in pairs.
+"""The judgement of the trainings of one term, by paired comparison with the baseline.
 
-The procedure, for few labelled rows: all settings are trained on the same splits of the rows with
-the same seeds; a difference to the baseline is the mean over the seeds of a split; its spread over
-splits, corrected for what their training rows share, gives the probability that a weight changes
-the score by more than the smallest effect that matters, and the probability gives the word. The
-intervals, which hold for all weights together, stand beside it: they are too wide to decide.
+All settings are trained on the same splits of the rows with the same seeds. The difference of a
+weight to the baseline is averaged over the seeds of each split. The spread of the differences over
+splits, corrected for the rows that splits share, gives the probability that the weight changes the
+score by more than the smallest effect that matters. This probability decides the verdict. The
+intervals, which hold for all weights together, are for information: they are too wide to decide.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from keras_physreg.sweep.verdict import TermVerdict, Verdict
 
 @dataclass(frozen=True)
 class Rules:
-    """From which numbers on a word is said.
+    """The thresholds of verdicts.
 
     Args:
         min_effect: Smallest relative change of the score that matters.
@@ -36,7 +36,7 @@ class Rules:
     probable: float = 0.8
 
     def word(self, better: float, worse: float) -> Verdict:
-        """Returns what is said of a weight with these probabilities."""
+        """Returns the verdict on a weight with these probabilities."""
         if np.isnan(better):
             return Verdict.CANNOT_TELL
         for sure, probable, probability in (
@@ -50,17 +50,17 @@ class Rules:
 
 @dataclass(frozen=True)
 class Scores:
-    """What is compared.
+    """The scores of one term's trainings.
 
     Args:
-        values: Scores, smaller is better, weight 0 (the baseline) first: of shape `(weights,
-            splits, seeds)`, NaN where a training was not finished.
+        values: Scores, smaller is better, with weight 0 (the baseline) first, of shape `(weights,
+            splits, seeds)`; NaN where a training was not finished.
         diverged: Whether a training diverged, of the same shape.
-        ratio: Held-out rows per training row, the mean over splits; `None`: there is one held-out
-            set and one split.
-        rows: With one held-out set: the loss of each of its rows, over the seeds' mean and as a
-            multiple of that of all rows (with scores at or below 0: of the baseline's size), of
-            shape `(weights, rows)`; `None` where they are not known.
+        ratio: Held-out rows per training row, the mean over splits; `None` for one held-out set,
+            and so one split.
+        rows: With one held-out set, the loss of each of its rows, averaged over seeds, of shape
+            `(weights, rows)`. It is a multiple of the loss of all rows, or of the baseline's size
+            where scores are not above 0. `None` where unknown.
     """
 
     values: np.ndarray
@@ -70,7 +70,7 @@ class Scores:
 
     @property
     def units(self) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and divergence of shape `(weights, units, trainings)`: splits, or else seeds."""
+        """Scores and divergence by unit (split, or else seed): `(weights, units, trainings)`."""
         if self.ratio is not None:
             return self.values, self.diverged
         return np.swapaxes(self.values, 1, 2), np.swapaxes(self.diverged, 1, 2)
@@ -81,20 +81,20 @@ def judge(
 ) -> TermVerdict:
     """Compares the scores at each weight with the baseline's.
 
-    A split in which a training of the baseline diverged or was not finished is left out for all
-    weights; a weight with a diverged training "diverges", and has no probabilities.
+    A split is left out for all weights if a training of its baseline diverged or was not finished.
+    A weight with a diverged training "diverges", and has no probabilities.
 
     Args:
         term: Name of the term.
         weights: Weights tried, without the baseline's 0, ascending, of shape `(weights,)`.
-        scores: What is compared; its arrays have one more weight.
-        rules: From which numbers on a word is said.
+        scores: The scores; their arrays have one more weight, the baseline's.
+        rules: The thresholds of verdicts.
 
     Returns:
         The verdict.
 
     Raises:
-        ValueError: If there is but one split.
+        ValueError: If there is only one split.
 
     Example:
     >>> baseline = np.array([1.0, 1.1, 0.9, 1.2, 1.0, 0.8, 1.05, 0.95]).reshape(4, 2)
@@ -107,7 +107,8 @@ def judge(
     rules = rules or Rules()
     if scores.ratio is not None and scores.values.shape[1] < 2:
         raise ValueError(
-            "One split says nothing about other rows: at least 2 are needed, and 20 are advised. "
+            "One split does not show how much the result depends on the rows: give at least 2 "
+            "splits; 20 are advised. "
             f"Received: scores of shape {scores.values.shape}, (weights, splits, seeds)"
         )
     values, diverging = scores.units
@@ -152,7 +153,7 @@ def judge(
 
 @dataclass(frozen=True)
 class _Scale:
-    """How scores are compared: by logarithms where all are positive, else relatively."""
+    """The scale of differences: logarithms if all scores are positive, else the baseline's size."""
 
     logarithms: bool
     size: float
@@ -166,7 +167,7 @@ class _Scale:
         return cls(False, float(np.abs(np.mean(values[0]))) or 1.0, min_effect)
 
     def differences(self, values: np.ndarray) -> np.ndarray:
-        """Returns setting less baseline, a mean over trainings: `(weights, units)`."""
+        """Returns setting minus baseline, the mean over trainings, of shape `(weights, units)`."""
         scaled = np.log(values) if self.logarithms else values / self.size
         return (scaled[1:] - scaled[:1]).mean(axis=-1)
 
@@ -187,7 +188,7 @@ def _evidence(
 
 
 def _best(changes: tuple[Verdict, ...], mean: np.ndarray) -> int | None:
-    """Returns the weight of the best mean: among those that help, if there are any."""
+    """Returns the position of the weight with the best mean, among those that help if any do."""
     compared = [
         i for i, c in enumerate(changes) if c is not Verdict.DIVERGES and ~np.isnan(mean[i])
     ]

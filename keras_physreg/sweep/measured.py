@@ -1,4 +1,4 @@
-"""MeasuredSweep: what a sweep measured, what that says of each term, and what to train with."""
+"""MeasuredSweep: what a sweep measured, and the verdicts that follow from it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from keras_physreg.sweep.verdict import TermVerdict, Verdict
 
 @dataclass(frozen=True)
 class Combination:
-    """All terms that help, together, trained on the same splits with the same seeds.
+    """All terms that help, trained together on the same splits with the same seeds.
 
     Args:
-        weights: Their weights.
-        sweep: The trainings with all terms off, then with these weights: as of a term whose
-            weights are 0 and 1, without losses of terms.
+        weights: The weights of these terms.
+        sweep: The trainings with all terms off, then with these weights. It is stored like a term
+            with the weights 0 and 1, and has no term losses.
     """
 
     weights: dict[str, float]
@@ -49,7 +49,7 @@ class MeasuredSweep:
     Args:
         terms: What was measured, by term.
         settings: How the sweep was made.
-        combined: All terms that help, together, where there are several; else `None`.
+        combined: All terms that help, trained together, where there are several; else `None`.
     """
 
     terms: dict[str, TermSweep]
@@ -70,7 +70,7 @@ class MeasuredSweep:
 
     @property
     def off(self) -> dict[str, float]:
-        """The weights of all terms of the model where no swept one is on."""
+        """The weights of all terms of the model while no swept term is on."""
         first, sweep = next(iter(self.terms.items()))
         return {first: 0.0} | sweep.others
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_physreg.plotting import pyplot
-from keras_physreg.sweep.described import rows_and_splits, score_name
 from keras_physreg.sweep.measured import MeasuredSweep
 from keras_physreg.sweep.recommendation import Recommendation
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.verdict import TermVerdict
+from keras_physreg.sweep.wording import rows_and_splits, score_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 TRAIN, HELD_OUT, RECOMMENDED = "#e69f00", "#0072b2", "#009e73"
 HARM = "#d55e00"
-PROBABILITY = "BrBG"  # from brown, surely worse, over white to green, surely better
-MAX_LABELS = 6  # on the axis of weights
-SMALL = 7
+PROBABILITY = "BrBG"  # colour map: brown is surely worse, white uncertain, green surely better
+MAX_TICK_LABELS = 6  # on the axis of weights
+SMALL_FONT = 7
 
 
 def plot_sweep(sweep: MeasuredSweep, recommended: Recommendation) -> Figure:
     """Draws a column per term: held-out losses, gains, and the term's loss with its floor.
 
-    Top: the score of each split (of each seed, with validation data), and its mean, with the
-    probability that a weight helps as the colour of its point and as a number above it. Middle: the
-    gains, with the intervals that hold for all weights together, and the epoch at which each weight
-    is scored above it. Bottom: the unweighted loss of the term. A vertical line marks the
-    recommended weight; weights that hurt, surely or probably, or diverge are shaded.
+    Top: the score of each split (with validation data: of each seed), and its mean. The probability
+    that a weight helps is the number above its point, and the point's colour. Middle: the gains
+    with their intervals, which hold for all weights together. The numbers above are the epochs at
+    which the weights are scored. Bottom: the unweighted loss of the term. A vertical line marks the
+    recommended weight. Weights that hurt, surely or probably, or diverge are shaded.
 
     Args:
         sweep: What was measured.
@@ -56,16 +56,16 @@ def plot_sweep(sweep: MeasuredSweep, recommended: Recommendation) -> Figure:
         layout="constrained",
     )
     for (name, term), (above, middle, below) in zip(sweep.terms.items(), axes.T, strict=True):
-        verdict, places = sweep.verdicts[name], _places(term.weights)
-        _draw_score(above, places, term, verdict, sweep.settings)
-        _draw_gain(middle, places, verdict, sweep.settings.confidence)
-        _draw_term(below, places, term)
+        verdict, positions = sweep.verdicts[name], _axis_positions(term.weights)
+        _draw_score(above, positions, term, verdict, sweep.settings)
+        _draw_gain(middle, positions, verdict, sweep.settings.confidence)
+        _draw_term(below, positions, term)
         for ax in (above, middle, below):
-            _mark(ax, places, term.weights, recommended.weights.get(name, 0.0))
-            _axis(ax, places, term.weights)
-        _numbers(above, places[1:], [_percent(p) for p in verdict.better], "helps %")
+            _mark_recommended(ax, positions, term.weights, recommended.weights.get(name, 0.0))
+            _format_axis(ax, positions, term.weights)
+        _write_numbers(above, positions[1:], [_percent(p) for p in verdict.better], "helps %")
         if term.scored_epochs is not None:
-            _numbers(middle, places, [str(e or "") for e in term.scored_epochs], "epoch")
+            _write_numbers(middle, positions, [str(e or "") for e in term.scored_epochs], "epoch")
         above.set_title(f"{name}: {verdict.verdict}", pad=22)
         below.set_xlabel(f"weight of {name} [1 / loss]")
     axes[0, 0].set_ylabel(score_name(sweep.settings))
@@ -73,7 +73,7 @@ def plot_sweep(sweep: MeasuredSweep, recommended: Recommendation) -> Figure:
     axes[2, 0].set_ylabel("term loss, unweighted")
     _zoom_on_gains(axes[1, 0], sweep)
     figure.suptitle(_heading(sweep, 70 * columns), fontsize=9)
-    handles, labels = _labels(axes)
+    handles, labels = _legend_entries(axes)
     figure.legend(
         handles, labels, loc="outside lower center", ncols=min(2 * columns, 4), frameon=False
     )
@@ -90,32 +90,32 @@ def _heading(sweep: MeasuredSweep, width: int) -> str:
     return "\n".join(lines)
 
 
-def _places(weights: np.ndarray) -> np.ndarray:
-    """Returns where the weights stand on the log axis: "off" two steps left of the first."""
+def _axis_positions(weights: np.ndarray) -> np.ndarray:
+    """Returns the positions of the weights on the log axis: "off" two steps left of the first."""
     ratio = weights[2] / weights[1] if len(weights) > 2 else 10.0
     return np.concatenate([[weights[1] / ratio**2], weights[1:]])
 
 
 def _draw_score(
-    ax: Axes, places: np.ndarray, term: TermSweep, verdict: TermVerdict, settings: SweepSettings
+    ax: Axes, positions: np.ndarray, term: TermSweep, verdict: TermVerdict, settings: SweepSettings
 ) -> None:
     scores = term.measured["score"]
     positive = np.nanmin(scores, initial=np.inf) > 0
     units = _mean(scores, positive) if term.cross_validated else scores
-    each = "a split" if term.cross_validated else "a seed"
+    each = "one split" if term.cross_validated else "one seed"
     for i, line in enumerate(units.T):
         label = f"{each}, held-out rows" if i == 0 else None
-        ax.plot(places[1:], line[1:], color=HELD_OUT, alpha=0.2, linewidth=0.7, label=label)
-        ax.plot(places[:1], line[:1], color=HELD_OUT, alpha=0.3, marker="_", markersize=7)
+        ax.plot(positions[1:], line[1:], color=HELD_OUT, alpha=0.2, linewidth=0.7, label=label)
+        ax.plot(positions[:1], line[:1], color=HELD_OUT, alpha=0.3, marker="_", markersize=7)
     if positive:
         ax.set_yscale("log")
     mean = _mean(units, positive)
-    ax.plot(places[1:], mean[1:], color=HELD_OUT, linewidth=1.5, label="mean, held-out rows")
+    ax.plot(positions[1:], mean[1:], color=HELD_OUT, linewidth=1.5, label="mean, held-out rows")
     train = _mean(term.measured["train_score"].reshape(len(mean), -1), positive)
-    ax.plot(places[1:], train[1:], color=TRAIN, linewidth=1.2, label="mean, training rows")
-    ax.plot(places[:1], train[:1], color=TRAIN, marker=".", markersize=6)
+    ax.plot(positions[1:], train[1:], color=TRAIN, linewidth=1.2, label="mean, training rows")
+    ax.plot(positions[:1], train[:1], color=TRAIN, marker=".", markersize=6)
     ax.scatter(
-        places,
+        positions,
         mean,
         c=[0.0, *np.nan_to_num(verdict.better - verdict.worse)],
         cmap=PROBABILITY,
@@ -129,16 +129,19 @@ def _draw_score(
 
 
 def _mean(values: np.ndarray, positive: bool) -> np.ndarray:
-    """Returns the mean over the last axis, as it is judged; NaN where one is missing."""
+    """Returns the mean over the last axis, geometric for positive values, as verdicts use it.
+
+    It is NaN where a value is missing.
+    """
     return np.exp(np.log(values).mean(axis=-1)) if positive else values.mean(axis=-1)
 
 
-def _draw_gain(ax: Axes, places: np.ndarray, verdict: TermVerdict, confidence: float) -> None:
+def _draw_gain(ax: Axes, positions: np.ndarray, verdict: TermVerdict, confidence: float) -> None:
     below, above = verdict.gains - verdict.low, verdict.high - verdict.gains
     spans = np.where(np.isfinite([below, above]), [below, above], 0.0)
     ax.axhline(0, color="black", linewidth=0.8)
     ax.errorbar(
-        places[1:],
+        positions[1:],
         verdict.gains,
         spans,
         color=HELD_OUT,
@@ -148,17 +151,17 @@ def _draw_gain(ax: Axes, places: np.ndarray, verdict: TermVerdict, confidence: f
         linestyle="",
         label=f"gain, {100 * confidence:g} % intervals of all weights",
     )
-    _shade(ax, places, verdict)
+    _shade_harm(ax, positions, verdict)
 
 
-def _draw_term(ax: Axes, places: np.ndarray, term: TermSweep) -> None:
+def _draw_term(ax: Axes, positions: np.ndarray, term: TermSweep) -> None:
     quantities = (("term_loss", TRAIN), ("val_term_loss", HELD_OUT))
     for key, colour in quantities:
-        values = term.measured[key].reshape(len(places), -1)
+        values = term.measured[key].reshape(len(positions), -1)
         positive = np.nanmin(values, initial=np.inf) > 0
         mean = _mean(values, bool(positive))
         for part in (slice(1), slice(1, None)):  # No line leads from "off" to the first weight.
-            ax.plot(places[part], mean[part], color=colour, marker="o", markersize=3)
+            ax.plot(positions[part], mean[part], color=colour, marker="o", markersize=3)
     floors = [(term.floor, TRAIN, "training"), (term.val_floor, HELD_OUT, "held-out")]
     if term.floor == term.val_floor:
         floors = [(term.floor, "black", "all labelled")]
@@ -168,8 +171,8 @@ def _draw_term(ax: Axes, places: np.ndarray, term: TermSweep) -> None:
     ax.set_yscale("log")
 
 
-def _shade(ax: Axes, places: np.ndarray, verdict: TermVerdict) -> None:
-    weights = places[1:]
+def _shade_harm(ax: Axes, positions: np.ndarray, verdict: TermVerdict) -> None:
+    weights = positions[1:]
     edges = np.sqrt(weights[1:] * weights[:-1]) if len(weights) > 1 else np.array([])
     ratio = np.sqrt(weights[1] / weights[0]) if len(weights) > 1 else 3.0
     edges = np.concatenate([[weights[0] / ratio], edges, [weights[-1] * ratio]])
@@ -179,23 +182,23 @@ def _shade(ax: Axes, places: np.ndarray, verdict: TermVerdict) -> None:
             ax.axvspan(*span, color=HARM, alpha=0.12, linewidth=0, label="hurts or diverges")
 
 
-def _mark(ax: Axes, places: np.ndarray, weights: np.ndarray, weight: float) -> None:
+def _mark_recommended(ax: Axes, positions: np.ndarray, weights: np.ndarray, weight: float) -> None:
     if weight in weights.tolist():
-        place = places[weights.tolist().index(weight)]
-        ax.axvline(place, color=RECOMMENDED, linewidth=5, alpha=0.3, zorder=0, label="recommended")
+        at = positions[weights.tolist().index(weight)]
+        ax.axvline(at, color=RECOMMENDED, linewidth=5, alpha=0.3, zorder=0, label="recommended")
 
 
-def _numbers(ax: Axes, places: np.ndarray, texts: list[str], what: str) -> None:
-    """Writes a number above each place, and what they are on the left."""
-    for place, text in zip(places, texts, strict=True):
+def _write_numbers(ax: Axes, positions: np.ndarray, texts: list[str], what: str) -> None:
+    """Writes a number above the panel at each position, and on the left what they are."""
+    for position, text in zip(positions, texts, strict=True):
         ax.annotate(
             text,
-            (place, 1.0),
+            (position, 1.0),
             (0, 3),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
             ha="center",
-            fontsize=SMALL,
+            fontsize=SMALL_FONT,
         )
     ax.annotate(
         what,
@@ -204,7 +207,7 @@ def _numbers(ax: Axes, places: np.ndarray, texts: list[str], what: str) -> None:
         xycoords="axes fraction",
         textcoords="offset points",
         ha="right",
-        fontsize=SMALL,
+        fontsize=SMALL_FONT,
     )
 
 
@@ -213,15 +216,15 @@ def _percent(probability: float) -> str:
 
 
 def _zoom_on_gains(ax: Axes, sweep: MeasuredSweep) -> None:
-    """Cuts off what is far worse: the shade tells it, and it would flatten all gains."""
+    """Cuts the axis at large losses, which would flatten all gains; those weights are shaded."""
     highest = np.concatenate([verdict.high for verdict in sweep.verdicts.values()])
     limit = 1.5 * max(10.0, np.max(highest, initial=0.0, where=np.isfinite(highest)))
     low, high = ax.get_ylim()
     ax.set_ylim(max(low, -limit), min(high, 105.0))
 
 
-def _labels(panels: np.ndarray) -> tuple[list, list]:
-    """Returns handles and labels of all panels, each label once."""
+def _legend_entries(panels: np.ndarray) -> tuple[list, list]:
+    """Returns the handles and labels of all panels, each label once."""
     found: dict[str, Any] = {}
     for axes in panels.ravel():
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -229,11 +232,11 @@ def _labels(panels: np.ndarray) -> tuple[list, list]:
     return list(found.values()), list(found)
 
 
-def _axis(ax: Axes, places: np.ndarray, weights: np.ndarray) -> None:
+def _format_axis(ax: Axes, positions: np.ndarray, weights: np.ndarray) -> None:
     ax.set_xscale("log")
-    stride = -(-(len(weights) - 1) // MAX_LABELS)
+    stride = -(-(len(weights) - 1) // MAX_TICK_LABELS)
     shown = list(range(len(weights) - 1, 0, -stride))
-    ax.set_xticks([places[0], *places[shown]], ["off", *(_power(weights[i]) for i in shown)])
+    ax.set_xticks([positions[0], *positions[shown]], ["off", *(_power(weights[i]) for i in shown)])
     ax.xaxis.set_minor_locator(pyplot().NullLocator())
     ax.grid(alpha=0.3)
 

@@ -1,34 +1,36 @@
-"""What to do next, in three lines that can be copied."""
+"""The last lines of a report: how to train with what is recommended, as code to copy."""
 
 from __future__ import annotations
 
-from keras_physreg.sweep.described import count
 from keras_physreg.sweep.measured import MeasuredSweep
 from keras_physreg.sweep.recommendation import Recommendation
+from keras_physreg.sweep.wording import count
 
 
 def recipe(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     """Returns how to train with what is recommended."""
     if recommended.epochs is None:
         return (
-            f"Recommended weights: {recommended.weights}{_why(recommended)}. The number of epochs "
-            "is not known: no training was finished, or each was scored at an epoch of its own, as "
-            "in files of version 0.1."
+            f"{_terms(recommended)} Recommended weights: {recommended.weights}. The number of "
+            "epochs is unknown: no training was finished, or each was scored at an epoch of its "
+            "own, as in files of version 0.1."
         )
     settings = sweep.settings
     epochs = settings.epochs_on_all_rows(recommended.epochs)
     batch = "" if settings.batch_size is None else f", batch_size={settings.batch_size}"
-    rows = "" if settings.labelled is None else f"all {count(settings.labelled, 'labelled row')}"
+    rows = "labelled rows"
+    if settings.labelled is not None:
+        rows = count(settings.labelled, "labelled row")
     lines = [
-        f"To train on {rows or 'all labelled rows'}{_why(recommended)}:",
+        f"{_terms(recommended)} To train on all {rows}:",
         f"    kp.set_term_weights(model, {recommended.weights})",
         f"    model.fit(x, y, epochs={epochs}{batch})",
     ]
     text = "\n".join(lines)
     if epochs != recommended.epochs:
         text += (
-            f"\nThat is as many steps as the best epoch, {recommended.epochs}, has in the sweep: "
-            "all rows make more steps per epoch."
+            f"\nThese {count(epochs, 'epoch')} make as many steps as the best epoch of the sweep, "
+            f"{recommended.epochs}: with all rows an epoch has more steps."
         )
     if recommended.last:
         text += (
@@ -38,7 +40,9 @@ def recipe(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     return text
 
 
-def _why(recommended: Recommendation) -> str:
+def _terms(recommended: Recommendation) -> str:
     if recommended.verdict is None:
-        return ", with no term of which it can be said that it helps"
-    return f", with {' and '.join(recommended.terms)}: {recommended.verdict.verdict}"
+        return "No term can be said to help."
+    together = ", together" if len(recommended.terms) > 1 else ""
+    names = " and ".join(recommended.terms)
+    return f"Recommended: {names} ({recommended.verdict.verdict}{together})."

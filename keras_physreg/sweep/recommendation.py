@@ -1,4 +1,4 @@
-"""What to train with: the weights of a sweep that help, and for how many epochs."""
+"""The recommendation of a sweep: weights to train with, and for how many epochs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from keras_physreg.sweep.verdict import TermVerdict
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to train with.
+    """The weights to train with, and for how many epochs.
 
     Args:
-        weights: The weights of all terms of the model; those that do not help have 0, or what was
-            fixed for the whole sweep.
+        weights: The weights of all terms of the model. Terms that do not help have 0, or the weight
+            that was fixed for the whole sweep.
         terms: The terms that are recommended.
-        verdict: What the sweep says of these weights; `None` where no term helps.
+        verdict: The verdict on these weights; `None` where no term helps.
         epochs: The epoch at which trainings with these weights were scored, counted from 1; `None`
-            where it is not known.
-        last: Whether that was the last one: their loss was still falling.
+            where it is unknown.
+        last: Whether that was the last epoch: their loss was still falling.
     """
 
     weights: dict[str, float]
@@ -31,35 +31,35 @@ class Recommendation:
 
 
 def recommend(sweep: MeasuredSweep) -> Recommendation:
-    """Returns what to train with: all terms that help, unless the best one alone is better.
+    """Returns the recommendation: all terms that help, unless the best one alone is better.
 
-    A term is tried alone first, then all that help together. They are recommended together where
-    that surely or probably helps, and gains at least as much as the best one alone.
+    A sweep tries each term alone, then all terms that help together. These are recommended together
+    where that surely or probably helps, and gains at least as much as the best one alone.
 
     Args:
         sweep: A sweep of at least one term.
     """
-    both, verdict, alone = sweep.combined, sweep.combined_verdict, _best_alone(sweep)
-    if both is not None and verdict is not None and verdict.helps and not _less(verdict, alone):
-        return _of(sweep, both.weights, verdict, both.sweep, 1.0)
+    combined, verdict, alone = sweep.combined, sweep.combined_verdict, _best_alone(sweep)
+    if combined and verdict and verdict.helps and not _gains_less(verdict, alone):
+        return _recommendation(sweep, combined.weights, verdict, combined.sweep, 1.0)
     if alone is None:
         first = next(iter(sweep.terms.values()))
-        return _of(sweep, {}, None, first, 0.0)
+        return _recommendation(sweep, {}, None, first, 0.0)
     weight = alone.recommended_weight
-    return _of(sweep, {alone.term: weight}, alone, sweep.terms[alone.term], weight)
+    return _recommendation(sweep, {alone.term: weight}, alone, sweep.terms[alone.term], weight)
 
 
-def _less(together: TermVerdict, alone: TermVerdict | None) -> bool:
+def _gains_less(together: TermVerdict, alone: TermVerdict | None) -> bool:
     return alone is not None and together.gain < alone.gain
 
 
 def helpful_weights(sweep: MeasuredSweep) -> dict[str, float]:
-    """Returns the weight of each term that helps: alone, or with the terms swept before."""
+    """Returns the best weight of each term that helps, alone or on top of terms swept before."""
     return {v.term: v.recommended_weight for v in sweep.verdicts.values() if v.helps}
 
 
 def _best_alone(sweep: MeasuredSweep) -> TermVerdict | None:
-    """Returns the verdict of the term that gains most of those tried with all others off."""
+    """Returns the verdict with the largest gain among terms swept with all others off."""
     off = sweep.off
     alone = [
         verdict
@@ -69,7 +69,7 @@ def _best_alone(sweep: MeasuredSweep) -> TermVerdict | None:
     return max(alone, key=lambda verdict: verdict.gain, default=None)
 
 
-def _of(
+def _recommendation(
     sweep: MeasuredSweep,
     weights: dict[str, float],
     verdict: TermVerdict | None,

@@ -1,4 +1,4 @@
-"""The former place of `keras_physreg.replicas`, kept for imports."""
+"""Former module path of `keras_physreg.replicas`, kept for imports."""
 
 from keras_physreg.replicas import ReplicaHistory as ReplicaHistory
 from keras_physreg.replicas import ReplicaTrainer as ReplicaTrainer

@@ -1,4 +1,4 @@
-"""SweepResult: what a sanity sweep measured, and what it says of each term."""
+"""SweepResult: what a sanity sweep measured, with its verdicts, report, picture and files."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class SweepResult(MeasuredSweep):
     Args:
         terms: What was measured, by term.
         settings: How the sweep was made.
-        combined: All terms that help, together, where there are several; else `None`.
-        kept: What trained the models of the recommended weights, with `keep="recommended"`; it is
-            not saved.
+        combined: All terms that help, trained together, where there are several; else `None`.
+        kept: The trainer of the models with the recommended weights, with `keep="recommended"`;
+            else `None`. It is not saved.
     """
 
     kept: ReplicaTrainer | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def recommendation(self) -> Recommendation:
-        """What to train with, and what the sweep says of it."""
+        """The weights and epochs to train with, and the verdict on them."""
         return recommend(self)
 
     def recommended_weights(self) -> dict[str, float]:
-        """Returns the weights to train with, of every term of the model.
+        """Returns the weights to train with, one for every term of the model.
 
-        A term that does not help has 0.0, or what was fixed for the whole sweep. Several terms that
-        help are recommended together where that is better than the best one alone.
+        A term that does not help has 0.0, or the weight that was fixed for the whole sweep. Several
+        terms that help are recommended together where that is better than the best one alone.
 
         Example:
         >>> import keras, numpy as np, keras_physreg as kp
@@ -63,14 +63,14 @@ class SweepResult(MeasuredSweep):
 
     @property
     def recommended_epochs(self) -> int:
-        """The epochs to train for, on all labelled rows, with the recommended weights.
+        """The number of epochs to train on all labelled rows with the recommended weights.
 
-        In cross-validation trainings had fewer rows, and with batches of the same size fewer steps
-        per epoch: these epochs make as many steps as the best epoch of the sweep.
+        In cross-validation, trainings have fewer rows, and so fewer steps per epoch. This number of
+        epochs makes as many steps as the best epoch of the sweep.
 
         Raises:
-            ValueError: If the sweep does not say, as no training was finished, or the file is of
-                version 0.1, in which each training was scored at an epoch of its own.
+            ValueError: If no training was finished, or the sweep was saved by version 0.1, which
+                scored each training at an epoch of its own.
         """
         epochs = self.recommendation.epochs
         if epochs is None:
@@ -82,14 +82,14 @@ class SweepResult(MeasuredSweep):
         return self.settings.epochs_on_all_rows(epochs)
 
     def ensemble(self, replicas: Sequence[int] | None = None, spread: bool = False) -> keras.Model:
-        """Returns one model whose prediction is the mean of those of the recommended weights.
+        """Returns one model whose prediction is the mean over models with the recommended weights.
 
-        They were trained on the splits of the sweep, each on a part of the labelled rows, up to the
-        epoch that is recommended: see `keep` of `sanity_sweep`.
+        These models were trained on the splits of the sweep, each on a part of the labelled rows,
+        up to the best epoch of the sweep. See `keep` of `sanity_sweep`.
 
         Args:
-            replicas: Positions of the models to take: the seeds of a split lie side by side, then
-                come the further splits; `None` for all.
+            replicas: Positions of the models to use: all seeds of the first split, then all seeds
+                of the second split, and so on; `None` for all.
             spread: Whether the standard deviation of their predictions is a second output.
 
         Returns:
@@ -100,15 +100,15 @@ class SweepResult(MeasuredSweep):
         """
         if self.kept is None:
             raise RuntimeError(
-                'No trained models were kept: give `keep="recommended"` to `sanity_sweep`. A '
-                "result that was loaded from a file has none."
+                'No trained models were kept: give `keep="recommended"` to `sanity_sweep`. Files '
+                "hold no models."
             )
         return self.kept.ensemble(replicas, which="last", spread=spread)
 
     def helpful_weights(self, terms: Iterable[str] | None = None) -> dict[str, float]:
         """Returns the best weight of each term that helps, surely or probably.
 
-        `recommended_weights` is about all terms together, and has the others at 0.
+        Each term is judged on its own here; `recommended_weights` decides for all terms together.
 
         Args:
             terms: Names of terms; `None` for all.
@@ -117,14 +117,17 @@ class SweepResult(MeasuredSweep):
         return {name: found[name] for name in (found if terms is None else terms) if name in found}
 
     def summary(self) -> str:
-        """Returns a table, then a sentence or two per term, then what to train with."""
+        """Returns a table, a few sentences per term, and how to train on all labelled rows."""
         return text.report(self, self.recommendation)
 
     def __str__(self) -> str:
         return self.summary()
 
     def plot(self) -> Figure:
-        """Draws losses and the probability of help against the weight; see `plot_sweep`.
+        """Draws the scores, gains and term losses against the weight, one column per term.
+
+        Numbers above the points are the probabilities that a weight helps. A vertical line marks
+        the recommended weight, and weights that hurt are shaded.
 
         Returns:
             The matplotlib figure.
@@ -147,7 +150,7 @@ class SweepResult(MeasuredSweep):
 
     @classmethod
     def load(cls, path: str | Path) -> SweepResult:
-        """Reads what `save` wrote; the verdicts are judged anew from the measurements.
+        """Reads what `save` wrote, and derives the verdicts anew from the measurements.
 
         Args:
             path: Path of the file.
@@ -160,7 +163,10 @@ class SweepResult(MeasuredSweep):
         """
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(values, dict) or not {"terms", "settings"} <= set(values):
-            raise ValueError(f"The file holds no saved `SweepResult`. {received('path', path)}")
+            raise ValueError(
+                "The file holds no saved `SweepResult`: give one that `SweepResult.save` wrote. "
+                f"{received('path', path)}"
+            )
         terms = {name: TermSweep.from_dict(term) for name, term in values["terms"].items()}
         combined = values.get("combined")
         if combined is not None:

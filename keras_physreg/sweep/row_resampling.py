@@ -1,17 +1,18 @@
-"""The uncertainty of held-out rows: how far mean losses move when the rows are drawn again."""
+"""The bootstrap of held-out rows: how much mean losses depend on which rows were held out."""
 
 from __future__ import annotations
 
 import numpy as np
 
 RESAMPLES = 2000
-PER_BLOCK = 200  # resamples drawn at once: keeps memory small where there are many rows
+RESAMPLES_PER_BLOCK = 200  # drawn at once, which limits memory where there are many rows
 
 
 def covariance_of_rows(losses: np.ndarray, logarithms: bool) -> np.ndarray:
     """Returns the covariance of differences of mean losses over resampled rows.
 
-    Rows are drawn with replacement, the same for all settings, which keeps what they share.
+    Rows are drawn with replacement. All settings get the same rows, which keeps the correlation
+    between settings.
 
     Source: Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7
     (1979) 1-26; the factor `rows / (rows - 1)` makes it unbiased for a mean.
@@ -30,8 +31,8 @@ def covariance_of_rows(losses: np.ndarray, logarithms: bool) -> np.ndarray:
     rng = np.random.default_rng(0)
     rows = losses.shape[1]
     blocks = [
-        rng.multinomial(rows, np.full(rows, 1 / rows), PER_BLOCK) @ losses.T / rows
-        for _ in range(RESAMPLES // PER_BLOCK)
+        rng.multinomial(rows, np.full(rows, 1 / rows), RESAMPLES_PER_BLOCK) @ losses.T / rows
+        for _ in range(RESAMPLES // RESAMPLES_PER_BLOCK)
     ]
     means = np.concatenate(blocks)
     values = np.log(means) if logarithms else means

@@ -1,4 +1,4 @@
-"""The score of each held-out row: what a verdict on one held-out set owes to its rows."""
+"""The score of each held-out row, which tells how much a verdict depends on these rows."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from keras_physreg.replicas.plan import Plan
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.sweep.term_sweep import TermSweep
 
-MAX_PARTS = 1000  # Of more rows neighbours are taken together.
-TOLERANCE = 0.05  # of the score: what the mean over rows may differ from it by
+MAX_GROUPS = 1000  # of rows that are scored: with more rows, neighbours share a group
+TOLERANCE = 0.05  # relative difference allowed between the mean over rows and the score
 
 
 class RowScorer:
     """Scores each held-out row as if it were the only one.
 
     Args:
-        trainer: What trained the replicas of a sweep.
+        trainer: The trainer of the replicas of a sweep.
         validation: The held-out rows.
         monitor: The log that is the score.
     """
@@ -34,18 +34,18 @@ class RowScorer:
         self.trainer, self.validation = trainer, validation
         self.log = monitor.removeprefix("val_")
         self.step = ReplicaStep(trainer.model)
-        each = -(-validation.size // MAX_PARTS)
-        self.parts = np.arange(validation.size // each * each, dtype="int32").reshape(-1, each)
+        each = -(-validation.size // MAX_GROUPS)
+        self.groups = np.arange(validation.size // each * each, dtype="int32").reshape(-1, each)
         self._scores = tf.function(self._run, autograph=False)
 
     def add_to(self, sweep: TermSweep, plan: Callable[[list[int]], Plan]) -> TermSweep:
-        """Returns a sweep with the scores of rows, which it needs all trainings of a weight for.
+        """Returns the sweep with the scores of rows, for weights whose trainings all finished.
 
-        Trains once more up to the scored epochs, for there are the weights that were scored.
+        Trains once more up to the scored epochs, since the trainer does not keep their weights.
 
         Args:
             sweep: What was measured.
-            plan: Returns the plan of some of the weights, by position.
+            plan: A function that returns the plan of some of the weights, given their positions.
         """
         assert sweep.scored_epochs is not None
         seeds = np.flatnonzero(sweep.usable).tolist()
@@ -53,14 +53,14 @@ class RowScorer:
         weights = np.flatnonzero(~bad & (sweep.scored_epochs > 0))
         if not seeds or 0 not in weights:
             return sweep
-        scores = np.full((len(bad), len(seeds), len(self.parts)), np.nan)
+        scores = np.full((len(bad), len(seeds), len(self.groups)), np.nan)
         for epochs in np.unique(sweep.scored_epochs[weights]):
             here = [int(w) for w in weights if sweep.scored_epochs[w] == epochs]
             scores[here] = self._train_and_score(plan(here), seeds, int(epochs))
         found = relative(scores[weights], sweep.measured["score"][weights][:, seeds])
         if found is None:
             return sweep
-        rows = np.full((len(bad), len(self.parts)), np.nan)
+        rows = np.full((len(bad), len(self.groups)), np.nan)
         rows[weights] = found
         return replace(sweep, row_scores=rows)
 
@@ -85,21 +85,21 @@ class RowScorer:
             metrics = [updates.metrics.get(i, value) for i, value in enumerate(fresh)]
             return tf.cast(self.step.logs(metrics)[self.log], tf.float32)
 
-        return stacked(score, tf.constant(self.parts))
+        return stacked(score, tf.constant(self.groups))
 
 
 def relative(scores: np.ndarray, of_all: np.ndarray) -> np.ndarray | None:
-    """Returns scores of rows as multiples of those of all rows, the mean over seeds.
+    """Returns scores of rows as multiples of the score of all rows, averaged over seeds.
 
-    Where scores are not all above 0 they are multiples of the baseline's mean size.
+    Where scores are not all above 0, they are multiples of the mean absolute score of the baseline.
 
     Args:
-        scores: Of shape `(weights, seeds, rows)`, baseline first.
+        scores: Scores of rows, baseline first, of shape `(weights, seeds, rows)`.
         of_all: The scores of all rows together, of shape `(weights, seeds)`.
 
     Returns:
-        An array of shape `(weights, rows)`; `None` where the score is no mean over rows, such as a
-        root mean square.
+        An array of shape `(weights, rows)`; `None` where the score is not a mean over rows, such as
+        a root mean square.
     """
     means = scores.mean(axis=-1)
     positive = bool((of_all > 0).all())

@@ -55,22 +55,24 @@ def sanity_sweep(
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
 
-    With few labelled rows, give all of them as `x` and `y`, and no `validation_data`: they are
-    split into training and held-out rows many times (`cv`), and what the splits agree on is likely
-    to hold for other rows, too. Then train on all of them with `recommended_weights()`.
+    With few labelled rows, give all of them as `x` and `y`, and no `validation_data`. The sweep
+    splits them into training and held-out rows many times (`cv`): a result on which the splits
+    agree is likely to hold for other rows, too. Then train on all rows with
+    `recommended_weights()`.
 
-    All trainings run as replicas in compiled programs; see `ReplicaTrainer`. Those of a split with
-    the same seed have the same rows, initial weights and batches, and are compared in pairs. While
-    the best weight of a term is the last one tried, further ones follow at the same ratio, up to
-    `extend_to`. Terms that help are trained together in the end. The model keeps its weights.
+    All trainings run as replicas in compiled programs; see `ReplicaTrainer`. Trainings of the same
+    split and seed share rows, initial weights and batches, and are compared in pairs. While the
+    best weight of a term is the largest one tried, the sweep adds larger weights at the same ratio,
+    up to `extend_to`. At the end it trains all terms that help together. The weights of the model
+    stay as they are.
 
     The verdict on a weight follows from the probability that it changes the score by more than
-    `min_effect`, given how the differences vary between splits: beyond 95 % it "helps", "hurts" or
-    is the "same", beyond 80 % it "probably helps" or "probably hurts", else one "cannot tell". The
-    variance is corrected for the rows that splits share (Nadeau and Bengio, "Inference for the
-    Generalization Error", Machine Learning 52 (2003) 239-281); the probability is that of Corani
-    and Benavoli, "A Bayesian approach for comparing cross-validated algorithms on multiple data
-    sets", Machine Learning 100 (2015) 285-304.
+    `min_effect`, given how the differences vary between splits. Beyond 95 % it "helps", "hurts" or
+    is the "same"; beyond 80 % it "probably helps" or "probably hurts"; else the sweep "cannot
+    tell". The variance is corrected for the rows that splits share (Nadeau and Bengio, "Inference
+    for the Generalization Error", Machine Learning 52 (2003) 239-281). The probability is that of
+    Corani and Benavoli, "A Bayesian approach for comparing cross-validated algorithms on multiple
+    data sets", Machine Learning 100 (2015) 285-304.
 
     Args:
         model: A compiled Keras model with physics terms.
@@ -80,49 +82,49 @@ def sanity_sweep(
             `cv`. The verdict is then about training on just these rows of `x`.
         weights: Weights to try, above 0, ascending, in units of 1 / loss.
         terms: Names of the terms to sweep, in this order; `None` for all.
-        others: The other terms' weights meanwhile: `"zero"`, or `"best"`: those of the terms
-            swept before stand at their best weight where it helps.
-        seeds: Number of seeds per split, or the seeds of the first split: each split has new ones,
+        others: The weights of the other terms meanwhile. `"zero"`: 0. `"best"`: each term swept
+            before has its best weight if that helps, else 0.
+        seeds: Number of seeds per split, or the seeds of the first split. Each split has new seeds,
             the same for all weights. By default 2; with `validation_data` 8.
-        epochs: Epochs of every training.
-        batch_size: Rows in a batch; 32 by default.
-        validation_batch_size: Rows in a batch of held-out rows; `batch_size` by default.
-        sample_weight: Trust in the labels, of shape `(rows,)`.
-        monitor: The log that is the score, smaller is better. It must not depend on the weights:
-            `val_data_loss` of a `PhysicsModel`, or a compiled metric such as `val_mse`.
-        score: `"best"` compares at the best epoch of each weight, one for all its splits and
-            seeds: what a term gives beyond stopping at the right time, and with the same chance to
-            pick a lucky epoch on both sides. `"last"` compares at the last epoch, where a term
-            that merely slows the training down may seem to help against overfitting.
-        extend_to: Largest weight that is tried by extension; 0 for none.
-        min_effect: Smallest relative change of the score that matters, above 0: separates "same"
-            from "cannot tell".
+        epochs: Number of epochs of every training.
+        batch_size: Rows per batch; 32 by default.
+        validation_batch_size: Rows per batch of held-out rows; `batch_size` by default.
+        sample_weight: Weights of the labels, of shape `(rows,)`.
+        monitor: Key of the log that is the score; smaller is better. It must not contain the term
+            weights: `val_data_loss` of a `PhysicsModel`, or a compiled metric such as `val_mse`.
+        score: `"best"` compares at the best epoch of each weight, one for all its splits and seeds.
+            This shows what a term gives beyond stopping at the right time, and baseline and term
+            have the same chance to pick a lucky epoch. `"last"` compares at the last epoch, where a
+            term that merely slows the training down may seem to help against overfitting.
+        extend_to: Largest weight that the sweep adds by itself; 0 for none.
+        min_effect: Smallest relative change of the score that matters, above 0. A smaller change is
+            the "same".
         confidence: Probability that all intervals of a term hold together, between 0 and 1.
         engine: As for `ReplicaTrainer`.
         replicas_per_program: As for `ReplicaTrainer`.
-        verbose: 0: silent; `"auto"` or 1: progress bars.
+        verbose: 0 for silence; `"auto"` or 1 for progress bars.
         unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`: terms that need no
             label are trained on them, too. The scores are of labelled rows.
         unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones.
-        unlabelled_share: As in `PhysicsModel.fit`: what unlabelled rows count in label-free terms;
-            `None`: as much as labelled ones.
-        cv: How the labelled rows are split, as in scikit-learn: a number of folds, of rows that
-            are shuffled anew in each of `repeats`; a splitter such as `GroupKFold()` or
-            `TimeSeriesSplit()`, for rows that are not independent; or a list of pairs `(training
-            rows, held-out rows)` of row numbers. 5 by default; at least 20 splits are advised.
-        repeats: Number of shuffles, with a number of folds only; 4 by default.
+        unlabelled_share: As in `PhysicsModel.fit`: the share of unlabelled rows in label-free
+            terms; `None`: every row counts the same.
+        cv: How the labelled rows are split, as in scikit-learn. A number of folds: the rows are
+            shuffled anew in each of `repeats`. A splitter such as `GroupKFold()` or
+            `TimeSeriesSplit()`: for rows that are not independent. A list of pairs `(training rows,
+            held-out rows)` of row numbers. 5 by default; at least 20 splits are advised.
+        repeats: Number of shuffles, only with a number of folds; 4 by default.
         groups: Group of each row, of shape `(rows,)`, for splitters that keep groups together.
-        keep: `"recommended"` trains the models of the recommended weights once more, up to their
-            epoch, and keeps them for `SweepResult.ensemble`; `None` keeps none.
+        keep: `"recommended"` trains the models with the recommended weights once more, up to their
+            best epoch, and keeps them for `SweepResult.ensemble`; `None` keeps no models.
 
     Returns:
-        A `SweepResult`: `print` it, `plot()` it, look into `verdicts`, `recommended_weights()` and
-        `recommended_epochs`.
+        A `SweepResult`. Start with `print(result)` and `result.plot()`; see also its `verdicts`,
+        `recommended_weights()` and `recommended_epochs`.
 
     Raises:
-        TypeError: If an argument has a type that cannot serve.
+        TypeError: If an argument has a wrong type.
         ValueError: If the model is not compiled or has no terms, the monitor is not in the logs, or
-            an argument has no meaning.
+            an argument has a value that is not allowed.
 
     Example:
     >>> import keras, numpy as np, keras_physreg as kp
@@ -195,7 +197,7 @@ def sanity_sweep(
 
 
 def _sweep(trainings: Trainings, weights: list[float], others: str) -> SweepResult:
-    """Sweeps the terms, alone or one on top of the other, then trains those that help together."""
+    """Sweeps each term, alone or on top of the terms before, then all that help together."""
     settings = trainings.settings
     found: dict[str, TermSweep] = {}
     fixed = dict.fromkeys(trainings.floors, 0.0)
@@ -219,7 +221,7 @@ def _sweep(trainings: Trainings, weights: list[float], others: str) -> SweepResu
 def _floors(
     model: keras.Model, x: Any, y: Any, sample_weight: Any, validation_data: Any
 ) -> dict[str, Floor]:
-    """Returns each term's floor on labelled and on held-out rows: in folds they are the same."""
+    """Returns each term's floor on labelled and on held-out rows; with splits both are equal."""
     report = diagnose(
         model,
         x,

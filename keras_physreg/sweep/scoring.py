@@ -1,4 +1,4 @@
-"""At which epoch trainings are scored, and what their logs say there."""
+"""The epoch at which trainings are scored, and the logs at that epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ QUANTITIES = ("score", "train_score", "term_loss", "val_term_loss")
 
 @dataclass(frozen=True)
 class Measured:
-    """What the logs say at the scored epochs.
+    """The logs at the scored epochs.
 
     Args:
         values: An array of shape `(settings, splits, seeds)` for each of `QUANTITIES`; NaN where a
@@ -26,14 +26,15 @@ class Measured:
 
 
 def compared_epochs(epochs_done: np.ndarray) -> int:
-    """Returns after how many epochs trainings are compared.
+    """Returns the number of epochs after which trainings are compared.
 
-    After Ctrl-C some are ahead of others, and all must be compared after equally many: those at
-    which most epochs of trainings count. Whoever has done fewer is left out, and so are those
-    whose baseline has.
+    After Ctrl-C some trainings have more epochs than others, but all must be compared after the
+    same number of epochs. It is the number that uses the most epochs over all trainings. Trainings
+    with fewer epochs are left out, and so are those whose baseline has fewer.
 
     Args:
-        epochs_done: The epochs done: settings (baseline first) along the first axis.
+        epochs_done: The epochs that each training finished, with settings (baseline first) along
+            the first axis.
     """
 
     def counted(epochs: int) -> int:
@@ -56,19 +57,19 @@ class Curves:
     epochs_done: np.ndarray
 
     def of(self, settings: list[int]) -> Curves:
-        """Returns some of the settings."""
+        """Returns the curves of some of the settings."""
         logs = {key: log[settings] for key, log in self.logs.items()}
         return Curves(logs, self.epochs_done[settings])
 
     def finished(self, epochs: int) -> np.ndarray:
-        """Returns whether each training got so far."""
+        """Returns whether each training finished this number of epochs."""
         return (self.epochs_done >= epochs) & (epochs > 0)
 
     def diverged(self, epochs: int) -> np.ndarray:
-        """Returns whether each training that got so far diverged.
+        """Returns whether each training that finished this number of epochs diverged.
 
-        Diverged is what was trained: where the physics is finite on training rows, and NaN on
-        held-out ones, only the term's loss on these is NaN.
+        The score and the training loss decide. Physics that is NaN on held-out rows only does not
+        make a training diverge.
         """
         both = [self.logs[key][..., :epochs] for key in ("score", "loss")]
         return self.finished(epochs) & ~np.isfinite(both).all(axis=(0, -1))
@@ -80,7 +81,7 @@ def comparable(baseline: Curves, epochs: int, by_split: bool) -> np.ndarray:
     Args:
         baseline: Curves of the baseline, the first setting.
         epochs: The epochs to look at.
-        by_split: Whether splits are compared, and left out as a whole; else each training is.
+        by_split: Whether a split is left out as a whole, or each training on its own.
 
     Returns:
         Booleans of shape `(splits, seeds)`.
@@ -94,7 +95,7 @@ def measure(curves: Curves, epochs: int, score: str, kept: np.ndarray) -> Measur
 
     Args:
         curves: The trainings.
-        epochs: The epochs to look at; a training that did not get so far has NaN.
+        epochs: The epochs to look at; a training that finished fewer has NaN.
         score: `"best"` or `"last"`: which epoch is scored.
         kept: What `comparable` returned.
     """
@@ -118,9 +119,9 @@ def measure(curves: Curves, epochs: int, score: str, kept: np.ndarray) -> Measur
 def scored_epoch(scores: np.ndarray, good: np.ndarray, score: str = "best") -> int:
     """Returns the epoch at which all trainings of a setting are scored, from 1; 0 if there is none.
 
-    It is the epoch at which the mean of the logarithms of the scores is least (of the scores
-    themselves, where some are not above 0), or the last one. An epoch counts where all trainings
-    are finite; where there is no such epoch, those that were finished and did not diverge decide.
+    The best epoch is the one with the smallest mean of the logarithms of the scores, or of the
+    scores themselves where some are not above 0. Only epochs at which all trainings are finite
+    count. Where there is no such epoch, the finished trainings that did not diverge decide.
 
     Args:
         scores: The trainings' scores, of shape `(trainings, epochs)`.

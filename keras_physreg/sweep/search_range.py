@@ -1,4 +1,4 @@
-"""The range of weights that is worth tuning, from what is said of each weight."""
+"""The range of weights that is worth tuning, derived from the verdict on each weight."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from keras_physreg.sweep.verdict import Verdict
 
 
 def first(changes: Sequence[Verdict], *kinds: str, after: int = -1) -> int | None:
-    """Returns the position of the first weight that does one of these, or `None`.
+    """Returns the position of the first weight with a verdict of one of these kinds, or `None`.
 
     Args:
-        changes: What is said of each weight.
+        changes: The verdict on each weight.
         kinds: `"helps"`, `"harms"` or both: properties of `Verdict`.
-        after: The position after which to look.
+        after: The position after which to search.
     """
     positions = range(after + 1, len(changes))
     return next((i for i in positions if any(getattr(changes[i], k) for k in kinds)), None)
@@ -24,15 +24,16 @@ def first(changes: Sequence[Verdict], *kinds: str, after: int = -1) -> int | Non
 def search_range(
     weights: np.ndarray, changes: Sequence[Verdict], best: int | None, hurts: int | None
 ) -> tuple[float, float] | None:
-    """Returns the ends of the range to tune a weight in, or `None` where nothing is worth it.
+    """Returns the ends of the range in which to tune a weight, or `None` if tuning is not worth it.
 
-    Where a weight helps: from one step below the first helpful weight to the last one before it
-    hurts; between the two nothing hurts, and the best weight is among them. Where none does: up to
-    the first harmful one, if of some weight below it nothing can be told.
+    Where a weight helps, the range goes from one step below the first helpful weight to the last
+    one before a harmful one. It contains the best weight and no harmful one. Where no weight helps,
+    the range ends below the first harmful weight, if the verdict on a weight in it is "cannot
+    tell".
 
     Args:
         weights: The weights tried, ascending.
-        changes: What is said of each.
+        changes: The verdict on each.
         best: Position of the best weight, or `None`.
         hurts: Position of the first harmful weight above it, or `None`.
     """
@@ -47,7 +48,7 @@ def search_range(
 
 
 def _between(weights: np.ndarray, low: int, high: int) -> tuple[float, float]:
-    """Returns two weights; around a single one half a step, of a factor of 10 at the ends."""
+    """Returns two weights; around a single one half a step, with decades as steps at the ends."""
     if low < high:
         return float(weights[low]), float(weights[high])
     padded = [weights[0] / 10, *weights, weights[-1] * 10]

@@ -1,21 +1,21 @@
-"""What a sweep says of one term, in a few sentences."""
+"""The sentences of a report that state what a sweep says of a term."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from keras_physreg.sweep.described import on_which_rows, rows_and_splits, score_name
 from keras_physreg.sweep.measured import MeasuredSweep
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.verdict import TermVerdict, Verdict
+from keras_physreg.sweep.wording import on_which_rows, score_name
 
-AT_FLOOR = 1.5  # times the floor: up to here a term counts as standing at it
-FAR_ABOVE = 10.0  # times the floor: from here on a term has a lot to give
+AT_FLOOR = 1.5  # Up to this multiple of its floor, a term's loss counts as being at the floor.
+FAR_ABOVE = 10.0  # From this multiple of its floor on, a term's loss counts as far above it.
 
 
 def sentences(sweep: MeasuredSweep, name: str) -> str:
-    """Returns what the sweep says of a term: its verdict with the numbers, and its floor."""
+    """Returns a term's verdict with its numbers, and the term's loss compared with its floor."""
     verdict, settings = sweep.verdicts[name], sweep.settings
     parts = [
         f"{verdict.verdict}.",
@@ -26,53 +26,52 @@ def sentences(sweep: MeasuredSweep, name: str) -> str:
 
 
 def together(verdict: TermVerdict, settings: SweepSettings) -> str:
-    """Returns what the sweep says of several terms together."""
+    """Returns the verdict on several terms together, with its numbers."""
     if verdict.changes[0] is Verdict.DIVERGES:
         return f"{verdict.verdict}. Some trainings end in NaN or infinity."
-    return f"{verdict.verdict}. {_change(verdict, settings, 'Together')}."
+    return f"{verdict.verdict}. {_change(verdict, settings, 'Together')}"
 
 
 def _verdict(verdict: TermVerdict, settings: SweepSettings) -> list[str]:
     if np.isnan(verdict.better).all() and Verdict.DIVERGES not in verdict.changes:
         return [_nothing_to_compare(verdict)]
     if verdict.helps:
-        below = [f"At {w:g} {_worse(verdict, w, settings)}." for w in verdict.harmful_below_best]
-        at_best = _change(verdict, settings, f"At {verdict.best_weight:g}") + "."
-        return [at_best, f"{_sentence_case(rows_and_splits(settings))}.", _harm(verdict), *below]
+        below = [_worse(verdict, weight, settings) for weight in verdict.harmful_below_best]
+        at_best = _change(verdict, settings, f"At weight {verdict.best_weight:g}")
+        return [at_best, _harm(verdict, settings), *below]
     if verdict.inert:
         return [_same(verdict, settings)]
     if verdict.verdict.harms:
-        return [
-            _harm(verdict),
-            _smaller_weights(verdict, settings),
-            f"{_sentence_case(rows_and_splits(settings))}.",
-            _cure(verdict),
-        ]
+        smaller = _smaller_weights(verdict, settings)
+        return [_harm(verdict, settings), smaller, _advice_on_harm(verdict)]
     if set(verdict.changes) == {Verdict.SAME}:
         return ["No weight has changed anything, but the trainings were cut short."]
-    best = _change(verdict, settings, f"The best weight is {verdict.best_weight:g}: there")
-    return [f"{best}.", f"{_sentence_case(rows_and_splits(settings))}."]
+    return [_change(verdict, settings, f"At the best weight, {verdict.best_weight:g}")]
 
 
 def _change(verdict: TermVerdict, settings: SweepSettings, where: str) -> str:
     """Says how much the best weight changes the score, and how sure that is."""
     gain, low, high = verdict.gain_at(verdict.best_weight)
     falls = "falls" if gain >= 0 else "rises"
-    text = f"{where}, {score_name(settings)} {falls} by {_percent(abs(gain))} %"
-    text = text.replace("there,", "there") + on_which_rows(settings)
+    size = _percent(abs(gain))
+    text = f"{where}, {score_name(settings)} {falls} by {size} %{on_which_rows(settings)}."
     if np.isnan(verdict.probability):
         return text
-    sure = f"{100 * verdict.probability:.0f} % sure that it falls by more than "
-    if gain >= 0:
-        sure = f"{100 * verdict.probability:.0f} % sure that by more than "
-    weights = " for all weights together" if len(verdict.weights) > 1 else ""
-    notes = [
-        f"{sure}{100 * settings.min_effect:g} %",
-        f"{100 * settings.confidence:g} % interval{weights}: {_percent(low)} to {_percent(high)} %",
-    ]
+    text += (
+        f" The probability that it falls by more than {100 * settings.min_effect:g} % is "
+        f"{100 * verdict.probability:.0f} %. {_interval(verdict, settings, low, high)}"
+    )
     if verdict.helps and len(verdict.weights) > 1:
-        notes.append("expect less, as the weight was chosen on the same rows")
-    return f"{text} ({'; '.join(notes)})"
+        text += f" Expect less than {size} %: the weight was chosen on the same rows."
+    return text
+
+
+def _interval(verdict: TermVerdict, settings: SweepSettings, low: float, high: float) -> str:
+    weights = " for all weights together" if len(verdict.weights) > 1 else ""
+    return (
+        f"The true change lies between {_better_or_worse(low)} and {_better_or_worse(high)} "
+        f"({100 * settings.confidence:g} % interval{weights})."
+    )
 
 
 def _same(verdict: TermVerdict, settings: SweepSettings) -> str:
@@ -81,20 +80,22 @@ def _same(verdict: TermVerdict, settings: SweepSettings) -> str:
     changes = "does not change" if first == last else "changes"
     return (
         f"{weights} {changes} {score_name(settings)}{on_which_rows(settings)} by "
-        f"{100 * settings.min_effect:g} % or more. Larger ones were not tried. Ask `diagnose` "
-        f"whether its gradient arrives. {_sentence_case(rows_and_splits(settings))}."
+        f"{100 * settings.min_effect:g} % or more. Larger weights were not tried. Use `diagnose` "
+        "to see whether the gradient of the term reaches the model."
     )
 
 
-def _harm(verdict: TermVerdict) -> str:
-    """Says from which weight on it harms."""
+def _harm(verdict: TermVerdict, settings: SweepSettings) -> str:
+    """Says from which weight on the term harms."""
     if verdict.hurts_from is None:
         return ""
     i = verdict.position(verdict.hurts_from)
+    start = f"From weight {verdict.hurts_from:g} on"
     if verdict.changes[i] is Verdict.DIVERGES:
-        return f"From {verdict.hurts_from:g} on trainings end in NaN or infinity."
-    probably = "Probably worse" if verdict.changes[i] is Verdict.PROBABLY_HURTS else "Worse"
-    return f"{probably} from {verdict.hurts_from:g} on (by {_percent(-verdict.gains[i])} % there)."
+        return f"{start}, trainings end in NaN or infinity."
+    probably = "probably " if verdict.changes[i] is Verdict.PROBABLY_HURTS else ""
+    at = f"by {_loss(verdict, i)} % at {verdict.hurts_from:g}"
+    return f"{start}, {score_name(settings)} {probably}rises ({at})."
 
 
 def _smaller_weights(verdict: TermVerdict, settings: SweepSettings) -> str:
@@ -108,35 +109,40 @@ def _smaller_weights(verdict: TermVerdict, settings: SweepSettings) -> str:
     weight = max(verdict.undecided, key=lambda w: verdict.gain_at(w)[0])
     gain, low, high = verdict.gain_at(weight)
     if np.isnan(low):
-        return "What smaller weights do cannot be told."
+        return "The effect of smaller weights cannot be told."
     return (
-        f"What smaller weights do cannot be told: at {weight:g} the gain is {_percent(gain)} % "
-        f"({100 * settings.confidence:g} % interval: {_percent(low)} to {_percent(high)} %)."
+        f"The effect of smaller weights cannot be told: at {weight:g}, {score_name(settings)} "
+        f"{'falls' if gain >= 0 else 'rises'} by {_percent(abs(gain))} %. "
+        f"{_interval(verdict, settings, low, high)}"
     )
 
 
-def _cure(verdict: TermVerdict) -> str:
+def _advice_on_harm(verdict: TermVerdict) -> str:
     if verdict.verdict is Verdict.DIVERGES:
-        return "Make the physics finite wherever the prediction may go, or lower the learning rate."
-    return "Look at its floor and bias with `diagnose`: where do physics and labels disagree?"
+        return "Make the physics finite for every prediction, or lower the learning rate."
+    return "Use `diagnose` to see where physics and labels disagree: its floor and its bias."
 
 
 def _nothing_to_compare(verdict: TermVerdict) -> str:
     if verdict.basis == "splits" or verdict.seeds >= 2 or not verdict.seeds:
-        return "The baseline or all other trainings diverged or were not finished."
-    return "One seed says nothing about others: give at least 2."
+        return (
+            "There is nothing to compare: the baseline or all other trainings diverged or were not "
+            "finished."
+        )
+    return "One seed does not show how much the result depends on the seed: give at least 2."
 
 
 def _worse(verdict: TermVerdict, weight: float, settings: SweepSettings) -> str:
+    """Says what a harmful weight below the best one does."""
     i = verdict.position(weight)
     if verdict.changes[i] is Verdict.DIVERGES:
-        return "trainings diverge"
+        return f"At {weight:g}, trainings end in NaN or infinity."
     probably = "probably " if verdict.changes[i] is Verdict.PROBABLY_HURTS else ""
-    return f"{score_name(settings)} {probably}rises by {_percent(-verdict.gains[i])} %"
+    return f"At {weight:g}, {score_name(settings)} {probably}rises by {_loss(verdict, i)} %."
 
 
 def _floors(term: TermSweep, verdict: TermVerdict) -> str:
-    """Says what the term's loss at weight 0 means, beside its floor."""
+    """Compares the term's loss at weight 0 with its floor."""
     train, held_out = (
         _ratio(term.mean(key)[0], floor)
         for key, floor in (("term_loss", term.floor), ("val_term_loss", term.val_floor))
@@ -145,19 +151,19 @@ def _floors(term: TermSweep, verdict: TermVerdict) -> str:
         return ""
     if held_out < 1 / AT_FLOOR and not verdict.helps:
         return (
-            f"Without it, its loss is {held_out:.3g} times its floor on held-out rows: the model "
-            "fulfils it better than the labels do."
+            f"With its weight off, its loss on held-out rows is {held_out:.3g} times its floor: "
+            "the predictions satisfy this physics better than the true labels do."
         )
     if train <= AT_FLOOR and held_out >= FAR_ABOVE:
         return (
-            "Without it, its loss stands at its floor on the training rows and "
-            f"{held_out:.0f} times above it on held-out rows: the model has memorised the labelled "
-            "rows, and the term has most to give on rows without a label."
+            "With its weight off, its loss is at its floor on the training rows and "
+            f"{held_out:.0f} times the floor on held-out rows: the model has memorised the "
+            "labelled rows, and the term can help most on rows without labels."
         )
     if train <= AT_FLOOR and held_out <= AT_FLOOR and not verdict.helps:
-        return "Without it, its loss stands at its floor already."
+        return "With its weight off, its loss is at its floor already."
     return (
-        f"Without it, its loss is {train:.3g} times its floor on training rows and "
+        f"With its weight off, its loss is {train:.3g} times its floor on training rows and "
         f"{held_out:.3g} times on held-out rows."
     )
 
@@ -166,9 +172,13 @@ def _ratio(loss: float, floor: float | None) -> float | None:
     return float(loss / floor) if floor and np.isfinite(loss) else None
 
 
+def _loss(verdict: TermVerdict, position: int) -> str:
+    return _percent(-verdict.gains[position])
+
+
+def _better_or_worse(gain: float) -> str:
+    return f"{_percent(abs(gain))} % {'better' if gain >= 0 else 'worse'}"
+
+
 def _percent(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}"
-
-
-def _sentence_case(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -22,16 +22,16 @@ class SweepSettings:
         score: `"best"` or `"last"`: the epoch whose score counts.
         epochs: Epochs of every training, unless Ctrl-C ended it; see `TermSweep.epochs`.
         terms: The terms to sweep.
-        seeds: The seeds; with splits those of the first one, as many further ones in each other.
+        seeds: The seeds; with splits those of the first split. Each other split has as many.
         min_effect: Smallest relative change of the score that matters.
         confidence: Probability that all intervals of a term hold together.
-        engine: How the replicas were trained.
-        seconds: Seconds that the sweep took.
-        interrupted: Whether it was ended by Ctrl-C.
-        labelled: Rows of `x` and `y`; `None` where it is not known, as in files of version 0.1.
-        held_out: Rows of `validation_data`, or `None`.
+        engine: Name of the engine that trained the replicas.
+        seconds: Duration of the sweep, in seconds.
+        interrupted: Whether Ctrl-C ended the sweep.
+        labelled: Number of rows of `x` and `y`; `None` where unknown, as in files of version 0.1.
+        held_out: Number of rows of `validation_data`, or `None`.
         splits: The splits of cross-validation, or `None`.
-        batch_size: Rows in a batch, or `None` where it is not known.
+        batch_size: Rows per batch; `None` where unknown.
     """
 
     monitor: str
@@ -51,12 +51,12 @@ class SweepSettings:
 
     @property
     def rules(self) -> Rules:
-        """From which numbers on a word is said."""
+        """The thresholds of the verdicts."""
         return Rules(self.min_effect, self.confidence)
 
     @property
     def seeds_of_splits(self) -> list[list[int]]:
-        """The seeds of each split: no two of all are equal; without splits of all trainings."""
+        """The seeds of each split, all different; without splits, one list with all seeds."""
         if self.splits is None:
             return [self.seeds]
         step = max(self.seeds) + 1
@@ -64,9 +64,9 @@ class SweepSettings:
 
     @property
     def trained_on(self) -> list[int]:
-        """The numbers of rows that trainings had, ascending; empty where it is not known.
+        """The numbers of training rows per training, ascending; empty where unknown.
 
-        Folds whose sizes differ by one are trained on the smaller size.
+        Where the sizes of splits differ by one, all trainings have the smaller size.
         """
         if self.splits is None:
             return [] if self.labelled is None else [self.labelled]
@@ -74,7 +74,7 @@ class SweepSettings:
         return sizes[:1] if sizes[-1] - sizes[0] <= 1 else sizes
 
     def epochs_on_all_rows(self, epochs: int) -> int:
-        """Returns the epochs on all labelled rows that make as many steps as these of the sweep."""
+        """Returns how many epochs on all labelled rows make as many steps as these of the sweep."""
         if self.splits is None or self.batch_size is None:
             return epochs
         least = self.trained_on[0]
@@ -83,7 +83,7 @@ class SweepSettings:
         return max(1, round(epochs * steps / math.ceil(self.splits.rows / self.batch_size)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what JSON holds."""
+        """Returns the settings as JSON holds them."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return as_json(values | {"splits": self.splits and self.splits.to_dict()})
 

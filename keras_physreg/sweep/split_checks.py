@@ -1,4 +1,4 @@
-"""Checks of pairs of row numbers, `(training rows, held-out rows)`, and their words."""
+"""Checks of splits that are given as pairs of row numbers, `(training rows, held-out rows)`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def checked_pair(number: int, pair: Any, rows: int) -> Pair:
     if len(parts) != 2:
         raise ValueError(
             f"{WANTED}Split {number} is no pair `(training rows, held-out rows)`. Received: "
-            f"{_short(pair)}"
+            f"{_shown(pair)}"
         )
     train = _checked_rows(f"the training rows of split {number}", parts[0], rows)
     held_out = _checked_rows(f"the held-out rows of split {number}", parts[1], rows)
     both = np.intersect1d(train, held_out)
     if len(both):
         raise ValueError(
-            f"`cv`: split {number} trains on rows that it holds out: {_short(both)}. A row that "
-            "was trained on says nothing about new rows: leave it out of one of the parts."
+            f"`cv`: split {number} trains on rows that it holds out: {_shown(both)}. The score of "
+            "a training row says nothing about new rows: remove each from one of the two parts."
         )
     return train, held_out
 
@@ -46,18 +46,18 @@ def _checked_rows(name: str, part: Any, rows: int) -> np.ndarray:
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise TypeError(
             f"`cv`: {name} must be a one-dimensional array of row numbers (integers). Received: "
-            f"shape {array.shape}, dtype {array.dtype}, {_short(part)}"
+            f"shape {array.shape}, dtype {array.dtype}, {_shown(part)}"
         )
     outside = array[(array < 0) | (array >= rows)]
     if len(outside):
         raise ValueError(
-            f"`cv`: {name} must be row numbers from 0 to {rows - 1}, for there are {rows} rows. "
-            f"Received: {_short(outside)}"
+            f"`cv`: {name} must be row numbers from 0 to {rows - 1}, as there are {rows} rows. "
+            f"Received: {_shown(outside)}"
         )
     values, counts = np.unique(array.astype("int64"), return_counts=True)
     if (counts > 1).any():
         raise ValueError(
-            f"`cv`: {name} contain rows more than once: {_short(values[counts > 1])}. Give each "
+            f"`cv`: {name} contain rows more than once: {_shown(values[counts > 1])}. Give each "
             "once: `np.unique(rows)`."
         )
     return values
@@ -67,7 +67,7 @@ def check_different(pairs: Sequence[Pair]) -> None:
     """Raises if there are fewer than two splits, or two are equal."""
     if len(pairs) < 2:
         raise ValueError(
-            f"`cv` makes {len(pairs)} split: one split says nothing about how the result depends "
+            f"`cv` makes {len(pairs)} split: one split does not show how much the result depends "
             "on the rows. Give at least 2; 20 are advised, such as `cv=5, repeats=4`."
         )
     seen: dict[Any, int] = {}
@@ -75,9 +75,9 @@ def check_different(pairs: Sequence[Pair]) -> None:
         first = seen.setdefault((train.tobytes(), held_out.tobytes()), number)
         if first != number:
             raise ValueError(
-                f"`cv`: splits {first} and {number} are equal: the same result twice would count "
-                "as two. Leave one out, or shuffle: `KFold(shuffle=True)`, `RepeatedKFold`, or an "
-                "integer `cv` with `repeats`."
+                f"`cv`: splits {first} and {number} are equal: one result would count twice. "
+                "Remove one, or shuffle: `KFold(shuffle=True)`, `RepeatedKFold`, or an integer "
+                "`cv` with `repeats`."
             )
 
 
@@ -87,14 +87,14 @@ def check_groups_apart(pairs: Iterable[Pair], groups: np.ndarray) -> None:
         both = np.intersect1d(groups[train], groups[held_out])
         if len(both):
             raise ValueError(
-                f"`cv`: split {number} has rows of the same group on both sides: {_short(both)}. "
+                f"`cv`: split {number} has rows of the same group on both sides: {_shown(both)}. "
                 "Use a splitter that keeps groups together, such as scikit-learn's `GroupKFold()`, "
                 "or leave `groups` out."
             )
 
 
-def _short(values: Any, limit: int = 5) -> str:
-    """The first few of many values."""
+def _shown(values: Any, limit: int = 5) -> str:
+    """Returns the first few of many values, as text."""
     if not isinstance(values, Iterable) or isinstance(values, str):
         return repr(values)
     first = [repr(v.item() if isinstance(v, np.generic) else v) for v in islice(values, limit + 1)]

@@ -1,4 +1,4 @@
-"""Splits of the labelled rows into training and held-out rows: what `cv=` may be, checked."""
+"""Splits of the labelled rows into training and held-out rows, made from the argument `cv`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from keras_physreg.sweep.split_checks import (
 )
 
 DEFAULT_REPEATS = 4
-MAX_DRAWS = 200  # of one shuffle, until none of its folds was there before
+MAX_DRAWS = 200  # of one shuffle, until all its folds are new
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +28,10 @@ class Splits:
     """Divisions of the same rows into training and held-out rows.
 
     Args:
-        train: The training rows of every split: sorted row numbers, `int64`, `(training rows,)`.
-        held_out: The held-out rows, likewise.
-        label: What they are, in words: "5 folds x 4 shuffles".
+        train: The training rows of every split: sorted row numbers, `int64`, of shape
+            `(training rows,)`.
+        held_out: The held-out rows of every split, likewise.
+        label: Description of the splits, such as "5 folds x 4 shuffles".
         rows: Number of rows that were split.
     """
 
@@ -46,7 +47,7 @@ class Splits:
 
     @property
     def mean_ratio(self) -> float:
-        """Mean over the splits of held-out rows per training row."""
+        """Held-out rows per training row, the mean over the splits."""
         pairs = zip(self.held_out, self.train, strict=True)
         return float(np.mean([len(held_out) / len(train) for held_out, train in pairs]))
 
@@ -72,20 +73,21 @@ def checked_splits(cv: Any, repeats: Any, groups: Any, x: Any, y: Any, seed: int
     """Returns the splits that `cv` asks for, or raises.
 
     Args:
-        cv: As in scikit-learn. An integer >= 2: that many folds of balanced sizes, of rows that
+        cv: As in scikit-learn. An integer >= 2: the number of folds, of balanced sizes; the rows
             are shuffled anew in each of `repeats`. A splitter with `split(x, y, groups)`. Or pairs
             of row numbers: `(training rows, held-out rows)`.
-        repeats: Number of shuffles, with an integer `cv` only; `None`: 4.
-        groups: Group of each row, `(rows,)`, for splitters that keep groups together; or `None`.
-        x: Inputs: an array or a structure of arrays of shape `(rows, ...)`. A splitter gets a
-            structure as a column of row numbers, for scikit-learn knows arrays only.
-        y: Labels, likewise, or `None`. A splitter gets a structure as `None`.
-        seed: Of the shuffles, an integer >= 0.
+        repeats: Number of shuffles, only with an integer `cv`; `None` for 4.
+        groups: Group of each row, of shape `(rows,)`, for splitters that keep groups together; or
+            `None`.
+        x: Inputs: an array or a structure of arrays of shape `(rows, ...)`. In place of a
+            structure, a splitter gets a column of row numbers, as scikit-learn takes arrays only.
+        y: Labels, likewise, or `None`. In place of a structure, a splitter gets `None`.
+        seed: Seed of the shuffles, an integer >= 0.
 
     Raises:
-        TypeError: If an argument has a type that cannot serve.
-        ValueError: If there are fewer than 2 splits, two are equal, a part is empty, a row number
-            is out of range or stands twice, or a row or a group stands on both sides of a split.
+        TypeError: If an argument has a wrong type.
+        ValueError: If there are fewer than 2 splits, two splits are equal, a part is empty, a row
+            number is out of range or given twice, or a row or a group is on both sides of a split.
 
     Example:
     >>> import numpy as np
@@ -106,10 +108,10 @@ def checked_splits(cv: Any, repeats: Any, groups: Any, x: Any, y: Any, seed: int
         return _shuffled_folds(cv, repeats, rows, seed)
     if repeats is not None:
         raise ValueError(
-            "`repeats` goes with an integer `cv` only: with a splitter or a list of pairs, the "
-            f"number of splits is theirs. Leave it out. {received('repeats', repeats)}"
+            "`repeats` goes with an integer `cv` only: a splitter or a list of pairs sets the "
+            f"number of splits itself. Leave `repeats` out. {received('repeats', repeats)}"
         )
-    label, pairs = _given(cv, groups, x, y, rows)
+    label, pairs = _label_and_pairs(cv, groups, x, y, rows)
     checked = [checked_pair(number, pair, rows) for number, pair in enumerate(pairs)]
     check_different(checked)
     if groups is not None:
@@ -127,8 +129,8 @@ def _row_count(x: Any, y: Any) -> int:
     sizes = {int(np.shape(leaf)[0]) if np.ndim(leaf) else 0 for leaf in leaves}
     if len(sizes) != 1 or sizes == {0}:
         raise ValueError(
-            "All arrays of `x` and `y` need the same number of rows, at least 1. Received shapes: "
-            f"{[tuple(np.shape(leaf)) for leaf in leaves]}."
+            "All arrays of `x` and `y` must have the same number of rows, at least 1. Received "
+            f"shapes: {[tuple(np.shape(leaf)) for leaf in leaves]}"
         )
     return sizes.pop()
 
@@ -137,8 +139,8 @@ def _checked_groups(groups: Any, rows: int) -> np.ndarray:
     array = np.asarray(groups)
     if array.shape != (rows,):
         raise ValueError(
-            f"`groups` must have one value per row, of shape ({rows},). Received: groups of shape "
-            f"{array.shape}"
+            f"`groups` must have one value per row, and so shape ({rows},). Received: groups of "
+            f"shape {array.shape}"
         )
     return array
 
@@ -153,11 +155,11 @@ def _shuffled_folds(cv: Any, repeats: Any, rows: int, seed: int) -> Splits:
     if folds > rows:
         raise ValueError(
             f"`cv` asks for {folds} folds of {rows} labelled rows: every fold needs at least one. "
-            f"Give at most cv={rows}. Received: cv={folds}"
+            f"Give at most cv={rows}. {received('cv', folds)}"
         )
     if folds == rows and repeats > 1:
         raise ValueError(
-            "Folds of one row each are the same in every shuffle: give `repeats=1`, or fewer "
+            "With one row per fold, every shuffle has the same folds: give `repeats=1`, or fewer "
             f"folds. Received: cv={folds}, repeats={repeats}, {rows} rows"
         )
     pairs: list[Pair] = []
@@ -168,7 +170,10 @@ def _shuffled_folds(cv: Any, repeats: Any, rows: int, seed: int) -> Splits:
 
 
 def _new_folds(known: list[Pair], folds: int, rows: int, rng: np.random.Generator) -> list[Pair]:
-    """Folds of shuffled rows, of which none is among the known ones: few rows have few folds."""
+    """Returns folds of shuffled rows, all different from the known folds.
+
+    Few rows have so few different folds that shuffles may repeat them.
+    """
     seen = {held_out.tobytes() for _, held_out in known}
     for _ in range(MAX_DRAWS):
         parts = [np.sort(part) for part in np.array_split(rng.permutation(rows), folds)]
@@ -176,15 +181,16 @@ def _new_folds(known: list[Pair], folds: int, rows: int, rng: np.random.Generato
             return [(np.setdiff1d(np.arange(rows), part), part) for part in parts]
     raise ValueError(
         f"{rows} rows have too few different splits into {folds} folds: shuffle "
-        f"{len(known) // folds + 1} repeats a fold. Give fewer `repeats`."
+        f"{len(known) // folds + 1} has a fold of an earlier one. Give fewer `repeats`. Received: "
+        f"cv={folds}, {rows} rows"
     )
 
 
 # A splitter, or pairs of row numbers.
 
 
-def _given(cv: Any, groups: Any, x: Any, y: Any, rows: int) -> tuple[str, list[Any]]:
-    """Returns a label (none for pairs), and the pairs as they are."""
+def _label_and_pairs(cv: Any, groups: Any, x: Any, y: Any, rows: int) -> tuple[str, list[Any]]:
+    """Returns a label, which is empty for a list of pairs, and the pairs, unchecked."""
     if callable(getattr(cv, "split", None)) and not isinstance(cv, str | bytes):
         if isinstance(cv, type):
             raise TypeError(
@@ -201,14 +207,14 @@ def _pairs_of_splitter(splitter: Any, groups: Any, x: Any, y: Any, rows: int) ->
     inputs = np.arange(rows)[:, None] if keras.tree.is_nested(x) else _as_array(x)
     labels = None if keras.tree.is_nested(y) else _as_array(y)
     try:
-        with warnings.catch_warnings():  # Whether groups are kept together is checked below.
+        with warnings.catch_warnings():  # `check_groups_apart` checks the groups afterwards.
             warnings.filterwarnings("ignore", ".*groups parameter is ignored")
             return list(splitter.split(inputs, labels, groups))
     except Exception as error:
         name = type(splitter).__name__
         raise ValueError(
             f"`cv`: `{name}.split(x, y, groups)` failed on these {rows} rows: {error} "
-            f"{_cure(name, groups, str(error))}"
+            f"{_advice(name, groups, str(error))}"
         ) from error
 
 
@@ -216,13 +222,13 @@ def _as_array(array: Any) -> Any:
     return keras.ops.convert_to_numpy(array) if keras.ops.is_tensor(array) else array
 
 
-def _cure(splitter: str, groups: Any, message: str) -> str:
+def _advice(splitter: str, groups: Any, message: str) -> str:
     if groups is None and "group" in (splitter + message).lower():
         return "Give the group of each row: `groups=`, of shape (rows,)."
     if "Stratified" in splitter or "target type" in message:
         return (
-            "It needs classes, and real-valued labels have none: use an integer `cv`, or give the "
-            f"pairs that it makes of classes of your own: `cv=list({splitter}().split(x, "
+            "It needs classes, and real-valued labels have none: use an integer `cv`, or define "
+            f"classes and give the pairs that they make: `cv=list({splitter}().split(x, "
             "classes))`."
         )
     return "Change its arguments, or give an integer or a list of pairs of row numbers as `cv`."

@@ -1,4 +1,4 @@
-"""Student's t distribution, in closed form: SciPy is no requirement of this package."""
+"""Student's t distribution in closed form, since this package does not require SciPy."""
 
 import numpy as np
 
@@ -11,7 +11,10 @@ def student_t_cdf(t: np.ndarray, freedom: np.ndarray) -> np.ndarray:
 
     Args:
         t: Values, of any shape.
-        freedom: Degrees of freedom, integers >= 1, of the same shape or one that broadcasts.
+        freedom: Degrees of freedom, integers >= 1, of a shape that broadcasts with that of `t`.
+
+    Returns:
+        The probabilities, of the broadcast shape.
 
     Example:
     >>> round(float(student_t_cdf(2.093, 19)), 4)

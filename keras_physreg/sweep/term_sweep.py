@@ -1,4 +1,4 @@
-"""TermSweep: what was measured of one term, baseline first."""
+"""TermSweep: the measurements of one term, baseline first."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ OPTIONAL = ("scored_epochs", "row_scores")
 
 @dataclass(frozen=True)
 class TermSweep:
-    """The trainings of one term: weights along the first axis, 0 (the baseline) first.
+    """The measurements of one term, with weights along the first axis, 0 (the baseline) first.
 
     Args:
         weights: The weights, ascending from 0, in units of 1 / loss; shape `(weights,)`.
-        measured: `"score"` (the monitor, on held-out data), `"train_score"` (its counterpart on
-            training data), `"term_loss"` and `"val_term_loss"`: arrays of shape
-            `(weights, splits, seeds)`, with validation data `(weights, seeds)`, at the scored
-            epoch; NaN where a training was not finished.
+        measured: The values at the scored epoch, of shape `(weights, splits, seeds)`, or with
+            validation data `(weights, seeds)`: `"score"` (the monitor on held-out rows),
+            `"train_score"` (the same on training rows), `"term_loss"` and `"val_term_loss"`. NaN
+            where a training was not finished.
         diverged: Whether a training diverged, of the same shape.
-        floor: The term's loss at the true labels of the training data; `None` where there is none.
-        val_floor: The same on held-out data.
-        others: The other terms' weights meanwhile.
+        floor: The term's loss at the true labels of the training rows; `None` where there is none.
+        val_floor: The same on held-out rows.
+        others: The weights of the other terms.
         epochs: Epochs after which the trainings are compared: all, unless Ctrl-C ended them.
         scored_epochs: The epoch at which all trainings of a weight are scored, counted from 1; 0
             where there is none. `None` where each training was scored at an epoch of its own, as in
             files of version 0.1.
-        row_scores: With validation data, the loss of each of its rows at the scored epoch as a
-            multiple of the mean over rows (where scores are not above 0: of the baseline's), the
-            mean over seeds; shape `(weights, rows)`. `None` where it is not known.
+        row_scores: With validation data, the loss of each of its rows at the scored epoch, averaged
+            over seeds, of shape `(weights, rows)`. It is a multiple of the mean over rows, or of
+            the baseline's where scores are not above 0. `None` where unknown.
     """
 
     weights: np.ndarray
@@ -52,9 +52,9 @@ class TermSweep:
 
     @property
     def usable(self) -> np.ndarray:
-        """Whether trainings can be compared: those whose baseline was finished and is finite.
+        """Which trainings can be compared: those whose baseline was finished and is finite.
 
-        Of shape `(seeds,)`, or `(splits, seeds)`: then splits are left out as a whole.
+        Of shape `(seeds,)`, or with splits `(splits, seeds)`, where a split is left out as a whole.
         """
         good = np.isfinite(self.measured["score"][0]) & ~self.diverged[0]
         if not self.cross_validated:
@@ -62,13 +62,13 @@ class TermSweep:
         return np.broadcast_to(good.all(axis=1, keepdims=True), good.shape)
 
     def mean(self, quantity: str) -> np.ndarray:
-        """Returns a quantity's mean over the trainings that can be compared; NaN without any."""
+        """Returns a quantity's mean over the comparable trainings; NaN if there are none."""
         values = self.measured[quantity][:, self.usable]
         return values.sum(axis=1) / (values.shape[1] or np.nan)
 
     @property
     def unfinished(self) -> np.ndarray:
-        """Whether a training was ended by Ctrl-C before it could be compared."""
+        """Which trainings Ctrl-C ended before they could be compared."""
         return np.isnan(self.measured["score"]) & ~self.diverged
 
     @property
@@ -76,16 +76,16 @@ class TermSweep:
         """Whether the largest weight has the best mean score, and did not diverge."""
         scores = self.measured["score"][:, self.usable]
         if (scores[np.isfinite(scores)] > 0).all():
-            scores = np.log(scores)  # As in the verdict: gains are means of ratios.
+            scores = np.log(scores)  # As in the verdict, where gains are geometric means.
         unfit = np.isnan(scores) | self.diverged[:, self.usable]
         scores = np.where(unfit, np.inf, scores).sum(axis=1)
         return bool(np.isfinite(scores[-1]) and np.argmin(scores) == len(scores) - 1)
 
     @property
     def next_weight(self) -> float:
-        """The weight after the last one, by the ratio of the last two, rounded as in a decimal.
+        """The weight that follows the last one at the ratio of the last two, rounded to 10 digits.
 
-        In a grid of other than equal ratios, such as a linear one, the ratio is 2 at least.
+        Where the ratios of the weights differ, as in a linear grid, the ratio is at least 2.
         """
         ratios = self.weights[2:] / self.weights[1:-1] if len(self.weights) > 2 else [10.0]
         ratio = ratios[-1] if np.allclose(ratios, ratios[-1]) else max(ratios[-1], 2.0)
@@ -109,7 +109,7 @@ class TermSweep:
         return replace(self, measured=measured, **arrays)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what JSON holds; NaN and infinity as `None`."""
+        """Returns the measurements as JSON holds them; NaN and infinity as `None`."""
         return as_json({name: getattr(self, name) for name in self.__dataclass_fields__})
 
     @classmethod

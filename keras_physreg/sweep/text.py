@@ -1,28 +1,29 @@
-"""A sweep in words: a table, what is said of each term, and what to train with."""
+"""The report of a sweep as text: a table, sentences per term, and how to train."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from keras_physreg._utils.text_table import text_table
-from keras_physreg.sweep.described import rows_and_splits
 from keras_physreg.sweep.measured import MeasuredSweep
 from keras_physreg.sweep.notes import notes
 from keras_physreg.sweep.recipe import recipe
 from keras_physreg.sweep.recommendation import Recommendation
 from keras_physreg.sweep.sentences import sentences, together
+from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.verdict import TermVerdict
+from keras_physreg.sweep.wording import rows_and_splits
 
 
 def report(sweep: MeasuredSweep, recommended: Recommendation) -> str:
-    """Returns the table, the sentences and the recipe."""
+    """Returns the table, notes that limit it, the sentences and the recipe."""
     settings = sweep.settings
     head = (
-        f"Sanity sweep: {rows_and_splits(settings)}; {settings.epochs} epochs, score "
+        f"Sanity sweep of {rows_and_splits(settings)}; {settings.epochs} epochs, score "
         f"{settings.monitor} at the {settings.score} epoch, {settings.seconds:.0f} s"
     )
-    parts = [head, _table(sweep), *notes(sweep)]
+    parts = [head, _table(sweep), _legend(settings), *notes(sweep)]
     parts += [f"{name}: {sentences(sweep, name)}" for name in sweep.terms]
     if sweep.combined is not None and sweep.combined_verdict is not None:
         weights = ", ".join(f"{name} at {w:g}" for name, w in sweep.combined.weights.items())
@@ -48,6 +49,22 @@ def _table(sweep: MeasuredSweep) -> str:
     for name, term in sweep.terms.items():
         rows += _rows(name, term, sweep.verdicts[name])
     return "\n".join(text_table(header, rows))
+
+
+def _legend(settings: SweepSettings) -> str:
+    """Says how to read the columns of the table."""
+    rules = settings.rules
+    return (
+        "gain: how much lower the score is than with the weight off; negative: higher.\n"
+        f"interval: with {100 * rules.confidence:g} % confidence, the true gains of all weights of "
+        "a term lie in their intervals.\n"
+        f"better, worse: probability that the score falls, or rises, by more than "
+        f"{100 * rules.min_effect:g} %.\n"
+        f"verdict: helps, hurts or same beyond a probability of {100 * rules.sure:g} %, probably "
+        f"beyond {100 * rules.probable:g} %, else cannot tell.\n"
+        "term loss, held out: the unweighted loss of the term on training and on held-out rows; "
+        "floor: the same at the true labels."
+    )
 
 
 def _rows(name: str, term: TermSweep, verdict: TermVerdict) -> list[tuple[str, ...]]:

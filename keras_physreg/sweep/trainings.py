@@ -1,4 +1,4 @@
-"""The trainings of a sweep: one round of all settings, then larger weights where they serve."""
+"""The trainings of a sweep: one round of all settings, then larger weights where they help."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Floor = tuple[float | None, float | None]
 
 @dataclass(frozen=True)
 class Round:
-    """What later trainings are compared with: the baseline of a round.
+    """The baseline of a round, with which its trainings are compared.
 
     Args:
-        fixed: The weights of all terms but the one that is raised.
+        fixed: The weights of all terms except the one that is swept.
         baseline: The trainings with these weights.
         epochs: The epochs after which trainings are compared.
         kept: Which trainings can be compared, of shape `(splits, seeds)`.
@@ -41,14 +41,17 @@ class Round:
 
 @dataclass
 class Trainings:
-    """Trains what a sweep asks for, by programs compiled once, and remembers how it went.
+    """Runs the trainings of a sweep in programs that are compiled once.
 
     Args:
         trainer: Arguments of `ReplicaTrainer`.
         fit: Arguments of its `fit`.
         settings: How the sweep is made.
-        extend_to: Largest weight that is tried by extension.
-        floors: For every term of the model its floor on training and on held-out data.
+        extend_to: Largest weight that is added by extension.
+        floors: For every term of the model its floor on training and on held-out rows.
+        engine: Name of the engine that trained the replicas; empty before the first training.
+        interrupted: Whether Ctrl-C ended a training.
+        rounds: The baselines of all rounds so far.
     """
 
     trainer: dict[str, Any]
@@ -67,9 +70,9 @@ class Trainings:
         """Trains the baseline and each term at each weight, and extends where the last is best.
 
         Args:
-            terms: Terms to raise, one at a time.
+            terms: The terms to sweep, one at a time.
             weights: The weights to try.
-            fixed: The weights of all terms meanwhile.
+            fixed: The weights of all terms in the baseline.
         """
         plan = self._plan([fixed] + [fixed | {term: w} for term in terms for w in weights])
         history = self._train(plan)
@@ -90,7 +93,7 @@ class Trainings:
         return {t: self._with_row_scores(s, _raised(fixed, t, s)) for t, s in found.items()}
 
     def combine(self, weights: dict[str, float]) -> Combination | None:
-        """Trains several terms together; returns `None` where Ctrl-C ended it.
+        """Trains several terms together; returns `None` if Ctrl-C ends the training.
 
         Args:
             weights: The weights of the terms; the others keep those of the first round.
@@ -112,7 +115,7 @@ class Trainings:
         return replace(both, sweep=sweep)
 
     def keep(self, recommended: Recommendation) -> ReplicaTrainer | None:
-        """Trains the recommended weights up to their epoch; `None` where there is no such epoch."""
+        """Trains the recommended weights up to their best epoch; `None` if that is unknown."""
         if recommended.epochs is None or self._trained is None:
             return None
         weights = self.rounds[0].fixed | recommended.weights
@@ -134,13 +137,13 @@ class Trainings:
             )
             for i, term in enumerate(terms)
         }
-        # What Ctrl-C cut short cannot be compared with a baseline that ran in full.
+        # A training that Ctrl-C cut short cannot be compared with a finished baseline.
         return {
             t: found[t].extended(more) for t, more in further.items() if not more.unfinished.any()
         }
 
     def _with_row_scores(self, sweep: TermSweep, settings: list[dict[str, float]]) -> TermSweep:
-        """Adds the score of each row of validation data, unless Ctrl-C ends it."""
+        """Adds the score of each row of validation data, unless Ctrl-C is pressed."""
         if self.interrupted or not self._scores_rows:
             return sweep
         try:
@@ -151,7 +154,7 @@ class Trainings:
 
     @property
     def _scores_rows(self) -> bool:
-        """Whether there is one held-out set, and rows can be scored by the step of a replica."""
+        """Whether there is one held-out set, and a replica's step can score its rows."""
         return self.settings.splits is None and why_sequential(self.trainer["model"]) is None
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The words of a sweep, and TermVerdict: what it says of one term."""
+"""Verdict, the words of a sweep, and TermVerdict, its verdict on one term."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from keras_physreg._utils.serialization import as_json
 
 
 class Verdict(str, Enum):
-    """What is said of a weight, or of a term: a string, which equals its former words, too.
+    """The verdict on a weight or a term: a string, which also equals its words of version 0.1.
 
-    A weight gets its word from the probability that it changes the score by more than the smallest
-    effect that matters; a term that of its recommended weight, else that of the worst harm.
-    `HELPS_THEN_HURTS` reads "helps": weights above the recommended one hurt, from
-    `TermVerdict.hurts_from` on.
+    The verdict on a weight follows from the probability that it changes the score by more than the
+    smallest effect that matters. A term has the verdict of its recommended weight, or else that of
+    the worst harm. `HELPS_THEN_HURTS` reads "helps", but weights from `TermVerdict.hurts_from` on
+    hurt.
 
     Example:
     >>> print(Verdict.PROBABLY_HELPS)
@@ -40,7 +40,7 @@ class Verdict(str, Enum):
     HELPS_THEN_HURTS = "helps", "helps-then-hurts"
 
     def __new__(cls, word: str, *former: str) -> Verdict:
-        """Returns a member that reads as its word."""
+        """Returns a member whose text is its word."""
         member = str.__new__(cls, word)
         member._value_ = word if word not in cls._value2member_map_ else former[0]
         member.former = former
@@ -62,46 +62,46 @@ class Verdict(str, Enum):
 
     @property
     def helps(self) -> bool:
-        """Whether it helps, surely or probably."""
+        """Whether the verdict is "helps" or "probably helps"."""
         return self in (Verdict.HELPS, Verdict.PROBABLY_HELPS)
 
     @property
     def harms(self) -> bool:
-        """Whether it hurts, surely or probably, or diverges."""
+        """Whether the verdict is "hurts", "probably hurts" or "diverges"."""
         return self in (Verdict.HURTS, Verdict.PROBABLY_HURTS, Verdict.DIVERGES)
 
 
 @dataclass(frozen=True)
 class TermVerdict:
-    """What a sweep says of one term; weights in units of 1 / loss, gains in percent.
+    """The verdict of a sweep on one term; weights in units of 1 / loss, gains in percent.
 
-    A gain is by how much the score (by default the held-out data loss) is smaller than that of the
-    baseline with the same rows and seeds; a negative gain is a loss. Arrays have one value per
-    weight.
+    A gain is how much smaller the score (by default the held-out data loss) is than that of the
+    baseline with the same rows and seeds. A negative gain means that the score is larger. Arrays
+    have one value per weight.
 
     Args:
         term: Name of the term.
-        verdict: A `Verdict`: that of the recommended weight; where there is none, that of the worst
-            harm, "same" where all weights are, else "cannot tell".
+        verdict: The `Verdict` on the recommended weight. Where there is none: that of the worst
+            harm; else "same" if all weights are; else "cannot tell".
         weights: The weights tried, ascending.
         gains: The mean gain at each weight.
         low: Lower ends of the gains' intervals, which hold for all weights together.
-        high: Upper ends.
-        better: The probability that a weight makes the score better by more than the smallest
+        high: Upper ends of these intervals.
+        better: The probability that a weight makes the score smaller by more than the smallest
             effect that matters.
-        worse: The probability that it makes it worse by more than that.
-        changes: A `Verdict` for each weight.
-        onset: The first weight that surely or probably changes something, or `None`.
-        best_weight: The recommended weight; where there is none, that of the largest mean gain, or
-            `None` where no weight can be compared.
-        hurts_from: The first weight above the best one that hurts, surely or probably, or diverges;
-            where none helps, the first of all.
-        search_range: `(low, high)` worth tuning, with no harmful weight between; `None`: nothing
-            there is worth it.
-        basis: What differs between the values whose spread makes up the uncertainty: `"splits"`,
-            `"rows"` (of one held-out set, and seeds), or `"seeds"` alone.
-        splits: The number of splits compared: those whose baselines were all finished and did not
-            diverge.
+        worse: The probability that a weight makes the score larger by more than that.
+        changes: The `Verdict` on each weight.
+        onset: The first weight that surely or probably helps or hurts, or diverges; or `None`.
+        best_weight: The recommended weight. Where there is none: the weight of the largest mean
+            gain, or `None` if no weight can be compared.
+        hurts_from: The first weight above the best one that hurts, surely or probably, or diverges.
+            Where none helps: the first such weight of all. `None` if there is none.
+        search_range: The range `(low, high)` that is worth tuning, without harmful weights; `None`
+            if tuning is not worth it.
+        basis: The source of the uncertainty: differences between `"splits"`, between the `"rows"`
+            of one held-out set (and between seeds), or between `"seeds"` alone.
+        splits: The number of splits compared. A split is left out if a training of its baseline
+            diverged or was not finished.
         seeds: The number of seeds compared in each split.
     """
 
@@ -124,27 +124,27 @@ class TermVerdict:
 
     @property
     def helps(self) -> bool:
-        """Whether some weight surely or probably makes it better."""
+        """Whether some weight helps, surely or probably."""
         return self.verdict.helps
 
     @property
     def inert(self) -> bool:
-        """Whether no weight changes anything that matters."""
+        """Whether no weight changes the score by more than the smallest effect that matters."""
         return self.verdict is Verdict.SAME
 
     @property
     def recommended_weight(self) -> float:
-        """The weight to train with: the best one where it helps, else 0."""
+        """The weight to train with: the best one if it helps, else 0."""
         return self.best_weight if self.helps and self.best_weight is not None else 0.0
 
     @property
     def seeds_needed(self) -> None:
-        """Always `None`: the uncertainty is that of the rows, which more seeds do not lessen."""
+        """Always `None`: the uncertainty comes from the rows, and more seeds do not reduce it."""
         return None
 
     @property
     def undecided(self) -> list[float]:
-        """The weights below the first harmful one of which it cannot be told what they do."""
+        """The weights below the first harmful one with the verdict "cannot tell"."""
         upper = np.inf if self.hurts_from is None else self.hurts_from
         return [w for w in self.weights_that(Verdict.CANNOT_TELL) if w < upper]
 
@@ -167,13 +167,13 @@ class TermVerdict:
 
     @property
     def probability(self) -> float:
-        """The probability that the best weight makes it better by more than the smallest effect."""
+        """The probability that the best weight gains more than the smallest effect that matters."""
         if self.best_weight is None:
             return np.nan
         return float(self.better[self.position(self.best_weight)])
 
     def weights_that(self, *words: Verdict) -> list[float]:
-        """Returns the weights of which one of these words is said."""
+        """Returns the weights with one of these verdicts."""
         tried = zip(self.weights.tolist(), self.changes, strict=True)
         return [weight for weight, change in tried if change in words]
 

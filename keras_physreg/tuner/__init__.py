@@ -2,11 +2,11 @@
 
 from importlib.util import find_spec
 
-# KerasTuner imports TensorBoard in every trial, and records its absence as a failure of the trial.
+# KerasTuner imports TensorBoard in every trial; without it, every trial is recorded as failed.
 if find_spec("tensorboard") is None:
     raise ImportError(
-        "A KerasTuner search needs TensorBoard, which neither it nor TensorFlow brings: without it "
-        'every trial fails. Install the extra: pip install "keras_physreg[tuner]"'
+        "A KerasTuner search needs TensorBoard, which neither KerasTuner nor TensorFlow installs: "
+        'without it every trial fails. Install it: pip install "keras_physreg[tuner]"'
     )
 
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel as PhysicsHyperModel

@@ -20,52 +20,54 @@ from keras_physreg.tuner.space import term_spaces
 class PhysicsHyperModel(keras_tuner.HyperModel):
     """HyperModel that adds term weights and ramps to the hyperparameters of a model.
 
-    For each term it declares, when a model is built, so that every tuner sees the whole space from
-    its first trial on:
+    It declares these hyperparameters for each term when a model is built, so that every tuner sees
+    the whole search space from its first trial on:
 
     | hyperparameter | meaning |
     | --- | --- |
-    | `<term>_on` | Boolean, with `include_zero`: whether the term counts at all |
+    | `<term>_on` | Boolean, with `include_zero`: whether the term is on |
     | `<term>_weight` | Float between low and high, sampled in equal ratios, where the term is on |
-    | `<term>_ramp` | Int, with `ramps`: epochs in which the weight rises from low to that |
+    | `<term>_ramp` | Int, with `ramps`: epochs in which the weight rises from low to its value |
 
     `keras_tuner.GridSearch` tries eleven weights per term: the lowest, and ten in equal ratios.
     A ramp counts the epochs of `fit`, from 0. In every rung of `keras_tuner.Hyperband` it has the
     same length, and it continues where an earlier rung ended, as the optimizer does.
 
     Give the tuner `objective=hypermodel.objective`. KerasTuner records most errors as failures of
-    a trial, and continues. What would make a search meaningless ends it with a `FatalValueError`,
-    in the first trial at the latest: an objective that the weights decide, such as `val_loss`, or
-    one that is not logged; no validation data; `Tuner(optimizer=..., loss=..., metrics=...)`,
-    which break the logs of the terms; a `fit` of your own that drops the callbacks which run the
-    ramps; a project folder left by a search over other ranges.
+    a trial, and continues. A set-up that makes the search meaningless ends it with a
+    `FatalValueError`, in the first trial at the latest: an objective that depends directly on the
+    weights, such as `val_loss`, or one that is not logged; no validation data;
+    `Tuner(optimizer=..., loss=..., metrics=...)`, which breaks the logs of the terms; a `fit` of
+    your own that drops the callbacks, which run the ramps; a project folder of a search over other
+    ranges.
 
     With few labelled rows use it with `ReplicaTuner(..., cv=5)`. KerasTuner's own tuners measure a
-    trial on one validation set, and by the seeds of `executions_per_trial`: with 20 to 200 rows the
-    best of many trials then is the one that these held-out rows favour. Give them `validation_data`
-    of a thousand rows, or a `fit` of your own that returns the loss of a cross-validation.
+    trial on one validation set, with `executions_per_trial` seeds. With 20 to 200 rows, the best of
+    many trials is then one that happens to fit these held-out rows. Give such tuners
+    `validation_data` of a thousand rows, or write a `fit` that returns the loss of a
+    cross-validation.
 
     A chief and workers can share a search: set `KERASTUNER_TUNER_ID`, `KERASTUNER_ORACLE_IP` and
     `KERASTUNER_ORACLE_PORT`, as KerasTuner describes. Their traffic is neither authenticated nor
-    encrypted: use it within a network of trusted machines only. Start a worker that died again
-    under its id, or the chief waits for ever.
+    encrypted: use it within a network of trusted machines only. If a worker dies, start it again
+    with the same id, or the chief waits for ever.
 
     Args:
-        build: Function `hp -> compiled model`, or a `keras_tuner.HyperModel`; its `fit` and
-            `declare_hyperparameters` are used. A `fit` of your own must hand on its `callbacks`.
-        weights: Dict from term name to `(low, high)`, in units of 1 / loss, or `None` to keep the
-            term off. Or the result of `sanity_sweep`: its ranges, and off where it found none.
-            Terms of the model that are left out keep their weight.
+        build: Function `hp -> compiled model`, or a `keras_tuner.HyperModel`, whose `fit` and
+            `declare_hyperparameters` are used. A `fit` of your own must pass on its `callbacks`.
+        weights: Dict from term name to `(low, high)`, in units of 1 / loss, or to `None`, which
+            keeps the term off. Or the result of `sanity_sweep`, for its search ranges; terms
+            without a range are off. Terms of the model that are left out keep their weight.
         ramps: Dict from term name to `(shortest, longest)` or `(shortest, longest, step)` in
-            epochs, or to one number of epochs for every trial. 0 epochs: no ramp, as for terms
-            that are left out. The ramp is geometric and begins at `low`.
-        include_zero: Whether trials may switch a term off; half of the random ones do.
+            epochs, or to one number of epochs for every trial. 0 epochs mean no ramp; terms that
+            are left out have none. The ramp is geometric and begins at `low`.
+        include_zero: Whether trials may switch a term off; half of the random trials do.
 
     Raises:
         TypeError: If an argument has a wrong type.
         ValueError: If a range is empty, not above 0 or not finite, or `ramps` names a term that
-            `weights` does not; from a search, as `keras_tuner.errors.FatalValueError`, if the
-            model lacks a term, is not compiled, or the search is set up as described above.
+            `weights` does not name. A search raises it as `keras_tuner.errors.FatalValueError`, if
+            the model lacks a term or is not compiled, or for a set-up as described above.
 
     Example:
     >>> import keras, keras_tuner, keras_physreg as kp
@@ -100,7 +102,7 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
 
     @property
     def objective(self) -> keras_tuner.Objective:
-        """What a search is to minimise: the unweighted validation data loss."""
+        """The objective of a search: the smallest unweighted validation data loss."""
         return keras_tuner.Objective("val_data_loss", "min")
 
     @property
@@ -109,25 +111,25 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         return {name for space in self.spaces for name in space.names}
 
     def check_objective(self, objective: Any) -> None:
-        """Raises for an objective that the weights decide, even where the model gets worse.
+        """Raises for an objective that improves with smaller weights even if the model gets worse.
 
         Args:
             objective: A name, a `keras_tuner.Objective`, or a list of them.
 
         Raises:
-            keras_tuner.errors.FatalValueError: If there is none, or it is a weighted loss or the
-                training data loss, or a loss that is to be maximised.
+            keras_tuner.errors.FatalValueError: If the objective is missing, a weighted loss, the
+                training data loss, or a loss with direction "max".
         """
         setup_checks.check_objective(objective)
 
     def schedules(self, hp: keras_tuner.HyperParameters) -> dict[str, float | GeometricRamp]:
-        """Returns what a trial does with each term.
+        """Returns the weight or ramp of each term in a trial.
 
         Args:
             hp: The hyperparameters of the trial.
 
         Returns:
-            A dict from term name to a weight, 0.0 where the term is off, or to a ramp by epochs.
+            A dict from term name to a weight (0.0 if the term is off) or to a ramp in epochs.
         """
         schedules = {space.term: space.declare(hp) for space in self.spaces}
         declared = keras_tuner.HyperParameters()
@@ -137,7 +139,7 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         return schedules
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
-        """Declares what the wrapped hypermodel declares, and checks its names.
+        """Declares the hyperparameters of the wrapped hypermodel, and checks their names.
 
         Args:
             hp: The hyperparameters.
@@ -152,13 +154,13 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
             hp: The hyperparameters of the trial.
 
         Returns:
-            The compiled model; a term with a ramp has the weight at the end of it.
+            The compiled model; a term with a ramp has the weight at the end of the ramp.
         """
         model = self.inner.build(hp)
         setup_checks.check_model(model, [space.term for space in self.spaces])
         set_term_weights(model, _final_weights(self.schedules(hp)))
         if model.built:
-            # A checkpoint may be loaded next; without this its optimizer would be left out.
+            # A checkpoint that is loaded next then restores the optimizer, too.
             model.optimizer.build(model.trainable_variables)
         return model
 
@@ -170,28 +172,28 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         callbacks: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Trains the model of a trial, and moves the weights of the terms that have a ramp.
+        """Trains the model of a trial, and changes the weights of terms with a ramp.
 
-        Outside of a search it trains a model with the hyperparameters that were found.
+        Call it outside of a search, too, to train a model with the hyperparameters that were found.
 
         Args:
             hp: The hyperparameters of the trial.
-            model: What `build` returned.
+            model: The model that `build` returned.
             *args: Passed to `model.fit`, or to the `fit` of the wrapped hypermodel.
-            callbacks: Likewise, after a `WeightScheduler` where the trial has a ramp.
+            callbacks: Likewise, after a `WeightScheduler` if the trial has a ramp.
             **kwargs: Likewise.
 
         Returns:
-            What that `fit` returned.
+            The return value of that `fit`.
 
         Raises:
             keras_tuner.errors.FatalValueError: If a `fit` of your own trained without the
-                callbacks, so that the ramps of the trial did not run; or see the class.
+                callbacks, so that the ramps of the trial did not run; for more cases see the class.
         """
         schedules = self.schedules(hp)
         callbacks = keras.tree.flatten(callbacks or [])
         setup_checks.check_callbacks(callbacks, schedules)
-        # A rung of Hyperband has loaded a checkpoint, whose weight may be one within a ramp.
+        # A rung of Hyperband has loaded a checkpoint, with a weight from within a ramp.
         set_term_weights(model, _final_weights(schedules))
         ramps = {name: s for name, s in schedules.items() if isinstance(s, GeometricRamp)}
         if not ramps:
@@ -219,7 +221,7 @@ class PhysicsHyperModel(keras_tuner.HyperModel):
         args: tuple,
         kwargs: dict[str, Any],
     ) -> Any:
-        """Trains; ends the whole search if its set-up makes it meaningless."""
+        """Trains; raises a fatal error if the set-up makes the search meaningless."""
         setup_checks.check_tuner(tuner)
         setup_checks.check_whole_space(tuner.oracle.get_space(), self.hyperparameter_names)
         objective = tuner.oracle.objective

@@ -1,4 +1,4 @@
-"""MeasuredSearch: what a search by cross-validation measured, and how sure its winner is."""
+"""MeasuredSearch: what a search by cross-validation measured, and whether its winner is better."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from keras_physreg.sweep.verdict import TermVerdict
 
 @dataclass(frozen=True)
 class Scored:
-    """A trial, or a baseline, scored at the epoch that all its splits and seeds share.
+    """A trial or a baseline, scored at one epoch for all its splits and seeds.
 
     Args:
-        trial_id: The trial; `None` for a baseline.
-        hyperparameters: The values of its hyperparameters; none of a baseline.
-        terms: For each searched term its weight, or what a ramp does with it.
-        score: The mean of its losses over splits and seeds, by their logarithms.
+        trial_id: Id of the trial; `None` for a baseline.
+        hyperparameters: The values of its hyperparameters; empty for a baseline.
+        terms: The weight or ramp of each searched term.
+        score: The geometric mean of its losses over splits and seeds; the plain mean where some
+            are not above 0, or larger is better.
         epoch: The epoch at which it is scored, counted from 1.
         values: Its losses, of shape `(splits, seeds)`; NaN where a training diverged.
     """
@@ -46,12 +47,11 @@ class MeasuredSearch:
 
     Args:
         settings: Rows, splits, seeds and epochs.
-        direction: `"min"` or `"max"`: whether the objective is to be small or large.
+        direction: `"min"` or `"max"`: whether a small or a large objective is better.
         completed: The number of trials that completed.
         winner: The best trial.
-        runner_up: The second best, or `None` where only one completed.
-        baseline: The winner's model with all searched terms off, or `None` where it was not
-            trained.
+        runner_up: The second best trial, or `None` where only one completed.
+        baseline: The winner's model with all searched terms off, or `None` if it was not trained.
     """
 
     settings: SweepSettings
@@ -63,12 +63,12 @@ class MeasuredSearch:
 
     @cached_property
     def against_baseline(self) -> TermVerdict | None:
-        """What the splits say of the winner beside all searched terms off."""
+        """The verdict on the winner against all searched terms off."""
         return self._judge(self.baseline)
 
     @cached_property
     def against_runner_up(self) -> TermVerdict | None:
-        """What the splits say of the winner beside the second best trial."""
+        """The verdict on the winner against the second best trial."""
         return self._judge(self.runner_up)
 
     @property
@@ -79,17 +79,17 @@ class MeasuredSearch:
 
     @property
     def recommended(self) -> Scored:
-        """What to train with: the winner, or the baseline where the winner does not help."""
+        """The setting to train with: the winner, or the baseline if the winner does not help."""
         if self.helps or self.baseline is None or not self.baseline.epoch:
             return self.winner
         return self.baseline
 
     @property
     def recommended_epochs(self) -> int:
-        """The epochs to train for, on all labelled rows, with what is recommended.
+        """The number of epochs to train on all labelled rows with the recommended setting.
 
-        Trainings had fewer rows, and with batches of the same size fewer steps per epoch: these
-        epochs make as many steps as the epoch at which the trial is scored.
+        In the search, trainings have fewer rows, and so fewer steps per epoch. This number of
+        epochs makes as many steps as the epoch at which the trial is scored.
         """
         return self.settings.epochs_on_all_rows(self.recommended.epoch)
 
@@ -110,7 +110,7 @@ class MeasuredSearch:
         }
 
     def _judge(self, other: Scored | None) -> TermVerdict | None:
-        """Returns what the splits say of the winner beside another; `None` where nothing can."""
+        """Returns the verdict on the winner against another trial; `None` if it is impossible."""
         splits = self.settings.splits
         if other is None or splits is None or other.values.shape != self.winner.values.shape:
             return None

@@ -1,4 +1,4 @@
-"""pareto_front: what a search offers between the data loss and a term's loss."""
+"""pareto_front: the trials of a search that trade the data loss off against a term's loss."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ NO_TERMS = ("val_loss", "val_data_loss", "val_physics_loss")
 
 @dataclass(frozen=True)
 class ParetoFront(ParetoRows):
-    """The trials of a search between the data loss and a term's loss; `print(front)` shows them.
+    """The data loss and a term's loss of each trial of a search; `print(front)` shows the front.
 
     Args:
         term: Name of the term.
         data_loss: Name of the log that is the data loss.
-        rows: The completed trials, by data loss, the smallest first.
+        rows: The completed trials, ordered by data loss, the smallest first.
     """
 
     def summary(self) -> str:
-        """Returns a table of the front and the chosen trial, and what it says."""
+        """Returns a table of the front and the chosen trial, and sentences about them."""
         return pareto_text.report(self)
 
     def __str__(self) -> str:
@@ -52,21 +52,21 @@ def pareto_front(
 ) -> ParetoFront:
     """Finds the trials that trade the data loss off against a term's loss.
 
-    A trial is on the front unless another one is as good in both losses and better in one. Both
-    are unweighted, and of the epoch at which the trial's objective was best.
+    A trial is on the front unless another trial is as good in both losses and better in one. Both
+    losses are unweighted, and taken at the epoch at which the trial's objective was best.
 
     Args:
         tuner: Any KerasTuner tuner, after its search, or created again on its project folder.
-        term: Name of the term whose validation loss is the other objective.
-        data_loss: Name of the log that is the data loss; for a model other than a `PhysicsModel`,
-            `val_<metric>` of a compiled metric of which smaller is better.
+        term: Name of the term whose validation loss is the second objective.
+        data_loss: Name of the log that is the data loss. For a model other than a `PhysicsModel`,
+            give `val_<metric>` of a compiled metric for which smaller is better.
 
     Returns:
         A `ParetoFront`.
 
     Raises:
-        TypeError: If `tuner` is no tuner.
-        ValueError: If no trial was completed, or none logged the losses.
+        TypeError: If `tuner` is not a KerasTuner tuner.
+        ValueError: If no trial was completed, or no trial logged the losses.
 
     Example:
     ```python
@@ -93,11 +93,11 @@ def pareto_front(
         )
         for trial, (data, of_term), front in zip(trials, losses, on_front, strict=True)
     ]
-    return ParetoFront(term, data_loss, tuple(sorted(rows, key=_place)))
+    return ParetoFront(term, data_loss, tuple(sorted(rows, key=_sort_key)))
 
 
-def _place(row: ParetoRow) -> tuple[float, float, str]:
-    # NaN compares with nothing, so that it would leave the rows in disorder.
+def _sort_key(row: ParetoRow) -> tuple[float, float, str]:
+    # NaN cannot be ordered: it goes last.
     data, term = np.nan_to_num([row.data_loss, row.term_loss], nan=np.inf).tolist()
     return data, term, row.trial_id
 
@@ -107,16 +107,16 @@ def _completed_trials(tuner: Any) -> list[Any]:
         raise TypeError("`tuner` must be a `keras_tuner.Tuner`. " + received("tuner", tuner))
     if not isinstance(tuner.oracle, keras_tuner.Oracle):
         raise ValueError(
-            "A worker of a distributed search does not know all trials: call `pareto_front` in the "
-            "process of the chief, after its `search`."
+            "A worker of a distributed search does not have all trials: call `pareto_front` in the "
+            f"process of the chief, after its `search`. {received('tuner.oracle', tuner.oracle)}"
         )
     trials = list(tuner.oracle.trials.values())
     completed = [trial for trial in trials if trial.status == "COMPLETED"]
     if not completed:
         statuses = {trial.trial_id: trial.status for trial in trials}
         raise ValueError(
-            "No trial was completed, so there is nothing to choose from. A message in "
-            f"`tuner.oracle.trials[trial_id].message` says why one failed. Trials: {statuses}"
+            "No trial was completed, so there is no front. For the reasons see "
+            f"`tuner.oracle.trials[trial_id].message`. Received trials: {statuses}"
         )
     return completed
 
@@ -130,12 +130,13 @@ def _check_logged(trials: list[Any], term: str, data_loss: str) -> None:
     ]
     if term not in terms:
         raise ValueError(
-            f"No completed trial logged the validation loss of a term {term!r}. Terms: {terms}"
+            f"No completed trial logged the validation loss of a term {term!r}. Give one of these "
+            f"terms as `term`: {terms}. {received('term', term)}"
         )
     if data_loss not in logs:
         raise ValueError(
-            f"No completed trial logged {data_loss!r}, the data loss. Give `data_loss=` the name "
-            f"of a log of validation rows. Logs: {logs}"
+            f"No completed trial logged {data_loss!r}, the data loss. Give one of these logs of "
+            f"validation rows as `data_loss`: {logs}. {received('data_loss', data_loss)}"
         )
 
 
@@ -148,7 +149,11 @@ def _value(trial: Any, name: str) -> float:
 
 
 def _on_front(losses: np.ndarray) -> np.ndarray:
-    """Returns which rows no other row dominates; rows that are not finite are never on it."""
+    """Returns which rows no other row dominates; rows that are not finite are never on the front.
+
+    Args:
+        losses: Both losses of each row, of shape `(rows, 2)`.
+    """
     as_good = (losses[:, None] <= losses[None]).all(axis=-1)
     better = (losses[:, None] < losses[None]).any(axis=-1)
     finite = np.isfinite(losses).all(axis=-1)

@@ -1,4 +1,4 @@
-"""The picture of a Pareto front: every trial between data loss and a term's loss."""
+"""The picture of a Pareto front: a term's loss of every trial against its data loss."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FRONT, CHOSEN = "#0072b2", "#d55e00"
-MIN_RATIO_OF_LOG_AXIS = 5.0  # Of the largest loss to the smallest.
+MIN_RATIO_OF_LOG_AXIS = 5.0  # of the largest loss to the smallest
 
 
 def plot_pareto(front: ParetoRows) -> Figure:
     """Draws all completed trials, the front as a staircase, and the chosen trial.
 
-    What lies above and to the right of the staircase is worse than a trial that is there. Where
-    the term's weight is a hyperparameter it colours the trials; trials with the term off are
-    hollow. An axis is logarithmic where its losses are above 0 and differ widely.
+    Trials above and to the right of the staircase are worse than a trial on the front. If the
+    term's weight is a hyperparameter, it sets the colour of the trials; trials with the term off
+    are hollow. An axis is logarithmic if its losses are above 0 and differ widely.
 
     Args:
         front: What `pareto_front` returned.
@@ -37,15 +37,15 @@ def plot_pareto(front: ParetoRows) -> Figure:
     rows = [row for row in front.rows if np.isfinite([row.data_loss, row.term_loss]).all()]
     if not rows:
         raise ValueError(
-            f"No completed trial has a finite {front.data_loss} and {front.term_loss}: nothing to "
-            "draw."
+            f"No completed trial has a finite {front.data_loss} and {front.term_loss}: there is "
+            "nothing to draw. Look for NaN in the validation rows with `diagnose`."
         )
     figure, ax = pyplot().subplots(figsize=(7, 5), layout="constrained")
     _draw_front(ax, front.front)
     _draw_trials(ax, front.term, rows)
     chosen = [row for row in rows if row.chosen]
     if chosen:
-        ax.plot(*_places(chosen), "*", color=CHOSEN, markersize=15, label="chosen trial", zorder=4)
+        ax.plot(*_losses(chosen), "*", color=CHOSEN, markersize=15, label="chosen trial", zorder=4)
     _scale(ax, rows)
     ax.set_xlabel(f"{front.data_loss} (unweighted)")
     ax.set_ylabel(f"{front.term_loss} (unweighted)")
@@ -56,7 +56,7 @@ def plot_pareto(front: ParetoRows) -> Figure:
 
 def _draw_front(ax: Axes, front: list[ParetoRow]) -> None:
     ax.plot(
-        *_places(front), color=FRONT, drawstyle="steps-post", linewidth=1.5, label="Pareto front"
+        *_losses(front), color=FRONT, drawstyle="steps-post", linewidth=1.5, label="Pareto front"
     )
 
 
@@ -67,22 +67,22 @@ def _draw_trials(ax: Axes, term: str, rows: list[ParetoRow]) -> None:
     if others:
         label = f"trial with {term} off" if tuned else "trial"
         ax.scatter(
-            *_places(others), s=28, facecolor="white", edgecolor="0.3", label=label, zorder=3
+            *_losses(others), s=28, facecolor="white", edgecolor="0.3", label=label, zorder=3
         )
     if weighted:
         weights = [row.hyperparameters[f"{term}_weight"] for row in weighted]
         points = ax.scatter(
-            *_places(weighted), s=28, c=weights, norm="log", cmap="viridis", label="trial", zorder=3
+            *_losses(weighted), s=28, c=weights, norm="log", cmap="viridis", label="trial", zorder=3
         )
         ax.figure.colorbar(points, ax=ax, label=f"weight of {term} [1 / loss]")
 
 
-def _places(rows: list[ParetoRow]) -> tuple[list[float], list[float]]:
+def _losses(rows: list[ParetoRow]) -> tuple[list[float], list[float]]:
     return [row.data_loss for row in rows], [row.term_loss for row in rows]
 
 
 def _scale(ax: Axes, rows: list[ParetoRow]) -> None:
-    data, term = _places(rows)
+    data, term = _losses(rows)
     if min(data) * MIN_RATIO_OF_LOG_AXIS < max(data) and min(data) > 0:
         ax.set_xscale("log")
     if min(term) * MIN_RATIO_OF_LOG_AXIS < max(term) and min(term) > 0:

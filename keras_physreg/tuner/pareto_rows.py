@@ -13,12 +13,12 @@ class ParetoRow:
     """A completed trial, measured on validation rows at its best epoch.
 
     Args:
-        trial_id: The trial.
-        data_loss: Its data loss, unweighted.
-        term_loss: Its loss of the term, unweighted.
+        trial_id: Id of the trial.
+        data_loss: Its unweighted data loss.
+        term_loss: Its unweighted loss of the term.
         hyperparameters: The values of its hyperparameters.
         on_front: Whether no other trial is as good in both losses and better in one.
-        chosen: Whether it is the trial that the tuner takes for the best.
+        chosen: Whether it is the tuner's best trial.
     """
 
     trial_id: str
@@ -31,12 +31,12 @@ class ParetoRow:
 
 @dataclass(frozen=True)
 class ParetoRows:
-    """The trials of a search between the data loss and a term's loss.
+    """The data loss and a term's loss of each trial of a search.
 
     Args:
         term: Name of the term.
         data_loss: Name of the log that is the data loss.
-        rows: The completed trials, by data loss, the smallest first.
+        rows: The completed trials, ordered by data loss, the smallest first.
     """
 
     term: str
@@ -50,12 +50,12 @@ class ParetoRows:
 
     @property
     def front(self) -> list[ParetoRow]:
-        """The trials on the front, by data loss, the smallest first."""
+        """The trials on the front, ordered by data loss, the smallest first."""
         return [row for row in self.rows if row.on_front]
 
     @property
     def chosen(self) -> ParetoRow:
-        """The trial that the tuner takes for the best."""
+        """The tuner's best trial."""
         return next(row for row in self.rows if row.chosen)
 
     def to_dict(self) -> dict[str, Any]:

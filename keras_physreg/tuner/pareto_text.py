@@ -1,4 +1,4 @@
-"""A Pareto front in words: a table, then what there is to choose."""
+"""The report of a Pareto front as text: a table, then the choice that it offers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _choice(front: ParetoRows) -> str:
         return f"No completed trial has a finite {front.data_loss} and {front.term_loss}."
     least, most = front.front[0], front.front[-1]
     if len(front.front) == 1:
-        text = f"Nothing to choose: trial {least.trial_id} is the best in both."
+        text = f"There is nothing to trade off: trial {least.trial_id} is the best in both losses."
     else:
         text = (
             f"From trial {least.trial_id} to trial {most.trial_id}, {front.term_loss} falls by "
@@ -60,7 +60,7 @@ def _why_chosen(front: ParetoRows) -> str:
             f"{text}trial {least.trial_id} has the same {front.data_loss} and a lower "
             f"{front.term_loss}."
         )
-    return f"{text}the tuner chose by another number than these two."
+    return f"{text}the objective of the search is not one of these two losses."
 
 
 def _change(first: float, last: float) -> str:

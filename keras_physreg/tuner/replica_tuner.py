@@ -1,4 +1,4 @@
-"""ReplicaTuner: KerasTuner's search, with trials that are replicas in one compiled program."""
+"""ReplicaTuner: a KerasTuner search whose trials are replicas in one compiled program."""
 
 from __future__ import annotations
 
@@ -26,78 +26,78 @@ from keras_physreg.tuner.search.ask_and_tell import AskAndTell, Hooks
 from keras_physreg.tuner.search.description import describe_rows, describe_search
 from keras_physreg.tuner.search.group_trainer import GroupTrainer
 from keras_physreg.tuner.search.project import Project
-from keras_physreg.tuner.search.recipe import Recipe
 from keras_physreg.tuner.search.search_state import SearchState
 from keras_physreg.tuner.search.trial_result import TrialResult
+from keras_physreg.tuner.search.trial_training import TrialTraining
 from keras_physreg.tuner.search_report import SearchReport, search_report
 from keras_physreg.tuner.setup_checks import check_whole_space
 
 
 class ReplicaTuner(keras_tuner.Tuner):
-    """KerasTuner tuner whose trials are replicas in one compiled program.
+    """KerasTuner tuner that trains its trials as replicas in one compiled program.
 
-    It asks the oracle for up to `replicas` trials at once. Those that differ only in the
-    hyperparameters of `hypermodel`, the weights and ramps of terms, are trained together by
-    `ReplicaTrainer`; a trial with another model (other units, another learning rate) is a group of
-    its own. Programs are compiled once per model, and used again for later trials.
+    It asks the oracle for up to `replicas` trials at once. Trials that differ only in the weights
+    and ramps of terms are trained together by `ReplicaTrainer`. Trials with another model (other
+    units, another learning rate) form another group. Programs are compiled once per model.
 
-    With few labelled rows, give `cv`, and all rows to `search`, without `validation_data`: the
-    executions of a trial are then trainings on splits of the rows, as in `sanity_sweep`. All count
-    at one epoch, at which the mean logarithm of the held-out loss is least; that mean, as a loss,
-    is the objective. Each model is trained with all searched terms off as well, on the same splits
-    with the same seeds. `report()` says how sure the best trial is against that and against the
-    second best, and for how many epochs to train on all rows; `search` prints it.
+    With few labelled rows, give `cv`, and all rows to `search`, without `validation_data`. The
+    executions of a trial are then trainings on splits of the rows, as in `sanity_sweep`. They are
+    scored at one common epoch, the one with the smallest mean logarithm of the held-out loss. The
+    exponential of that mean is the objective. Each model is also trained with all searched terms
+    off, as a baseline. At its end, `search` prints `report()`: how sure it is that the best trial
+    beats the baseline and the second best trial, and for how many epochs to train on all rows.
 
-    Without `cv`, a trial's objective is, as with KerasTuner's own tuners, the mean over its
-    executions of the objective at the execution's best epoch. `trial.metrics` has every other log
-    at these epochs, where it is finite. The trial's folder has `history.csv`, the logs of every
-    epoch, and a checkpoint of the best execution at its best epoch: its weights, without the state
-    of the optimizer.
+    Without `cv`, a trial's objective is the mean over its executions of the objective at each
+    execution's best epoch, as with KerasTuner's own tuners. `trial.metrics` has every other log at
+    these epochs, where it is finite. The trial's folder has `history.csv`, the logs of every epoch,
+    and a checkpoint of the best execution at its best epoch: its weights, without the state of the
+    optimizer.
 
-    A trial whose `loss` or `val_loss` is not finite in some epoch is FAILED, alone, and
-    `trial.message` says when. A model that cannot be built or trained is INVALID, and the oracle
-    may retry it, as with KerasTuner. Where all trials of the first round raise, or of later rounds
-    three or more in a row, the error ends the search; fix the cause, and they run again.
+    A trial whose `loss` or `val_loss` is not finite in some epoch is FAILED, and `trial.message`
+    names the epoch; other trials are not affected. A model that cannot be built or trained is
+    INVALID, and the oracle may retry it, as with KerasTuner. The error ends the search where all
+    trials of the first round raise, or later at least three in a row. Fix the cause and start the
+    search again: these trials run again.
 
-    A search that was killed continues when it is started again with the same arguments: no trial
-    is lost, trained twice or forgotten, and the oracle proposes the trials that it would have
-    proposed. The state is in one file, `replica_tuner.json`, and a trial is done when its
-    `result.json` is there; KerasTuner's own files are written as well. After Ctrl-C, too, finished
-    trials are kept. Only one process at a time can use a project folder.
+    A search that was killed continues when it is started again with the same arguments. No trial
+    is lost or trained twice, and the oracle proposes the same trials as without the interruption.
+    The state is in one file, `replica_tuner.json`, and a trial is done once its `result.json`
+    exists; KerasTuner's own files are written as well. After Ctrl-C, too, finished trials are kept.
+    Only one process at a time can use a project folder.
 
     Args:
         hypermodel: A `PhysicsHyperModel`.
         oracle: A KerasTuner oracle; without an objective it gets `hypermodel.objective`. A
             `RandomSearchOracle` or `BayesianOptimizationOracle` gives full speed; the latter
-            proposes all trials of a round before it learns of any. A `GridSearchOracle` hands out
-            two trials at once. A `HyperbandOracle` is refused: its trials continue other trials. A
-            seed of 0 means no seed to KerasTuner.
-        replicas: Trials that are asked for at once. There are as many replicas, times executions.
-        executions_per_trial: Trainings of each trial; with `cv` on each split.
+            proposes all trials of a round before it gets their results. A `GridSearchOracle` hands
+            out two trials at once. A `HyperbandOracle` is refused, as its trials continue other
+            trials. To KerasTuner a seed of 0 means no seed.
+        replicas: Number of trials per round. The number of replicas is this times the executions.
+        executions_per_trial: Trainings per trial; with `cv` per trial and split.
         seed: Execution `e` of every trial draws weights, dropout and the order of rows from
-            `seed + e`; each further split has new seeds, the same for every trial. `None`: one
-            execution, from the weights that `build` gives (seed them there), in one order of rows.
-        max_consecutive_failed_trials: Failures in a row that end the search; `None` for no limit,
-            unless the oracle's own number is not KerasTuner's default, 3.
+            `seed + e`. Each further split has new seeds, the same for every trial. `None`: one
+            execution, from the weights that `build` gives (seed them there), in one row order.
+        max_consecutive_failed_trials: Failures in a row that end the search. `None`: the oracle's
+            number, if it differs from KerasTuner's default of 3, else no limit.
         engine: See `ReplicaTrainer`.
         replicas_per_program: See `ReplicaTrainer`.
-        directory: Folder of the project's folder; the working directory by default.
-        project_name: Name of the project's folder.
+        directory: Folder that contains the project folder; the working directory by default.
+        project_name: Name of the project folder.
         tuner_id: Name of this tuner; trial `k` of a round runs under `<tuner_id>-<k>`.
-        overwrite: Whether to delete the search in the project's folder first. A folder that holds
-            something else than a search is not deleted.
-        cv: How the labelled rows are split, as in scikit-learn: a number of folds, of rows that
-            are shuffled anew in each of `repeats`; a splitter, such as `GroupKFold()`; or a list
-            of pairs `(training rows, held-out rows)` of row numbers. `None`: no cross-validation.
-        repeats: Number of shuffles, with a number of folds only; 4 by default.
+        overwrite: Whether to delete the search in the project folder first. A folder that holds
+            anything other than a search is not deleted.
+        cv: How the labelled rows are split, as in scikit-learn. A number of folds: the rows are
+            shuffled anew in each of `repeats`. A splitter, such as `GroupKFold()`. A list of pairs
+            `(training rows, held-out rows)` of row numbers. `None`: no cross-validation.
+        repeats: Number of shuffles, only with a number of folds; 4 by default.
         **others: Refused, such as `optimizer`, `loss` and `metrics`.
 
     Raises:
         RuntimeError: If KerasTuner's environment variables ask for a chief or a worker, or another
-            process uses the project's folder.
-        TypeError: If an argument has a wrong type, or is none of these.
-        ValueError: If the objective is one that the weights decide, the oracle cannot be served,
-            or the project's folder holds another search, or damaged files.
+            process uses the project folder.
+        TypeError: If an argument has a wrong type, or is not in this list.
+        ValueError: If the objective depends directly on the weights, the oracle is not supported,
+            or the project folder holds another search or damaged files.
 
     Example:
     >>> import keras, keras_tuner, numpy as np, tempfile, keras_physreg as kp
@@ -163,7 +163,7 @@ class ReplicaTuner(keras_tuner.Tuner):
                 tuner_id=tuner_id,
                 executions_per_trial=executions_per_trial,
             )
-            self.oracle.verbose = 0  # It would print a table for every trial.
+            self.oracle.verbose = 0  # Otherwise it prints a table for every trial.
             check_whole_space(oracle.get_space(), hypermodel.hyperparameter_names)
             described = describe_search(oracle, hypermodel.spaces)
             self._state = SearchState(oracle, self._project, described)
@@ -194,14 +194,14 @@ class ReplicaTuner(keras_tuner.Tuner):
             x: Inputs, in memory: an array or a structure of arrays of shape `(rows, ...)`.
             y: Labels, likewise.
             validation_data: Tuple `(x, y)` or `(x, y, sample_weight)`; not with `cv`.
-            sample_weight: Trust in the labels, of shape `(rows,)`.
-            batch_size: Rows in a batch; 32 by default.
+            sample_weight: Weights of the labels, of shape `(rows,)`.
+            batch_size: Rows per batch; 32 by default.
             epochs: Number of epochs of every trial.
-            validation_batch_size: Rows in a batch of held-out rows; `batch_size` by default.
+            validation_batch_size: Rows per batch of held-out rows; `batch_size` by default.
             shuffle: Whether to shuffle the rows before each epoch.
-            callbacks: `TensorBoard` and `CSVLogger`, which get a trial's logs after its training;
-                each trial writes to `<trial>/execution<n>` beside their folder or file.
-            verbose: 0: silent; 2: a line per round of trials; `"auto"` or 1: a progress bar, too.
+            callbacks: `TensorBoard` and `CSVLogger`, which get a trial's logs after its training.
+                Each trial writes to `<trial>/execution<n>` beside their folder or file.
+            verbose: 0 for silence, 2 for one line per round, `"auto"` or 1 for a progress bar, too.
             unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`.
             unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones.
             unlabelled_share: As in `PhysicsModel.fit`.
@@ -210,10 +210,10 @@ class ReplicaTuner(keras_tuner.Tuner):
 
         Raises:
             RuntimeError: If no trial completed, too many failed in a row, or another process uses
-                the project's folder.
-            TypeError: If an argument has a wrong type, or is one of `fit` that replicas lack.
-            ValueError: If data, callbacks, splits or objective are unfit, or the folder holds
-                trials that were trained in another way.
+                the project folder.
+            TypeError: If an argument has a wrong type, or replicas do not support it.
+            ValueError: If data, callbacks, splits or objective are invalid, or the folder holds
+                trials that were trained with other arguments.
             KeyboardInterrupt: After Ctrl-C; finished trials are kept.
         """
         arguments.check_nothing_else("ReplicaTuner.search", others, arguments.FIT_ARGUMENTS)
@@ -230,15 +230,15 @@ class ReplicaTuner(keras_tuner.Tuner):
             "unlabelled": unlabelled,
         }
         fit = {**data, **training, "verbose": 0 if verbose in (0, 2) else verbose}
-        recipe = self._recipe(fit, groups, callbacks)
+        trial_training = self._training(fit, groups, callbacks)
         with self._project.locked():
             rows = describe_rows(data)
             self._state.describe_training({**training, **rows, "seeds": self.seeds})
-            self._note_splits(recipe.splits)
+            self._save_splits(trial_training.splits)
             self.save()
             try:
                 self.on_search_begin()
-                trainer = GroupTrainer(self.hypermodel, recipe, self._project)
+                trainer = GroupTrainer(self.hypermodel, trial_training, self._project)
                 self._loop(trainer).run_all(self._failure_limit, quiet=verbose == 0)
                 self.on_search_end()
             except KeyboardInterrupt:
@@ -249,18 +249,21 @@ class ReplicaTuner(keras_tuner.Tuner):
             print(f"\n{self.report()}")
 
     def report(self) -> SearchReport:
-        """Returns how sure the best trial of a search by cross-validation is.
+        """Returns how sure it is that the best trial of a search by cross-validation is better.
+
+        It is compared with the second best trial, and with all searched terms off.
 
         Returns:
-            A `SearchReport`: `print` it; `recommended_epochs` are those to train for on all rows.
+            A `SearchReport`, to print. Its `recommended_epochs` is the number of epochs to train on
+            all rows.
 
         Raises:
-            ValueError: If the search was none by cross-validation, or no trial has completed.
+            ValueError: If the search did not use cross-validation, or no trial has completed.
         """
         settings = cross_validation.load_settings(self._project.folder)
         if settings is None:
             raise ValueError(
-                f"The search in {self._project.folder} has no splits to compare trials on: make "
+                f"The search in {self._project.folder} has no splits to compare trials on: create "
                 "the tuner with `cv`, such as `ReplicaTuner(..., cv=5)`, and search first."
             )
         name, project = self.oracle.objective.name, self._project
@@ -273,7 +276,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         )
 
     def on_trial_end(self, trial: Any) -> None:
-        """Tells the oracle; the search is saved once the whole round is told."""
+        """Reports the trial to the oracle; the search is saved after the whole round."""
         self._state.end(trial)
 
     def save(self) -> None:
@@ -282,7 +285,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         super().save()
 
     def reload(self) -> None:
-        """Goes on with the search in the project folder."""
+        """Loads the search in the project folder, to continue it."""
         self._state.restore()
         self.save()
 
@@ -295,11 +298,11 @@ class ReplicaTuner(keras_tuner.Tuner):
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
         """Returns the models of the best completed trials, best first.
 
-        With `cv` they were trained on the rows of one split: train on all rows in their place, as
-        `report()` says.
+        With `cv` they were trained on the rows of one split. To train on all rows instead, see
+        `report()`.
 
         Args:
-            num_models: How many; there are fewer where fewer trials completed.
+            num_models: Maximum number of models.
         """
         best = self._best("num_models", num_models)
         return [self.load_model(trial) for trial in best]
@@ -308,22 +311,22 @@ class ReplicaTuner(keras_tuner.Tuner):
         """Returns the hyperparameters of the best completed trials, best first.
 
         Args:
-            num_trials: How many; there are fewer where fewer trials completed.
+            num_trials: Maximum number of trials.
         """
         return [trial.hyperparameters for trial in self._best("num_trials", num_trials)]
 
     def _best(self, name: str, count: Any) -> list[Any]:
-        # KerasTuner fills up with trials that failed.
+        # KerasTuner pads the list with failed trials.
         trials = self.oracle.get_best_trials(whole_number(name, count))
         return [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
 
-    def _recipe(self, fit: dict[str, Any], groups: Any, callbacks: list[Any]) -> Recipe:
+    def _training(self, fit: dict[str, Any], groups: Any, callbacks: list[Any]) -> TrialTraining:
         objective, splits = self.oracle.objective, None
         if self.cv is not None:
             splits = cross_validation.split_settings(
                 self.cv, self.repeats, groups, self.seeds, objective, fit
             )
-        return Recipe(
+        return TrialTraining(
             fit=fit,
             objective=objective,
             seeds=self.seeds,
@@ -333,8 +336,8 @@ class ReplicaTuner(keras_tuner.Tuner):
             splits=splits,
         )
 
-    def _note_splits(self, splits: SweepSettings | None) -> None:
-        """Writes the splits to the folder; raises where trials were trained on others."""
+    def _save_splits(self, splits: SweepSettings | None) -> None:
+        """Writes the splits to the folder; raises if its trials were trained on other splits."""
         if self._project.has_results():
             cross_validation.check_same_splits(self._project.folder, splits)
         else:

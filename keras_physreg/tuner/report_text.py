@@ -1,12 +1,12 @@
-"""A search by cross-validation in words: its winner, how sure that is, and what to do next."""
+"""The report of a search by cross-validation: its winner, how sure that is, how to train."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from keras_physreg.schedules.schedule import Schedule
-from keras_physreg.sweep.described import count, rows_and_splits, score_name
 from keras_physreg.sweep.verdict import TermVerdict
+from keras_physreg.sweep.wording import count, rows_and_splits, score_name
 from keras_physreg.tuner.measured import MeasuredSearch, Scored
 
 ADVISED_SPLITS = 20
@@ -39,9 +39,9 @@ def _baseline(search: MeasuredSearch) -> str:
     terms = " and ".join(search.winner.terms)
     verdict = search.against_baseline
     if search.baseline is None:
-        return f"Against {terms} off: not known, as that training was interrupted."
+        return f"Against {terms} off: unknown, as that training was interrupted."
     if verdict is None or np.isnan(verdict.better[0]):
-        return f"Against {terms} off: cannot be told, as trainings with them off diverged."
+        return f"Against {terms} off: cannot be told, as trainings with {terms} off diverged."
     return f"Against {terms} off: {verdict.verdict}. {_change(search, search.baseline, verdict)}"
 
 
@@ -51,12 +51,12 @@ def _runner_up(search: MeasuredSearch) -> str:
         return ""
     if np.isnan(verdict.better[0]):
         return f"Against the second best, trial {second.trial_id}: cannot be told."
-    sure = verdict.helps
-    advice = "" if sure else " Either may be the better one: prefer the simpler, or the cheaper."
+    advice = " Either may be the better one: prefer the simpler or cheaper model."
     return (
-        f"Against the second best, trial {second.trial_id}: "
-        f"{_percent(verdict.better[0])} sure that {score_name(search.settings)} is better by more "
-        f"than {_percent(search.settings.min_effect)}.{advice}"
+        f"Against the second best, trial {second.trial_id}: the probability that "
+        f"{score_name(search.settings)} is better by more than "
+        f"{_percent(search.settings.min_effect)} is {_percent(verdict.better[0])}."
+        f"{'' if verdict.helps else advice}"
     )
 
 
@@ -66,14 +66,14 @@ def _change(search: MeasuredSearch, baseline: Scored, verdict: TermVerdict) -> s
     better, worse = ("falls", "rises") if search.direction == "min" else ("rises", "falls")
     text = (
         f"{_sentence_case(score_name(settings))} {better if gain >= 0 else worse} by "
-        f"{abs(gain):.3g} %, from {baseline.score:.4g} at epoch {baseline.epoch} "
-        f"({_percent(verdict.better[0])} sure that it {better} by more than "
-        f"{_percent(settings.min_effect)}; {_percent(settings.confidence)} interval: {low:.3g} to "
-        f"{high:.3g} %"
+        f"{abs(gain):.3g} %, from {baseline.score:.4g} at epoch {baseline.epoch}. The probability "
+        f"that it {better} by more than {_percent(settings.min_effect)} is "
+        f"{_percent(verdict.better[0])}. The true change lies between {_better_or_worse(low)} and "
+        f"{_better_or_worse(high)} ({_percent(settings.confidence)} interval)."
     )
     if search.completed > 1:
-        text += "; expect less, as the trial was chosen on the same rows"
-    return f"{text})."
+        text += f" Expect less than {gain:.3g} %: the trial was chosen on the same rows."
+    return text
 
 
 def _few_splits(search: MeasuredSearch) -> str:
@@ -81,8 +81,8 @@ def _few_splits(search: MeasuredSearch) -> str:
     if splits is None or splits.count >= ADVISED_SPLITS:
         return ""
     return (
-        f"{splits.count} splits are fewer than the {ADVISED_SPLITS} advised: which trial is best "
-        "depends more on how the rows fell. Give more `repeats`."
+        f"{splits.count} splits are fewer than the {ADVISED_SPLITS} advised: the best trial "
+        "depends more on how the rows were split. Give more `repeats`, or more splits."
     )
 
 
@@ -90,7 +90,7 @@ def _recipe(search: MeasuredSearch) -> str:
     best, settings = search.recommended, search.settings
     epochs = search.recommended_epochs
     lines = [
-        f"To train on all {count(settings.labelled or 0, 'labelled row')}{_why(search)}:",
+        f"{_terms_off(search)}To train on all {count(settings.labelled or 0, 'labelled row')}:",
         "    hp = tuner.get_best_hyperparameters()[0]",
         "    model = tuner.hypermodel.build(hp)",
         f"    tuner.hypermodel.fit(hp, model, x, y, epochs={epochs}, "
@@ -102,11 +102,11 @@ def _recipe(search: MeasuredSearch) -> str:
     text = "\n".join(lines)
     if epochs != best.epoch:
         text += (
-            f"\nThat is as many steps as epoch {best.epoch} has in the search: all rows make more "
-            "steps per epoch."
+            f"\nThese {count(epochs, 'epoch')} make as many steps as epoch {best.epoch} of the "
+            "search: with all rows an epoch has more steps."
         )
         if any(isinstance(schedule, Schedule) for schedule in best.terms.values()):
-            text += " The ramp counts epochs: it takes more steps, too."
+            text += " The ramp counts epochs, so it takes more steps, too."
     if best.epoch == settings.epochs:
         text += (
             f"\nThe best epoch is the last one, {best.epoch}: the loss was still falling. Search "
@@ -115,10 +115,12 @@ def _recipe(search: MeasuredSearch) -> str:
     return text
 
 
-def _why(search: MeasuredSearch) -> str:
-    if search.recommended is search.winner:
-        return ""
-    return ", with no term of which it can be said that it helps"
+def _terms_off(search: MeasuredSearch) -> str:
+    return "" if search.recommended is search.winner else "No term can be said to help. "
+
+
+def _better_or_worse(gain: float) -> str:
+    return f"{abs(gain):.3g} % {'better' if gain >= 0 else 'worse'}"
 
 
 def _percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""SearchReport: how sure the winner of a search by cross-validation is, and what to train."""
+"""SearchReport: how sure it is that the winner of a search by cross-validation is better."""
 
 from __future__ import annotations
 
@@ -17,14 +17,22 @@ from keras_physreg.tuner.search.trial_result import TrialResult
 
 @dataclass(frozen=True)
 class SearchReport(MeasuredSearch):
-    """How sure the winner of a search by cross-validation is; `print(report)` shows it.
+    """How sure it is that the winner of a search by cross-validation is better; print it.
 
-    See `MeasuredSearch` for what it holds: `winner`, `runner_up`, `baseline`, `against_baseline`,
-    `against_runner_up`, `recommended` and `recommended_epochs`.
+    The verdicts are `against_baseline` and `against_runner_up`; `recommended` is the trial or the
+    baseline to train, for `recommended_epochs` on all rows.
+
+    Args:
+        settings: Rows, splits, seeds and epochs.
+        direction: `"min"` or `"max"`: whether a small or a large objective is better.
+        completed: The number of trials that completed.
+        winner: The best trial.
+        runner_up: The second best trial, or `None` where only one completed.
+        baseline: The winner's model with all searched terms off, or `None` if it was not trained.
     """
 
     def summary(self) -> str:
-        """Returns the report in words, with a recipe to train on all labelled rows."""
+        """Returns the report as text, with the code to train on all labelled rows."""
         return report_text.report(self)
 
     def __str__(self) -> str:
@@ -43,7 +51,7 @@ def search_report(
     Args:
         oracle: The oracle, with its trials.
         settings: Rows, splits, seeds and epochs.
-        schedules: Function from the hyperparameters of a trial to what it does with each term.
+        schedules: Function from the hyperparameters of a trial to the weight or ramp of each term.
         result: Function from the id of a trial to its result.
         baseline: Function from the name of a baseline to its result.
 
@@ -54,7 +62,10 @@ def search_report(
     completed = [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
     if not completed:
         statuses = {trial.trial_id: trial.status for trial in trials}
-        raise ValueError(f"No trial has completed: there is nothing to report. Trials: {statuses}")
+        raise ValueError(
+            "No trial has completed, so there is nothing to report: call `search` first. Received "
+            f"trials: {statuses}"
+        )
     found = [_scored(trial, result(trial.trial_id), schedules) for trial in completed[:2]]
     winner = result(completed[0].trial_id)
     off = None if winner is None or winner.baseline is None else baseline(winner.baseline)
@@ -83,7 +94,7 @@ def _scored(
 
 def _baseline(result: TrialResult, winner: Scored, objective: str) -> Scored:
     values = result.values
-    known = values[np.isfinite(values)]  # In some splits it may have diverged.
+    known = values[np.isfinite(values)]  # Trainings that diverged have NaN.
     plain = float(known.mean()) if known.size else float("nan")
     geometric = float(np.exp(np.log(known).mean())) if (known > 0).all() else plain
     return Scored(

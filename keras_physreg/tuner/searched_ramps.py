@@ -1,4 +1,4 @@
-"""The ramps of a trial, and whether its training ran them."""
+"""The callback that runs the ramps of a trial, and the check that it ran."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_physreg.schedules import GeometricRamp
 
 
 class SearchedRamps(WeightScheduler):
-    """WeightScheduler that notes whether a training began with it, in whichever copy.
+    """WeightScheduler that records whether a training began with it or with a copy of it.
 
     Args:
         ramps: Dict from term name to ramp.
@@ -21,12 +21,12 @@ class SearchedRamps(WeightScheduler):
 
     def __init__(self, ramps: dict[str, GeometricRamp]) -> None:
         super().__init__(ramps)
-        self._note = _Note()
+        self._begun = _SharedFlag()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Finds the terms on the model that trains, and notes it."""
+        """Finds the terms on the model that trains, and records that training began."""
         super().on_train_begin(logs)
-        self._note.begun = True
+        self._begun.is_set = True
 
     def check_ran(self, model: keras.Model, steps_before: int, result: Any) -> None:
         """Raises if the model was trained without this callback.
@@ -34,31 +34,31 @@ class SearchedRamps(WeightScheduler):
         Args:
             model: The model of the trial.
             steps_before: Steps of its optimizer before the training.
-            result: What the training returned.
+            result: The return value of the training.
 
         Raises:
-            FatalValueError: If there was a training, and this callback had no part in it.
+            FatalValueError: If there was a training without this callback.
         """
         trained = isinstance(result, keras.callbacks.History) or steps_done(model) > steps_before
-        if trained and not self._note.begun:
+        if trained and not self._begun.is_set:
             raise FatalValueError(
-                f"The `fit` of the wrapped hypermodel trained without the callbacks that it was "
-                f"given: the ramps of {sorted(self.schedules)} never ran, and the trial would be "
-                "recorded with hyperparameters that it did not use. Hand them on: "
+                f"The `fit` of the wrapped hypermodel trained without its `callbacks` argument: "
+                f"the ramps of {sorted(self.schedules)} never ran, and the trial would be recorded "
+                "with hyperparameters that it did not use. Pass the callbacks on: "
                 "`model.fit(..., callbacks=callbacks)`, or, in a loop of your own, call "
                 "`keras.callbacks.CallbackList(callbacks, model=model)`."
             )
 
 
 def steps_done(model: keras.Model) -> int:
-    """Returns how many steps the optimizer of a model has done."""
+    """Returns the number of steps that the optimizer of a model has made."""
     return 0 if model.optimizer is None else int(convert_to_numpy(model.optimizer.iterations))
 
 
-class _Note:
-    """One for all copies of a callback."""
+class _SharedFlag:
+    """A flag that all copies of a callback share."""
 
-    begun = False
+    is_set = False
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Note:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _SharedFlag:
         return self

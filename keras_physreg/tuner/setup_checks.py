@@ -1,4 +1,4 @@
-"""Checks of a search; their errors are those that KerasTuner does not swallow."""
+"""Checks of a search, with the error types that KerasTuner does not swallow."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ UNFIT_OBJECTIVES = {
     "val_loss": "contains the weighted terms: the smallest weights would win",
     "physics_loss": "is the sum of the weighted terms: the smallest weights would win",
     "val_physics_loss": "is the sum of the weighted terms: the smallest weights would win",
-    "data_loss": "is that of the training rows: the smallest weights memorise them best",
+    "data_loss": "is the loss on training rows: with the smallest weights they are memorised best",
 }
 NO_OBJECTIVE = "default_objective"
 COUNTS = ("epochs", "batch_size", "validation_batch_size", "unlabelled_batch_size")
 
 
 def has_own_fit(hypermodel: keras_tuner.HyperModel) -> bool:
-    """Returns whether a hypermodel trains by a `fit` of its own."""
+    """Returns whether a hypermodel overrides `fit`."""
     return type(hypermodel).fit is not keras_tuner.HyperModel.fit
 
 
 def check_objective(objective: Any) -> None:
-    """Raises for an objective that the weights decide, even where the model gets worse.
+    """Raises for an objective that improves with smaller weights even if the model gets worse.
 
     Args:
         objective: As `keras_tuner.Oracle` takes it: a name, an `Objective` or a list of them.
@@ -47,40 +47,41 @@ def check_objective(objective: Any) -> None:
             )
         if name in UNFIT_OBJECTIVES:
             raise FatalValueError(
-                f"The objective '{name}' {UNFIT_OBJECTIVES[name]}, even where the model is worse. "
+                f"The objective '{name}' {UNFIT_OBJECTIVES[name]}, even with a worse model. "
                 "Give the tuner `objective=hypermodel.objective`, the unweighted validation data "
                 "loss, or `keras_tuner.Objective('val_<metric>', direction)` of a compiled metric. "
                 f"Received: objective={objective}"
             )
         if name == "val_data_loss" and getattr(part, "direction", "min") != "min":
             raise FatalValueError(
-                f"The objective '{name}' must have direction 'min': a loss is minimised. Received: "
-                f"objective={objective}"
+                f"The objective '{name}' must have direction 'min', as a loss is minimised. "
+                f"Received: objective={objective}"
             )
 
 
 def check_names(hypermodel: keras_tuner.HyperModel, names: set[str]) -> None:
-    """Raises if a hypermodel declares a hyperparameter of one of the names."""
+    """Raises if a hypermodel declares a hyperparameter with one of the names."""
     own = keras_tuner.HyperParameters()
     hypermodel.declare_hyperparameters(own)
     hypermodel.build(own)
     if taken := sorted(names & {hyperparameter.name for hyperparameter in own.space}):
         raise FatalValueError(
-            f"The build function declares {taken}, which `PhysicsHyperModel` declares itself: the "
-            "two would share one value. Rename the hyperparameter, or leave it out."
+            f"The build function declares {taken}, which `PhysicsHyperModel` declares itself: both "
+            "would share one value. Rename the hyperparameter, or remove it."
         )
 
 
 def check_space(hp: keras_tuner.HyperParameters, declared: keras_tuner.HyperParameters) -> None:
-    """Raises if the space holds a declared hyperparameter otherwise, or twice."""
+    """Raises if the space holds a declared hyperparameter twice, or with another range."""
     for own in declared.space:
         held = [other for other in hp.space if other.name == own.name]
         if len(held) != 1 or _search_range(held[0]) != _search_range(own):
             raise FatalValueError(
-                f"The search space holds {held} where `PhysicsHyperModel` declares [{own}]. Either "
+                f"The search space holds {held}, but `PhysicsHyperModel` declares [{own}]. Either "
                 "the project folder was left by another search: give the tuner another "
                 "`project_name`, or `overwrite=True` to delete the old search. Or "
-                "`Tuner(hyperparameters=...)` names it: give the range to `PhysicsHyperModel`."
+                "`Tuner(hyperparameters=...)` declares it, too: give the range to "
+                "`PhysicsHyperModel` only."
             )
 
 
@@ -110,7 +111,7 @@ def check_model(model: Any, terms: list[str]) -> None:
     if not model.compiled:
         raise FatalValueError(
             f"The build function returned model '{model.name}' uncompiled: call `model.compile` "
-            "in it. (`Tuner(optimizer=..., loss=...)` would break the logs of the terms.)"
+            "in it. (`Tuner(optimizer=..., loss=...)` breaks the logs of the terms.)"
         )
     try:
         for term in terms:
@@ -126,34 +127,34 @@ def running_tuner(callbacks: Iterable[Any]) -> keras_tuner.Tuner | None:
 
 
 def check_tuner(tuner: keras_tuner.Tuner) -> None:
-    """Raises if the tuner compiled the model anew."""
+    """Raises if the tuner compiled the model again."""
     given = {name: getattr(tuner, name) for name in ("optimizer", "loss", "metrics")}
     if named := {name: value for name, value in given.items() if value}:
         raise FatalValueError(
-            f"The tuner was given {list(named)}, with which it compiles each model anew; that "
-            "breaks the metrics of the physics layers. Compile the model in the build function, "
-            f"and leave them out of the tuner. Received: {named}"
+            f"The tuner has the arguments {list(named)}, with which it compiles each model again. "
+            "That breaks the metrics of the physics layers. Compile the model in the build "
+            f"function, and remove these arguments. Received: {named}"
         )
 
 
 def check_callbacks(callbacks: Iterable[Any], terms: Iterable[str]) -> None:
-    """Raises if a callback of the search moves a weight that is a hyperparameter."""
+    """Raises if a callback of the search changes a weight that is a hyperparameter."""
     schedulers = [c for c in callbacks if isinstance(c, WeightScheduler)]
     moved = {name for scheduler in schedulers for name in scheduler.schedules}
     if both := sorted(moved & set(terms)):
         raise FatalValueError(
-            f"A WeightScheduler among the callbacks moves the weights of {both}, which are "
-            "hyperparameters of the search: they have no effect. Leave these terms out of it; "
-            "`PhysicsHyperModel(ramps=...)` searches over ramps."
+            f"A WeightScheduler among the callbacks changes the weights of {both}, which are "
+            "hyperparameters of the search and would have no effect. Leave these terms out of the "
+            "scheduler. To search over ramps, use `PhysicsHyperModel(ramps=...)`."
         )
 
 
 def check_arguments(model: keras.Model, args: tuple, kwargs: dict[str, Any]) -> None:
-    """Raises unless `model.fit` can have these arguments, and validates each epoch."""
+    """Raises unless `model.fit` takes these arguments, and validates after each epoch."""
     try:
         given = inspect.signature(model.fit).bind(*args, **kwargs).arguments
     except TypeError as error:
-        raise FatalTypeError(f"`search` hands its arguments to `model.fit`: {error}") from error
+        raise FatalTypeError(f"`search` passes its arguments to `model.fit`: {error}") from error
     try:
         for name in COUNTS:
             whole_number(name, given.get(name), optional=True)
@@ -165,14 +166,15 @@ def check_arguments(model: keras.Model, args: tuple, kwargs: dict[str, Any]) -> 
         raise FatalTypeError(str(error)) from error
     if given.get("validation_data") is None and not given.get("validation_split"):
         raise FatalValueError(
-            "The search needs `validation_data=(x, y)` or `validation_split`: measured on training "
-            "rows, a term that keeps the model from memorising them would seem to hurt."
+            "The search needs `validation_data=(x, y)` or `validation_split`: on training rows, a "
+            "term that keeps the model from memorising them would seem to hurt. "
+            f"{received('validation_data', None)}"
         )
     if given.get("validation_freq", 1) != 1:
         raise FatalValueError(
-            "The search needs validation after every epoch: KerasTuner takes the number of a "
-            "validation for the number of its epoch. "
-            f"Received: validation_freq={given['validation_freq']!r}"
+            "The search needs `validation_freq=1`: KerasTuner takes the number of a validation for "
+            "the number of its epoch. "
+            f"{received('validation_freq', given['validation_freq'])}"
         )
 
 
@@ -188,7 +190,7 @@ def check_logged(objective: keras_tuner.Objective, logs: dict[str, Any]) -> None
 
 
 class ObjectiveIsLogged(keras.callbacks.Callback):
-    """Callback that ends the search at the first epoch that does not log its objective."""
+    """Callback that ends the search at the first epoch without a log of the objective."""
 
     def __init__(self, objective: keras_tuner.Objective) -> None:
         super().__init__()

@@ -18,12 +18,12 @@ from keras_physreg.terms.term import check_weight
 
 @dataclass(frozen=True)
 class TermSpace:
-    """What is searched for one term.
+    """The search space of one term.
 
     Args:
         term: Name of the term.
-        weights: `(low, high)`, or `None`: the term is off in every trial.
-        ramp: `(shortest, longest, step)` in epochs, or `None`: the weight is held from the start.
+        weights: `(low, high)`, in units of 1 / loss; `None` if the term is off in every trial.
+        ramp: `(shortest, longest, step)`, in epochs; `None` if the weight is constant.
         include_zero: Whether trials may switch the term off.
     """
 
@@ -56,16 +56,19 @@ class TermSpace:
 
 
 def term_spaces(weights: Any, ramps: Any, include_zero: bool) -> list[TermSpace]:
-    """Returns what is searched for each term, or raises if an argument is invalid."""
+    """Returns the search space of each term, or raises if an argument is invalid."""
     if isinstance(weights, SweepResult):
         weights = {name: verdict.search_range for name, verdict in weights.verdicts.items()}
     if not isinstance(weights, Mapping):
         raise TypeError(
-            "`weights` must be a dict `{term: (low, high)}`, or what `sanity_sweep` returned. "
+            "`weights` must be a dict `{term: (low, high)}`, or the result of `sanity_sweep`. "
             + received("weights", weights)
         )
     if not weights:
-        raise ValueError("`weights` names no term. Received: weights={}")
+        raise ValueError(
+            "`weights` names no term: give a dict `{term: (low, high)}` with at least one. "
+            + received("weights", weights)
+        )
     ranges = {name: _checked_range(name, given) for name, given in weights.items()}
     if not any(ranges.values()):
         warnings.warn(
@@ -90,7 +93,7 @@ def _checked_range(name: str, given: Any) -> tuple[float, float] | None:
         raise ValueError(
             f"The weights of term '{name}' must be `(low, high)` with 0 < low <= high, as they are "
             "sampled in equal ratios; `include_zero=True` tries 0 as well. "
-            f"Received: weights={given!r}"
+            + received("weights", given)
         )
     return low, high
 
@@ -105,7 +108,8 @@ def _checked_ramps(ramps: Any, terms: list[str]) -> dict[str, tuple[int, int, in
         )
     if unknown := [name for name in ramps if name not in terms]:
         raise ValueError(
-            f"`ramps` names {unknown}, for which `weights` has no range. Its terms: {terms}."
+            f"`ramps` names {unknown}, which are not in `weights`. Add them to `weights`, or leave "
+            f"them out of `ramps`. Terms in `weights`: {terms}"
         )
     return {name: _checked_ramp(name, given) for name, given in ramps.items()}
 
@@ -120,7 +124,8 @@ def _checked_ramp(name: str, given: Any) -> tuple[int, int, int]:
     shortest, longest, step = (*map(int, epochs), 1)[:3]
     if not 0 <= shortest <= longest or longest < 1 or step < 1:
         raise ValueError(
-            f"The ramp of term '{name}' needs 0 <= shortest <= longest, longest >= 1 and step >= "
-            f"1, in epochs; 0 holds the weight from the start. Received: ramps={given!r}"
+            f"The ramp of term '{name}' must have 0 <= shortest <= longest, longest >= 1 and step "
+            ">= 1, in epochs; a ramp of 0 epochs keeps the weight constant. "
+            + received("ramps", given)
         )
     return shortest, longest, step

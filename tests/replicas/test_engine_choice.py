@@ -228,9 +228,9 @@ class StepOnObject(kp.PhysicsModel):
 @pytest.mark.parametrize(
     ("model_class", "reason"),
     [
-        (OwnStep, "has a `train_step` of its own"),
-        (OwnFit, "has a `fit` of its own"),
-        (StepOnObject, "has a `train_step` of its own"),
+        (OwnStep, "overrides `train_step`"),
+        (OwnFit, "overrides `fit`"),
+        (StepOnObject, "overrides `train_step`"),
         (OwnLogs, "its logs are not those of `fit`: log 'extra'"),
     ],
 )
@@ -335,10 +335,10 @@ def test_half_precision_hides_no_other_optimizer(optimizer, expected):
 
 def test_the_answer_is_remembered(monkeypatch):
     asked = []
-    from keras_physreg.replicas import choice
+    from keras_physreg.replicas import engine_choice
 
-    build = choice.Probe
-    monkeypatch.setattr(choice, "Probe", lambda *args: (asked.append(args), build(*args))[1])
+    build = engine_choice.Probe
+    monkeypatch.setattr(engine_choice, "Probe", lambda *args: (asked.append(args), build(*args))[1])
     for optimizer in (SGD(0.1), keras.optimizers.Lamb(0.01)):
         trainer = kp.ReplicaTrainer(models.mlp(optimizer), {"x": [0.0, 1.0]})
         first = trainer.fit(*DATA, **FIT | {"epochs": 1})

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
-from keras_physreg.replicas import compiled, form
+from keras_physreg.replicas import compiled, program_spec
 from keras_physreg.replicas.program import Program
 from tests import problems
 from tests.sweep import models
@@ -22,7 +22,7 @@ def fit(model, weights=(0.0, 1.0), epochs=2, seeds=None, **trainer):
 
 def test_other_optimizers_fall_back_to_fit():
     _, history = fit(models.mlp(keras.optimizers.Lamb()))
-    assert history.engine.startswith("sequential: no program serves")
+    assert history.engine.startswith("sequential: no program can train it")
     assert "its steps with Lamb are not those of `fit`" in history.engine
 
 
@@ -35,7 +35,7 @@ def test_custom_train_step_falls_back_to_fit():
     model = problems.physics_model(model_class=CustomStep)
     model.compile("sgd", "mse")
     _, history = fit(model)
-    assert history.engine.startswith("sequential: the model has a `train_step` of its own")
+    assert history.engine.startswith("sequential: the model overrides `train_step`")
     with pytest.raises(ValueError, match=r"train_step.*engine='auto'"):
         fit(model, engine="stacked")
 
@@ -92,7 +92,7 @@ def test_groups_and_programs_give_the_same(monkeypatch):
 def test_many_epochs_in_calls_of_some(one_program, monkeypatch):
     model = models.mlp()
     _, whole = fit(model, epochs=7)
-    monkeypatch.setattr(form, "STEPS_PER_CALL", 3)
+    monkeypatch.setattr(program_spec, "STEPS_PER_CALL", 3)
     _, parts = fit(model, epochs=7)
     for key, values in whole.history.items():
         assert values.shape == (7, 2)
@@ -134,7 +134,7 @@ def test_not_even_one_replica_fits(one_program, monkeypatch):
 
 @pytest.mark.parametrize("engine", ["stacked", "sequential"])
 def test_ctrl_c_returns_what_was_finished(engine, one_program, monkeypatch):
-    monkeypatch.setattr(form, "STEPS_PER_CALL", 1)
+    monkeypatch.setattr(program_spec, "STEPS_PER_CALL", 1)
     replicas = kp.ReplicaTrainer(models.mlp(), {"x": [0.0, 1.0]}, engine=engine)
 
     def interrupt(done):

@@ -152,7 +152,7 @@ def test_other_sizes_train_in_programs_of_their_own(without_xla):
 @pytest.mark.slow
 def test_few_programs_are_kept_at_once(without_xla, monkeypatch):
     rows, held_out = [ROWS[:13], ROWS[:5], ROWS[:8]], [ROWS[13:], ROWS[5:], ROWS[8:]]
-    monkeypatch.setattr("keras_physreg.replicas.compiled.MAX_FORMS", 2)
+    monkeypatch.setattr("keras_physreg.replicas.compiled.MAX_SPECS", 2)
     trainer, first = trained(rows=rows, validation_rows=held_out, shuffle=False)
     few = {term: values[2:] for term, values in WEIGHTS.items()}
     trainer.refit(few, None, 0, rows[2:], held_out[2:])  # the one before the last
@@ -170,7 +170,7 @@ def test_ctrl_c_leaves_out_what_was_not_begun(without_xla, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("keras_physreg.replicas.trainer._progress", lambda *_: interrupt)
-    monkeypatch.setattr("keras_physreg.replicas.form.STEPS_PER_CALL", 1)
+    monkeypatch.setattr("keras_physreg.replicas.program_spec.STEPS_PER_CALL", 1)
     rows, held_out = [ROWS[:5], ROWS[:13], ROWS[:5]], [ROWS[5:], ROWS[13:], ROWS[5:]]
     trainer, history = trained(rows=rows, validation_rows=held_out, epochs=500)
     assert history.interrupted

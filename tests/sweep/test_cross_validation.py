@@ -242,14 +242,14 @@ def test_groups_and_splitters():
         assert len(np.unique(groups[held_out])) == 1
     text = result.summary()
     assert "5 splits are fewer than the 20 advised" in text
-    assert "20 labelled rows: GroupKFold(5) x 1 seed, trained on 16" in text
+    assert "20 labelled rows: GroupKFold(5) x 1 seed, trained on 16 rows each" in text
 
 
 @pytest.mark.slow
 def test_training_sets_of_unequal_size():
     cv = [(np.arange(n), np.arange(n, n + 4)) for n in (8, 12, 16)]
     result = sweep(linear(), weights=[1.0], cv=cv, repeats=None, epochs=2)
-    assert "trained on 8 to 16" in result.summary()
+    assert "trained on 8 to 16 rows each" in result.summary()
     assert result.verdicts["law"].splits == 3
 
 
@@ -257,8 +257,8 @@ def test_training_sets_of_unequal_size():
 def test_folds_that_differ_by_one_row():
     result = sweep(linear(), weights=[1.0], x=Z[:18], y=X[:18], epochs=2)
     assert result.settings.trained_on == [14]
-    assert "trained on 14" in result.summary()
-    assert "one row, drawn by its seeds, is left out" in result.summary()
+    assert "trained on 14 rows each" in result.summary()
+    assert "training rows one row, drawn by its seeds, is left out" in result.summary()
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_a_weight_that_diverges_is_named():
     verdict = result.verdicts["law"]
     assert verdict.verdict == "diverges"
     assert verdict.hurts_from == 1e20
-    assert "From 1e+20 on trainings end in NaN or infinity." in result.summary()
+    assert "From weight 1e+20 on, trainings end in NaN or infinity." in result.summary()
 
 
 @pytest.mark.slow
@@ -326,18 +326,23 @@ def test_disconnected_physics_is_the_same():
 
 def test_what_the_report_says(right):
     text = right.summary()
-    assert "20 labelled rows: 5 folds x 2 shuffles x 2 seeds, trained on 16" in text
+    assert text.startswith(
+        "Sanity sweep of 20 labelled rows: 5 folds x 2 shuffles x 2 seeds, trained on 16 rows each;"
+    )
     gain, low, high = (
-        f"{value:.{0 if abs(value) >= 9.95 else 1}f}"
+        f"{abs(value):.{0 if abs(value) >= 9.95 else 1}f} % {'better' if value >= 0 else 'worse'}"
         for value in right.verdicts["law"].gain_at(10.0)
     )
+    gain = gain.removesuffix(" % better")
     sure = 100 * right.verdicts["law"].probability
     assert (
-        f"law: helps. At 10, held-out data loss falls by {gain} % ({sure:.0f} % sure that by "
-        f"more than 1 %; 95 % interval for all weights together: {low} to {high} %; expect "
-        "less, as the weight was chosen on the same rows). 20 labelled rows: "
+        f"law: helps. At weight 10, held-out data loss falls by {gain} %. The probability that it "
+        f"falls by more than 1 % is {sure:.0f} %. The true change lies between {low} and {high} "
+        f"(95 % interval for all weights together). Expect less than {gain} %: the weight was "
+        "chosen on the same rows. "
     ) in text
-    assert "To train on all 20 labelled rows, with law and again: helps:" in text
+    assert "better, worse: probability that the score falls, or rises, by more than 1 %." in text
+    assert "Recommended: law and again (helps, together). To train on all 20 labelled rows:" in text
     assert "kp.set_term_weights(model, {'law': 10.0, 'again': 10.0})" in text
     assert f"model.fit(x, y, epochs={right.recommended_epochs}, batch_size=8)" in text
     assert "10 splits are fewer than the 20 advised" in text

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.replicas import form
+from keras_physreg.replicas import program_spec
 from keras_physreg.sweep.checks import checked_seeds
 from keras_physreg.sweep.judgement import Scores, judge
 from keras_physreg.sweep.scoring import compared_epochs
@@ -170,7 +170,7 @@ def press_ctrl_c(monkeypatch):
 
         monkeypatch.setattr("keras_physreg.replicas.trainer._progress", progress)
 
-    monkeypatch.setattr(form, "STEPS_PER_CALL", 1)
+    monkeypatch.setattr(program_spec, "STEPS_PER_CALL", 1)
     return press
 
 
@@ -324,8 +324,8 @@ def test_a_seed_whose_baseline_diverges_is_left_out(done):
 @pytest.mark.parametrize(
     ("factor", "sentence"),
     [
-        (0.3, "its loss is 0.3 times its floor on held-out rows: the model fulfils it better"),
-        (1.0, "its loss stands at its floor already"),
+        (0.3, "its loss on held-out rows is 0.3 times its floor: the predictions satisfy this"),
+        (1.0, "its loss is at its floor already"),
         (20.0, "the model has memorised the labelled rows"),
     ],
 )
@@ -350,7 +350,7 @@ def test_summary_plot_and_files(one_program, tmp_path):
     mpl.use("Agg")
     result = sweep(linear(terms=("law", "again")))
     text = str(result)
-    assert "law: helps. At 10, held-out data loss falls by" in text
+    assert "law: helps. At weight 10, held-out data loss falls by" in text
     assert "8 labelled rows, 64 held-out rows, 8 seeds" in text
     assert text.count("baseline") == 2
     figure = result.plot()
@@ -396,7 +396,7 @@ def with_r2():
         (models.mlp, {"weights": [np.nan]}, ValueError, r"nan"),
         (models.mlp, {"others": "all"}, ValueError, r"'all'"),
         (models.mlp, {"score": "first"}, ValueError, r"'first'"),
-        (models.mlp, {"weights": {"x": [1.0]}}, ValueError, r"for all terms the same"),
+        (models.mlp, {"weights": {"x": [1.0]}}, ValueError, r"the same for all terms"),
         (models.mlp, {"weights": 0.1}, ValueError, r"weights=0.1"),
         (models.mlp, {"terms": []}, ValueError, r"`terms` must.*\['x', 'z'\].*terms=\[\]"),
         (models.mlp, {"terms": "x"}, ValueError, r"a list.*terms='x'"),
@@ -413,7 +413,7 @@ def with_r2():
         (models.mlp, {"x": [[1.0, 2.0, 3.0]]}, ValueError, r"numpy.array"),
         (models.mlp, {"x": iter([1.0])}, ValueError, r"numpy.concatenate.*iterator"),
         (models.mlp, {"terms": 5}, ValueError, r"terms=5"),
-        (models.mlp, {"extend_to": None}, ValueError, r"0 for none.*extend_to=None"),
+        (models.mlp, {"extend_to": None}, ValueError, r"0 means no extension.*extend_to=None"),
         (models.mlp, {"extend_to": np.nan}, ValueError, r"extend_to=nan"),
         (models.mlp, {"epochs": 0}, ValueError, r"epochs=0"),
         (models.mlp, {"epochs": 1.5}, TypeError, r"epochs=1.5"),

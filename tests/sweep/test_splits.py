@@ -242,7 +242,7 @@ def test_folds_in_repeats_without_a_shuffle_are_equal():
 
 
 def test_one_pair_alone_is_refused():
-    with pytest.raises(ValueError, match="1 split: one split says nothing"):
+    with pytest.raises(ValueError, match="1 split: one split does not show"):
         splits([GOOD])
     with pytest.raises(ValueError, match="`cv` must not be empty"):
         splits([])

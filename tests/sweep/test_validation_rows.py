@@ -76,12 +76,12 @@ def test_the_rows_widen_the_interval(result):
 def test_the_report_names_the_rows_and_warns_of_few(result):
     text = result.summary()
     assert "8 labelled rows, 20 held-out rows, 3 seeds" in text
-    assert "on these 20 rows (" in text
+    assert "on these 20 rows. The probability" in text
     assert "20 held-out rows: fewer than 100 say little about other rows" in text
     assert "no `validation_data`" in text
     assert "splits are fewer" not in text
     assert "seeds would show it" not in text
-    assert "of seeds alone" not in text
+    assert "differences between seeds only" not in text
     assert "its floor is" not in text  # That of training rows is near that of held-out ones.
     assert result.recommended_epochs == result.recommendation.epochs
 
@@ -138,7 +138,9 @@ def test_a_score_that_is_no_mean_over_rows_is_judged_by_seeds_and_says_so():
     result = sweep(model, monitor="val_rmse", epochs=2)
     assert result.terms["law"].row_scores is None
     assert result.verdicts["law"].basis == "seeds"
-    assert "Probabilities and intervals are of seeds alone" in result.summary()
+    assert (
+        "Probabilities and intervals contain the differences between seeds only" in result.summary()
+    )
 
 
 def test_relative_scores():
@@ -160,7 +162,7 @@ def test_more_rows_than_a_thousand_are_taken_in_parts():
 def test_one_seed_cannot_tell():
     result = sweep(linear(), seeds=1, epochs=2)
     assert result.verdicts["law"].verdict == "cannot tell"
-    assert "One seed says nothing about others: give at least 2." in result.summary()
+    assert "One seed does not show how much the result depends on the seed" in result.summary()
 
 
 def test_a_file_of_version_0_1():

@@ -192,7 +192,7 @@ def test_losses_that_have_no_logarithm_have_the_plain_mean(monkeypatch, tmp_path
     for trial_id, losses in curves_of(plans[0], tuner).items():
         trial, shifted = tuner.oracle.trials[trial_id], losses - 20.0
         assert trial.score == pytest.approx(shifted.mean(axis=0).min())
-        assert "Scored by the mean of its losses" in trial.message
+        assert "Scored by the plain mean of its losses" in trial.message
     assert tuner.report().against_baseline is not None
 
 
@@ -338,5 +338,5 @@ def test_a_crafted_baseline_is_refused(plans, tmp_path):
     tuner = search(split_tuner(tmp_path))
     path = tmp_path / "search" / f"trial_{tuner.report().winner.trial_id}" / "result.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"baseline": "../../outside"}))
-    with pytest.raises(ValueError, match="`baseline` is a name of hexadecimal digits"):
+    with pytest.raises(ValueError, match="`baseline` must be of hexadecimal digits"):
         tuner.report()

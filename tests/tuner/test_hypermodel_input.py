@@ -207,7 +207,7 @@ def test_objectives_that_mean_something():
         ({"objective": "val_loss"}, {}, "'val_loss' contains the weighted terms"),
         ({"objective": None}, {}, "has no objective"),
         ({"objective": keras_tuner.Objective("val_mae", "min")}, {}, "does not log"),
-        ({"optimizer": "sgd"}, {}, r"\['optimizer'\].*compiles each model anew"),
+        ({"optimizer": "sgd"}, {}, r"\['optimizer'\].*compiles each model again"),
         ({"loss": "mae"}, {}, r"\['loss'\]"),
         ({"metrics": ["mae"]}, {}, r"\['metrics'\]"),
         ({}, {"validation_data": None}, "validation_data"),

@@ -115,7 +115,9 @@ def test_summary(tmp_path):
     assert lines[-1].startswith("From trial 0 to trial 1, val_z_loss falls by 75.0% and")
     assert lines[-1].endswith("val_data_loss rises by 50.0%.")
     one = kp.pareto_front(tuner_with([(1.0, 1.0), (2.0, 2.0)], tmp_path / "one"), "z")
-    assert one.summary().endswith("Nothing to choose: trial 0 is the best in both.")
+    assert one.summary().endswith(
+        "There is nothing to trade off: trial 0 is the best in both losses."
+    )
 
 
 def test_says_why_the_chosen_trial_is_not_on_the_front(tmp_path):
@@ -124,7 +126,7 @@ def test_says_why_the_chosen_trial_is_not_on_the_front(tmp_path):
     chosen = [replace(row, chosen=row.data_loss == 1.5) for row in tie.rows]
     chosen[0] = replace(chosen[0], data_loss=1.5, chosen=True, on_front=False)
     other = replace(tie, rows=tuple(chosen))
-    assert other.summary().endswith("the tuner chose by another number than these two.")
+    assert other.summary().endswith("the objective of the search is not one of these two losses.")
 
 
 def test_it_is_plain_data(tmp_path):
@@ -137,8 +139,8 @@ def test_it_is_plain_data(tmp_path):
 @pytest.mark.parametrize(
     ("term", "given", "told"),
     [
-        ("y", {}, r"term 'y'.*Terms: \['z'\]"),
-        ("data", {"data_loss": "val_loss"}, r"Terms: \['z'\]"),
+        ("y", {}, r"term 'y'.*terms as `term`: \['z'\]"),
+        ("data", {"data_loss": "val_loss"}, r"terms as `term`: \['z'\]"),
         ("z", {"data_loss": "val_mae"}, r"'val_mae'.*val_data_loss"),
     ],
 )

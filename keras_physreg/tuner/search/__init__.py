@@ -1,1 +1,1 @@
-"""Rooms of the ReplicaTuner."""
+"""The search of `ReplicaTuner`: it asks for trials, trains them, and saves its state."""

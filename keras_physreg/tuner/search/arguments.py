@@ -1,4 +1,4 @@
-"""Checks what a ReplicaTuner is given."""
+"""Checks of the arguments of `ReplicaTuner` and its `search`."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from keras_physreg.unlabelled.checks import check_batch_size, check_no_options, 
 ENVIRONMENT = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 
 OVERRIDES = {
-    "optimizer": "compile the model in `build(hp)`: compiled anew it would lose the terms' logs",
-    "loss": "compile the model in `build(hp)`: compiled anew it would lose the terms' logs",
-    "metrics": "compile the model in `build(hp)`: compiled anew it would lose the terms' logs",
+    "optimizer": "compile the model in `build(hp)`: compiled again it would lose the terms' logs",
+    "loss": "compile the model in `build(hp)`: compiled again it would lose the terms' logs",
+    "metrics": "compile the model in `build(hp)`: compiled again it would lose the terms' logs",
     "distribution_strategy": "the replicas of a program share one device",
     "max_model_size": "raise `keras_tuner.errors.FailedTrialError` in `build(hp)` instead",
-    "logger": "KerasTuner itself does not use it",
-    "objective": "give it to the oracle; without one there it is `hypermodel.objective`",
+    "logger": "KerasTuner itself does not use it; leave it out",
+    "objective": "give it to the oracle, which else gets `hypermodel.objective`",
     "max_trials": "give it to the oracle",
 }
 
 FIT_ARGUMENTS = {
     "validation_split": "split the data yourself, and give `validation_data`",
     "class_weight": "give `sample_weight`, one number per row",
-    "validation_freq": "the objective is needed in every epoch",
-    "validation_steps": "all validation rows are used",
-    "steps_per_epoch": "all rows are used in every epoch",
-    "initial_epoch": "every trial begins at epoch 0",
-    "unlabelled_repeat": "it is for datasets; replicas are trained on arrays",
+    "validation_freq": "the objective is needed in every epoch; leave it out",
+    "validation_steps": "all validation rows are used; leave it out",
+    "steps_per_epoch": "all rows are used in every epoch; leave it out",
+    "initial_epoch": "every trial begins at epoch 0; leave it out",
+    "unlabelled_repeat": "it is for datasets, and replicas are trained on arrays; leave it out",
 }
 
 
 def check_alone() -> None:
-    """Raises where environment variables ask KerasTuner to share the search."""
+    """Raises if environment variables ask KerasTuner to share the search."""
     if found := [name for name in ENVIRONMENT if name in os.environ]:
         raise RuntimeError(
             f"`ReplicaTuner` cannot be a chief or a worker, but {', '.join(found)} is set. It asks "
-            "for many trials at once under names of its own, and a chief would wait for each of "
-            "them. Unset the variables; or share the search between the workers of a KerasTuner "
-            "tuner, such as `keras_tuner.RandomSearch(hypermodel, ...)`."
+            "for many trials at once, each under another tuner id, and a chief waits for each id. "
+            "Unset the variables. Or share the search between the workers of a KerasTuner tuner, "
+            "such as `keras_tuner.RandomSearch(hypermodel, ...)`."
         )
 
 
 def check_hypermodel(hypermodel: Any) -> None:
-    """Raises unless it is a `PhysicsHyperModel` without a `fit` of the user's own."""
+    """Raises unless it is a `PhysicsHyperModel` whose `fit` is not overridden."""
     if not isinstance(hypermodel, PhysicsHyperModel):
         raise TypeError(
-            "`hypermodel` must be a `PhysicsHyperModel`, which knows the weights of terms from "
-            "other hyperparameters: `PhysicsHyperModel(build, weights={'x': (1e-3, 10.0)})`. "
+            "`hypermodel` must be a `PhysicsHyperModel`, which declares the weights of terms, such "
+            "as `PhysicsHyperModel(build, weights={'x': (1e-3, 10.0)})`. "
             + received("hypermodel", hypermodel)
         )
     own = type(hypermodel).fit is not PhysicsHyperModel.fit
@@ -65,7 +65,7 @@ def check_hypermodel(hypermodel: Any) -> None:
 
 
 def objective_of(oracle: Any, hypermodel: PhysicsHyperModel) -> Any:
-    """Returns what a search by the oracle minimises; raises unless replicas can serve it."""
+    """Returns the objective of a search; raises if `ReplicaTuner` does not support the oracle."""
     if not isinstance(oracle, keras_tuner.Oracle):
         raise TypeError(
             "`oracle` must be a KerasTuner oracle, such as "
@@ -73,28 +73,35 @@ def objective_of(oracle: Any, hypermodel: PhysicsHyperModel) -> Any:
         )
     if isinstance(oracle, keras_tuner.oracles.HyperbandOracle):
         raise ValueError(
-            "`ReplicaTuner` does not take a `HyperbandOracle`: its trials go on from the weights "
-            "of other trials, for other numbers of epochs. Use `keras_tuner.Hyperband(hypermodel, "
-            "...)`, or the oracle of a random search, a grid search or Bayesian optimization."
+            "`ReplicaTuner` does not take a `HyperbandOracle`: its trials continue from the model "
+            "weights of other trials, for other numbers of epochs. Use "
+            "`keras_tuner.Hyperband(hypermodel, ...)`, or the oracle of a random search, a grid "
+            f"search or Bayesian optimization. {received('oracle', oracle)}"
         )
     if oracle.objective.name == NO_OBJECTIVE:
         return hypermodel.objective
     if hasattr(oracle.objective, "objectives"):
         raise ValueError(
-            "`ReplicaTuner` takes one objective; `keras_physreg.pareto_front` shows how it and the "
-            f"terms trade off. Received: objective={oracle.objective}"
+            "`ReplicaTuner` takes one objective; `keras_physreg.pareto_front` shows the trade-off "
+            f"between it and the terms. Received: objective={oracle.objective}"
         )
     hypermodel.check_objective(oracle.objective)
     return oracle.objective
 
 
 def check_nothing_else(name: str, given: dict[str, Any], known: dict[str, str]) -> None:
-    """Raises for arguments that a KerasTuner tuner, or `fit`, would take."""
+    """Raises if there are further arguments, with advice on those of KerasTuner or `fit`.
+
+    Args:
+        name: Name of the class or method.
+        given: The further arguments.
+        known: Advice by name of the argument.
+    """
     for argument, value in given.items():
-        cure = known.get(argument)
+        advice = known.get(argument)
         raise TypeError(
             f"`{name}` has no argument `{argument}`"
-            + (f": {cure}. " if cure else ". ")
+            + (f": {advice}. " if advice else ". ")
             + received(argument, value)
         )
 
@@ -130,7 +137,8 @@ def execution_seeds(seed: Any, executions: Any) -> list[int] | None:
         return [whole_number("seed", seed, minimum=0) + e for e in range(executions)]
     if executions > 1:
         raise ValueError(
-            "With `seed=None` all executions of a trial would be the same: they start from the "
-            f"weights that `build` gives. Give a seed. Received: {executions=}"
+            "With `seed=None` all executions of a trial would be equal: they start from the "
+            "weights that `build` gives. Give a seed. "
+            + received("executions_per_trial", executions)
         )
     return None

@@ -1,4 +1,4 @@
-"""The loop of a search: it asks for many trials at once, trains them and reports them."""
+"""The loop of a search: it asks for many trials at once, trains them, and tells the results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keras_physreg.tuner.search.group_trainer import CannotTrainError, GroupTrai
 from keras_physreg.tuner.search.grouping import grouped
 from keras_physreg.tuner.search.search_state import SearchState
 
-MIN_RAISED = 3  # As many failures in a row end a search of KerasTuner.
+MIN_RAISED_IN_A_ROW = 3  # Trials that raise in a row and end the search, as in KerasTuner.
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Hooks:
     Args:
         pre_create_trial: Called before the oracle is asked for a trial.
         on_trial_begin: Called with a trial before it is trained.
-        on_trial_end: Called with a trial afterwards; it calls `SearchState.end`.
-        save: Called when the search is to be saved.
+        on_trial_end: Called with a trial after it was trained; it calls `SearchState.end`.
+        save: Called to save the search.
     """
 
     pre_create_trial: Callable[[], None]
@@ -38,16 +38,16 @@ class Hooks:
 class AskAndTell:
     """Asks an oracle for trials, trains them, and tells it the results.
 
-    A round consists of new trials, or of trials that are repeated, but never of both. So no trial
-    is under way when the oracle makes the first proposal of a round, whether the search was
-    interrupted or not: it proposes the same.
+    A round consists of new trials or of repeated trials, never of both. So no trial is running when
+    the oracle makes the first proposal of a round. The oracle therefore proposes the same trials
+    whether the search was interrupted or not.
 
     Args:
         state: The state of the search.
-        trainer: Trains groups of trials.
-        names: Names under which trials are asked for, one per trial of a round.
+        trainer: The trainer of groups of trials.
+        names: Tuner ids under which the oracle is asked, one per trial of a round.
         physics: Names of the hyperparameters in which replicas of one model may differ.
-        hooks: Methods of the tuner.
+        hooks: The methods of the tuner that the loop calls.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class AskAndTell:
         self._raised_in_a_row = 0
 
     def run_all(self, failure_limit: int | None, quiet: bool) -> None:
-        """Runs all trials that are left, round by round.
+        """Runs all remaining trials, round by round.
 
         Args:
             failure_limit: Failures in a row that end the search; `None` for no limit.
@@ -83,7 +83,7 @@ class AskAndTell:
             trials = self.ask()
 
     def ask(self) -> list[Any]:
-        """Returns the next trials, saved before any of them is trained; none at the end."""
+        """Returns the next trials, after saving them; an empty list at the end of the search."""
         trials = self.state.begun
         if not trials:
             to_repeat = self.state.to_repeat
@@ -97,7 +97,12 @@ class AskAndTell:
         return trials
 
     def _ask_one(self, name: str, waiting: bool) -> Any:
-        """Returns a trial; `None` if there is none, or none now."""
+        """Returns a trial; `None` at the end, or if the oracle has none now and `waiting` is off.
+
+        Args:
+            name: Tuner id under which the oracle is asked.
+            waiting: Whether to wait while the oracle is idle.
+        """
         while True:
             self.hooks.pre_create_trial()
             trial = self.state.ask(name)
@@ -128,7 +133,7 @@ class AskAndTell:
         self._tell_errors(errors, trials)
 
     def _tell(self, trials: list[Any], results: dict[str, Any]) -> None:
-        """Tells of those trials that have a result."""
+        """Tells the oracle the results of those trials that have one."""
         for trial in trials:
             result = results.get(trial.trial_id)
             if result is None:
@@ -139,16 +144,16 @@ class AskAndTell:
             self.hooks.on_trial_end(trial)
 
     def _tell_errors(self, errors: list[tuple[Any, Any]], trials: list[Any]) -> None:
-        """Tells the oracle of trials that raised; raises where they are not the cause.
+        """Tells the oracle of trials that raised, or raises if the cause is not in the trials.
 
-        They are not where all trials of a round raise, and several did in a row, or no trial has
-        completed yet.
+        The cause is elsewhere if all trials of a round raise, and no trial has completed yet or at
+        least three raised in a row.
         """
         intended = any(isinstance(e, keras_tuner.errors.FailedTrialError) for _, e in errors)
-        new = not all(self.state.was_told(trial) for trial in trials)  # Not second attempts.
+        new = not all(self.state.was_told(trial) for trial in trials)  # Else second attempts.
         all_raised = len(errors) == len(trials) and new and not intended
         self._raised_in_a_row = self._raised_in_a_row + len(errors) if all_raised else 0
-        few = self._raised_in_a_row < MIN_RAISED and self._any_completed()
+        few = self._raised_in_a_row < MIN_RAISED_IN_A_ROW and self._any_completed()
         if all_raised and not few:
             raise errors[0][1]
         for trial, error in errors:

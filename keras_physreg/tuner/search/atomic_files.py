@@ -1,4 +1,4 @@
-"""Files that are either there in full or not at all, whenever the process is killed."""
+"""Files that exist completely or not at all, even if the process is killed while it writes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-UNFINISHED = "new."  # Before the name of a file that is being written.
+UNFINISHED = "new."  # prefix of the name of a file that is being written
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path to write to, and replaces `path` by what was written."""
+    """Gives a path to write to, and then replaces `path` by the file that was written."""
     new = path.with_name(UNFINISHED + path.name)
     yield new
     with new.open("rb") as file:
@@ -24,13 +24,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a value that JSON can hold."""
+    """Writes a value as JSON."""
     with replacing(path) as new:
         new.write_text(json.dumps(value), encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Returns the value in a file; `None` where there is none, or it was cut off."""
+    """Returns the value in a JSON file; `None` if the file does not exist or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

@@ -15,7 +15,7 @@ INPUTS = "inputs.json"
 
 
 def save(model: keras.Model, x: Any, folder: Path) -> None:
-    """Writes the weights of a model, and which inputs it was called with.
+    """Writes the weights of a model, and the shapes and dtypes of its inputs.
 
     Args:
         model: The model.
@@ -28,11 +28,11 @@ def save(model: keras.Model, x: Any, folder: Path) -> None:
 
 
 def load(model: keras.Model, folder: Path) -> None:
-    """Reads the weights into a model; one that was never called is called once."""
+    """Reads the weights into a model; a model that is not built is called once."""
     if not model.built:
         model(_zeros(read_json(folder / INPUTS)))
     if model.optimizer is not None:
-        model.optimizer.build(model.trainable_variables)  # It is in the checkpoint, too.
+        model.optimizer.build(model.trainable_variables)  # The checkpoint has its variables.
     model.load_weights(folder / CHECKPOINT)
 
 

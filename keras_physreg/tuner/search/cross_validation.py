@@ -9,7 +9,7 @@ from keras_physreg._utils.errors import received, whole_number
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.splits import checked_splits
 from keras_physreg.tuner.search.atomic_files import write_json
-from keras_physreg.tuner.search.project import CURE
+from keras_physreg.tuner.search.project import START_AGAIN
 from keras_physreg.tuner.search.state_file import NotAStateError, read_object
 
 SPLITS = "cross_validation.json"
@@ -17,22 +17,22 @@ MIN_EFFECT, CONFIDENCE = 0.01, 0.95  # As in `sanity_sweep`.
 
 
 def check_cv(cv: Any, repeats: Any) -> int | None:
-    """Returns the number of repeats, or raises where they have no meaning without `cv`."""
+    """Returns the number of repeats, or raises if they are given without `cv`."""
     if cv is None and repeats is not None:
         raise ValueError(
-            "`repeats` is the number of shuffles of cross-validation: give `cv`, such as cv=5, "
-            f"too. {received('repeats', repeats)}"
+            "`repeats` is the number of shuffles of cross-validation: give `cv` as well, such as "
+            f"cv=5. {received('repeats', repeats)}"
         )
     return whole_number("repeats", repeats, optional=True)
 
 
 def check_held_out(cv: Any, validation_data: Any, groups: Any) -> None:
-    """Raises unless there are held-out rows, by one way."""
+    """Raises unless either `cv` or `validation_data` gives the held-out rows."""
     if cv is None and validation_data is None:
         raise ValueError(
-            "The search needs `validation_data=(x, y)`: measured on training rows, a term that "
-            "keeps the model from memorising them would seem to hurt. With few labelled rows use "
-            "`ReplicaTuner(cv=5)` in its place. Received: validation_data=None"
+            "The search needs `validation_data=(x, y)`: on training rows, a term that keeps the "
+            "model from memorising them would seem to hurt. With few labelled rows use "
+            f"`ReplicaTuner(cv=5)` instead. {received('validation_data', None)}"
         )
     if cv is None and groups is not None:
         raise ValueError(
@@ -42,8 +42,8 @@ def check_held_out(cv: Any, validation_data: Any, groups: Any) -> None:
         )
     if cv is not None and validation_data is not None:
         raise ValueError(
-            "With `cv` rows of `x` and `y` are held out: leave `validation_data` out, or make the "
-            f"tuner without `cv`. Received: validation_data of type {type(validation_data)}"
+            "With `cv`, rows of `x` and `y` are held out: leave `validation_data` out, or create "
+            f"the tuner without `cv`. Received: validation_data of type {type(validation_data)}"
         )
 
 
@@ -55,14 +55,14 @@ def split_settings(
     objective: Any,
     fit: dict[str, Any],
 ) -> SweepSettings:
-    """Returns how a search splits the labelled rows, or raises.
+    """Returns the settings of a search by cross-validation, with its splits, or raises.
 
     Args:
         cv: See `ReplicaTuner`.
         repeats: See `ReplicaTuner`.
         groups: Group of each row, or `None`.
         seeds: The seeds of the first split, or `None`.
-        objective: What the search minimises.
+        objective: The objective of the search.
         fit: Arguments of `ReplicaTrainer.fit`.
     """
     first = seeds or [0]
@@ -85,7 +85,7 @@ def split_settings(
 
 
 def save_settings(folder: Path, settings: SweepSettings | None) -> None:
-    """Writes the settings to the project folder; removes others where there are none."""
+    """Writes the settings to the project folder; `None` removes the file of an earlier search."""
     if settings is None:
         (folder / SPLITS).unlink(missing_ok=True)
     else:
@@ -93,10 +93,10 @@ def save_settings(folder: Path, settings: SweepSettings | None) -> None:
 
 
 def load_settings(folder: Path) -> SweepSettings | None:
-    """Returns the settings in a project folder, or `None` where there are none.
+    """Returns the settings in a project folder, or `None` if it has no file of them.
 
     Raises:
-        ValueError: If the file holds none.
+        ValueError: If the file does not hold settings.
     """
     path = folder / SPLITS
     if not path.exists():
@@ -105,19 +105,19 @@ def load_settings(folder: Path) -> SweepSettings | None:
     try:
         return SweepSettings.from_dict(read_object(path, what, {"splits": dict, "seeds": list}))
     except NotAStateError as error:
-        raise ValueError(f"{error} {CURE}") from error
+        raise ValueError(f"{error} {START_AGAIN}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is no {what} ({type(error).__name__}: {error}). {CURE}"
+            f"{path} is no {what} ({type(error).__name__}: {error}). {START_AGAIN}"
         ) from error
 
 
 def check_same_splits(folder: Path, settings: SweepSettings | None) -> None:
-    """Raises where trials were trained on other splits than these.
+    """Raises if trials were trained on other splits than these.
 
     Args:
         folder: The project folder, in which trials were trained.
-        settings: The settings now; `None`: no cross-validation.
+        settings: The settings of this search; `None` for no cross-validation.
     """
     known = load_settings(folder)
     before, now = (None if s is None else s.to_dict()["splits"] for s in (known, settings))
@@ -125,6 +125,6 @@ def check_same_splits(folder: Path, settings: SweepSettings | None) -> None:
         labels = ["no cross-validation" if s is None else s["label"] for s in (before, now)]
         raise ValueError(
             f"The search in {folder} splits the rows in another way: {labels[0]} there, "
-            f"{labels[1]} now. Give the arguments that it had (a splitter that shuffles needs a "
-            f"`random_state`, or it splits in another way each time). {CURE}"
+            f"{labels[1]} now. Give the same arguments as before (a splitter that shuffles needs a "
+            f"`random_state` to make the same splits again). {START_AGAIN}"
         )

@@ -11,16 +11,15 @@ from keras_physreg.replicas.preparation import as_batches
 
 
 def check_data(model: keras.Model, fit: dict[str, Any]) -> None:
-    """Raises for data that no trial could be trained on.
+    """Raises for data on which no trial can be trained.
 
     Args:
         model: The model of some trial.
         fit: Arguments of `ReplicaTrainer.fit`.
 
     Raises:
-        TypeError: If something holds text or rows of different lengths.
-        ValueError: If something is no array, or has another number of rows or columns than it
-            needs.
+        TypeError: If an array holds text or rows of different lengths.
+        ValueError: If data are not arrays, or have a wrong number of rows or columns.
     """
     takes_text = any(is_text(tensor) for tensor in _tensors(model, "inputs"))
     for name in ("y", "sample_weight", *([] if takes_text else ["x", "unlabelled"])):
@@ -39,16 +38,16 @@ def check_data(model: keras.Model, fit: dict[str, Any]) -> None:
 
 
 def check_numbers(name: str, arrays: Any) -> None:
-    """Raises where arrays, or a structure of them, hold text, or rows of different lengths."""
+    """Raises if an array, or a structure of arrays, holds text or rows of different lengths."""
     for leaf in keras.tree.flatten(arrays):
         if hasattr(leaf, "row_splits"):
             raise TypeError(
-                f"`{name}` must have rows of one length. Received: a ragged tensor of shape "
-                f"{leaf.shape}. Fill it up: `{name}.to_tensor()`."
+                f"`{name}` must have rows of one length: pad it with `{name}.to_tensor()`. "
+                f"Received: a ragged tensor of shape {leaf.shape}"
             )
         if is_text(leaf):
             raise TypeError(
-                f"`{name}` must hold numbers. Received: text, {_kind(leaf)}. Where it is digits, "
+                f"`{name}` must hold numbers. Received: text, {_kind(leaf)}. If it holds digits, "
                 f"convert it: `{name}.astype('float32')`."
             )
 
@@ -70,7 +69,7 @@ def _kind(text: Any) -> str:
 
 
 def _tensors(model: keras.Model, part: str) -> list[Any]:
-    """Returns the symbolic inputs or outputs of a model; none where it is no functional one."""
+    """Returns the symbolic inputs or outputs of a model; none if it is not functional."""
     try:
         return list(getattr(model, part, None) or [])
     except (AttributeError, ValueError):
@@ -90,7 +89,7 @@ def _check_inputs(model: keras.Model, name: str, inputs: Any) -> None:
     if not fits:
         raise ValueError(
             f"`{name}`: model '{model.name}' takes inputs of shape {('rows', *wanted)}. Received: "
-            f"inputs of shape {tuple(given[0].shape)}."
+            f"inputs of shape {tuple(given[0].shape)}"
         )
 
 
@@ -103,6 +102,6 @@ def _check_labels(model: keras.Model, labels: Any, held_out: Any) -> None:
     of_sequences = len(shapes[0]) != len(known[0].shape) or known[0].shape[-1] is None
     if len(shapes[0]) != len(shapes[1]) or (shapes[0][-1] != shapes[1][-1] and not of_sequences):
         raise ValueError(
-            f"The labels in `validation_data` need as many columns as `y`, of shape {shapes[0]}. "
-            f"Received: labels of shape {shapes[1]}."
+            "The labels in `validation_data` must have as many columns as `y`, of shape "
+            f"{shapes[0]}. Received: labels of shape {shapes[1]}"
         )

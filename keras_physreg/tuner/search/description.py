@@ -1,4 +1,4 @@
-"""What makes one search differ from another: it is kept, so that they are not mixed."""
+"""The description of a search, kept in its folder so that different searches are not mixed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 
 
 def describe_search(oracle: Any, spaces: list[Any]) -> dict[str, Any]:
-    """Returns what a search is, apart from how its trials are trained.
+    """Returns the description of a search, except for how its trials are trained.
 
     Args:
         oracle: The oracle, with its space and objective.
@@ -23,7 +23,7 @@ def describe_search(oracle: Any, spaces: list[Any]) -> dict[str, Any]:
 
 
 def describe_rows(data: dict[str, Any]) -> dict[str, int | None]:
-    """Returns the numbers of rows that trials are trained and validated on."""
+    """Returns the numbers of rows on which trials are trained and validated."""
     rows = {"rows": _rows(data["x"]), "validation_rows": _rows(data["validation_data"])}
     if data["unlabelled"] is not None:
         rows["unlabelled_rows"] = _rows(data["unlabelled"])

@@ -1,4 +1,4 @@
-"""From the logs of a trial's executions to its result."""
+"""The result of a trial, computed from the logs of its executions."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from keras_physreg.tuner.search.trial_result import TrialResult
 
 HISTORY = "history.csv"
 NOT_ABOVE_0 = (
-    "Scored by the mean of its losses, where other trials are by that of their logarithms: some "
-    "are not above 0."
+    "Scored by the plain mean of its losses, as some are not above 0. Trials whose losses are all "
+    "above 0 are scored by the geometric mean."
 )
 
 
 def result_of(history: ReplicaHistory, replicas: Sequence[int], objective: Any) -> TrialResult:
     """Returns the result of a trial from its executions.
 
-    Each execution counts at the epoch that is best by the objective, and the trial is their mean:
-    as KerasTuner has it for the histories of `fit`.
+    Each execution counts at the epoch with its best objective, and the result is the mean over
+    executions. KerasTuner treats the histories of `fit` in the same way.
 
     Args:
         history: Logs of all replicas.
@@ -53,15 +53,15 @@ def result_of(history: ReplicaHistory, replicas: Sequence[int], objective: Any) 
 
 
 def result_of_splits(history: ReplicaHistory, plan: Plan, setting: int, objective: Any) -> Any:
-    """Returns the result of a trial whose executions are splits of the rows, and seeds.
+    """Returns the result of a trial whose executions are splits of the rows, times seeds.
 
-    All count at one epoch: the one at which the mean of the logarithm of the objective is least.
-    That mean is the score, given as a loss: its exponential. An objective that is to be large, or
-    is not above 0, has the plain mean.
+    All executions count at one epoch, the one with the smallest mean logarithm of the objective.
+    The score is the exponential of that mean. For an objective that is maximised or not above 0 it
+    is the plain mean.
 
     Args:
         history: Logs of all replicas.
-        plan: How they are laid out.
+        plan: The layout of the replicas.
         setting: Position of the trial among the settings.
         objective: The objective, with `name` and `direction`.
     """
@@ -95,7 +95,7 @@ def result_of_splits(history: ReplicaHistory, plan: Plan, setting: int, objectiv
 
 
 def scalars(history: ReplicaHistory) -> list[str]:
-    """Returns the keys of the logs that are one number per epoch."""
+    """Returns the keys of the logs with one number per epoch and replica."""
     return [key for key, values in history.history.items() if values.ndim == 2]
 
 

@@ -1,4 +1,4 @@
-"""Trials that fail, and when they end a search."""
+"""Failed trials: their results, and the errors that end a search."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MAX_SHOWN_REASONS = 5
 
 
 def failure_limit(oracle: Any, given: int | None) -> int | None:
-    """Returns after how many failures in a row the search ends; `None` for no limit.
+    """Returns the number of failures in a row that ends the search; `None` for no limit.
 
     Args:
         oracle: The oracle. Its own number counts if it is not KerasTuner's default.
-        given: What the tuner was given.
+        given: The argument of the tuner, or `None`.
     """
     if given is not None:
         return whole_number(LIMIT, given)
@@ -37,7 +37,7 @@ def failure_limit(oracle: Any, given: int | None) -> int | None:
 def without_limit(oracle: Any) -> Iterator[None]:
     """Lets an oracle accept any number of failures in a row during the block.
 
-    With its limit it raises before it has written anything, and again at every later trial.
+    With a limit the oracle raises before it has written the trial, and again at every later trial.
     """
     limit = getattr(oracle, LIMIT)
     setattr(oracle, LIMIT, None)
@@ -59,8 +59,8 @@ def check_run(oracle: Any, limit: int | None, since: int) -> None:
 
     Args:
         oracle: The oracle.
-        limit: How many are too many; `None` for no limit.
-        since: Number of trials that had ended before.
+        limit: The number of failures in a row that is too many; `None` for no limit.
+        since: Number of trials that had ended before this round.
     """
     run = 0
     for position, trial_id in enumerate(oracle.end_order):
@@ -68,13 +68,13 @@ def check_run(oracle: Any, limit: int | None, since: int) -> None:
         run = run + 1 if failed else 0
         if limit is not None and run >= limit and position >= since:
             raise RuntimeError(
-                f"{limit} trials failed in a row, which ends the search as "
-                f"`max_consecutive_failed_trials={limit}` asks. {reasons(oracle)}"
+                f"{limit} trials failed in a row, so `max_consecutive_failed_trials={limit}` ends "
+                f"the search. Fix the cause, or raise this limit. {reasons(oracle)}"
             )
 
 
 def check_completed(oracle: Any) -> None:
-    """Raises if none of the trials completed."""
+    """Raises if no trial completed."""
     statuses = [trial.status for trial in oracle.trials.values()]
     if TrialStatus.COMPLETED not in statuses:
         raise RuntimeError(
@@ -84,7 +84,7 @@ def check_completed(oracle: Any) -> None:
 
 
 def reasons(oracle: Any) -> str:
-    """Returns why trials failed, the most frequent reason first."""
+    """Returns the reasons why trials failed, the most frequent first."""
     messages = [
         (trial.message or "no reason given").strip().splitlines()[-1]
         for trial in oracle.trials.values()

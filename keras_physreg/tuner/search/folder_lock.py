@@ -1,4 +1,4 @@
-"""A lock on a project folder, so that two processes cannot run one search."""
+"""A lock on a project folder, so that two processes cannot run the same search."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import BinaryIO
 
 LOCK = "search.lock"
 HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-HOLDER_AT = 1  # Windows locks the byte before it, and nobody else could read that one.
+HOLDER_OFFSET = 1  # Windows locks the first byte, which other processes then cannot read.
 
 if sys.platform == "win32":
     import msvcrt
 
     def _lock(file: BinaryIO) -> None:
         file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, HOLDER_AT)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, HOLDER_OFFSET)
 
 else:
     import fcntl
@@ -36,17 +36,18 @@ else:
 def locked(folder: Path) -> Iterator[None]:
     """Holds a folder's lock during the block.
 
-    The operating system holds the lock for the open file, and lets go of it when the process ends,
-    however it ends: the file of a dead process is taken over. The file names its holder.
+    The operating system holds the lock on the open file, and releases it when the process ends for
+    any reason. A file that a killed process left behind is reused. The file names the process that
+    holds the lock.
 
     Args:
-        folder: The folder; made where there is none.
+        folder: The folder; created if it does not exist.
 
     Raises:
         RuntimeError: If another process, or another tuner of this one, holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = _opened(folder / LOCK)
+    file = _open_and_lock(folder / LOCK)
     try:
         yield
     finally:
@@ -55,7 +56,7 @@ def locked(folder: Path) -> Iterator[None]:
         file.close()
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open_and_lock(path: Path) -> BinaryIO:
     """Returns the open and locked file."""
     while True:
         file = path.open("a+b")
@@ -68,16 +69,16 @@ def _opened(path: Path) -> BinaryIO:
                 raise RuntimeError(_held(path, holder)) from None
             warnings.warn(
                 f"The file system of {path} has no locks ({error}): make sure that no other "
-                "process runs the search of this folder.",
+                "process runs the search in this folder.",
                 stacklevel=5,
             )
             return path.open("a+b")
         if _is_still_there(file, path):
             file.truncate(0)
-            file.write(b" " * HOLDER_AT + json.dumps(_this_process()).encode())
+            file.write(b" " * HOLDER_OFFSET + json.dumps(_this_process()).encode())
             file.flush()
             return file
-        file.close()  # Its holder has deleted it since it was opened.
+        file.close()  # Another process has deleted the file since it was opened.
 
 
 def _is_still_there(file: BinaryIO, path: Path) -> bool:
@@ -96,7 +97,7 @@ def _this_process() -> dict[str, str]:
 
 
 def _holder(file: BinaryIO) -> str:
-    file.seek(HOLDER_AT)
+    file.seek(HOLDER_OFFSET)
     try:
         known = json.loads(file.read())
         return f"process {known['process']} on {known['host']}, since {known['since']}"

@@ -1,4 +1,4 @@
-"""Trains groups of trials as replicas, and keeps the compiled programs for the next group."""
+"""GroupTrainer: trains groups of trials as replicas, and keeps the compiled programs."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from keras_physreg.tuner.search import checkpoints, execution_results, trial_log
 from keras_physreg.tuner.search.data_checks import check_data
 from keras_physreg.tuner.search.grouping import baseline_name
 from keras_physreg.tuner.search.project import Project
-from keras_physreg.tuner.search.recipe import Recipe
 from keras_physreg.tuner.search.trial_result import TrialResult
+from keras_physreg.tuner.search.trial_training import TrialTraining
 
-MAX_STRUCTURES = 4  # Compiled programs that are kept: they hold memory.
+MAX_TRAINERS = 4  # kept with their compiled programs, which hold memory
 
 
 class CannotTrainError(Exception):
-    """A model cannot be built or trained, for the reason that is its `__cause__`."""
+    """A model cannot be built or trained; `__cause__` is the reason."""
 
 
 class GroupTrainer:
     """Trains trials of one structure together.
 
-    In cross-validation the first group of each structure has a baseline besides: the same model
+    In cross-validation, the first group of each structure also trains a baseline: the same model
     with all searched terms off, on the same splits with the same seeds.
 
     Args:
         hypermodel: The `PhysicsHyperModel`.
-        recipe: How.
-        project: Has the folders of trials and baselines.
+        training: How every trial is trained.
+        project: The project, with the folders of trials and baselines.
     """
 
-    def __init__(self, hypermodel: Any, recipe: Recipe, project: Project) -> None:
-        self.hypermodel, self.recipe, self.project = hypermodel, recipe, project
+    def __init__(self, hypermodel: Any, training: TrialTraining, project: Project) -> None:
+        self.hypermodel, self.training, self.project = hypermodel, training, project
         self._data_are_checked = False
-        self._known: OrderedDict[str, tuple[ReplicaTrainer, Any]] = OrderedDict()
+        self._trainers: OrderedDict[str, tuple[ReplicaTrainer, Any]] = OrderedDict()
 
     def results(self, trials: list[Any]) -> dict[str, TrialResult]:
-        """Returns what is in the folders of those trials that were trained before, by id."""
-        name, folder = self.recipe.objective.name, self.project.trial_folder
+        """Returns the saved results of those trials that were trained before, by id."""
+        name, folder = self.training.objective.name, self.project.trial_folder
         found = {t.trial_id: TrialResult.load(folder(t.trial_id), name) for t in trials}
         return {trial_id: result for trial_id, result in found.items() if result is not None}
 
@@ -52,7 +52,7 @@ class GroupTrainer:
         """Trains the trials, and saves the result of each.
 
         Args:
-            structure: What the trials have in common.
+            structure: The hyperparameters that all these trials share, as text.
             trials: The trials.
 
         Returns:
@@ -60,12 +60,12 @@ class GroupTrainer:
 
         Raises:
             CannotTrainError: If the model cannot be built or trained.
-            TypeError, ValueError: If no model could be trained on the data.
+            TypeError, ValueError: If no model can be trained on the data.
         """
         if not self._data_are_checked:
-            check_data(self.hypermodel.build(keras_tuner.HyperParameters()), self.recipe.fit)
+            check_data(self.hypermodel.build(keras_tuner.HyperParameters()), self.training.fit)
             self._data_are_checked = True
-        baseline = None if self.recipe.splits is None else baseline_name(structure)
+        baseline = None if self.training.splits is None else baseline_name(structure)
         try:
             plan = self._plan(trials, baseline)
             trainer, history = self._trained(structure, trials, plan)
@@ -85,16 +85,16 @@ class GroupTrainer:
         return history.interrupted, done
 
     def _plan(self, trials: list[Any], baseline: str | None) -> Plan:
-        """Returns the replicas of the trials, and last of the baseline where it is needed."""
+        """Returns the plan of the trials, with the baseline last if it is still needed."""
         settings = [self.hypermodel.schedules(trial.hyperparameters) for trial in trials]
         if baseline is not None and self.load_baseline(baseline) is None:
             settings.append(dict.fromkeys(settings[0], 0.0))
-        return self.recipe.plan(settings)
+        return self.training.plan(settings)
 
     def load_baseline(self, name: str) -> TrialResult | None:
         """Returns the result of a baseline that was trained before."""
         folder = self.project.baseline_folder(name)
-        return TrialResult.load(folder, self.recipe.objective.name)
+        return TrialResult.load(folder, self.training.objective.name)
 
     def _trained(
         self, structure: str, trials: list[Any], plan: Plan
@@ -102,39 +102,39 @@ class GroupTrainer:
         rows: dict[str, Any] = {}
         if plan.splits:
             rows = {"rows": plan.rows, "validation_rows": plan.validation_rows}
-        known = self._known.pop(structure, None)
+        known = self._trainers.pop(structure, None)
         if known is None:
             hp = trials[0].hyperparameters
-            objective = self.recipe.objective
+            objective = self.training.objective
             trainer = ReplicaTrainer(
                 self.hypermodel.build(hp),
                 plan.weights,
                 plan.replica_seeds,
-                engine=self.recipe.engine,
-                replicas_per_program=self.recipe.replicas_per_program,
+                engine=self.training.engine,
+                replicas_per_program=self.training.replicas_per_program,
             )
             monitor = {"monitor": objective.name, "mode": objective.direction}
-            history = trainer.fit(**self.recipe.fit, **monitor, **rows)
+            history = trainer.fit(**self.training.fit, **monitor, **rows)
         else:
             trainer, hp = known
-            verbose = self.recipe.fit["verbose"]
+            verbose = self.training.fit["verbose"]
             history = trainer.refit(plan.weights, plan.replica_seeds, verbose=verbose, **rows)
-        for trial in trials:  # What only `build` declares is declared for all.
+        for trial in trials:  # `build` may have declared more hyperparameters, for all of them.
             trial.hyperparameters.merge(hp, overwrite=False)
-        self._keep(structure, trainer, hp)
+        self._keep_trainer(structure, trainer, hp)
         return trainer, history
 
-    def _keep(self, structure: str, trainer: ReplicaTrainer, hp: Any) -> None:
-        self._known[structure] = trainer, hp
-        while len(self._known) > MAX_STRUCTURES:
-            self._known.popitem(last=False)
+    def _keep_trainer(self, structure: str, trainer: ReplicaTrainer, hp: Any) -> None:
+        self._trainers[structure] = trainer, hp
+        while len(self._trainers) > MAX_TRAINERS:
+            self._trainers.popitem(last=False)
 
     def _is_finished(self, history: ReplicaHistory, plan: Plan, setting: int) -> bool:
         done = history.epochs_done[plan.of_setting(setting)]
-        return bool((done == self.recipe.fit["epochs"]).all())
+        return bool((done == self.training.fit["epochs"]).all())
 
     def _result(self, history: ReplicaHistory, plan: Plan, setting: int) -> TrialResult:
-        objective = self.recipe.objective
+        objective = self.training.objective
         if plan.splits:
             return execution_results.result_of_splits(history, plan, setting, objective)
         return execution_results.result_of(history, plan.of_setting(setting), objective)
@@ -160,7 +160,7 @@ class GroupTrainer:
         path = folder / execution_results.HISTORY
         execution_results.write_history(path, history, replicas)
         trainer.load_replica(replicas[result.best_execution])
-        trial_logs.write(self.recipe.callbacks, trainer.model, history, trial, replicas)
+        trial_logs.write(self.training.callbacks, trainer.model, history, trial, replicas)
         if result.metrics:
-            checkpoints.save(trainer.model, self.recipe.fit["x"], folder)
-        result.save(folder)  # Last: it marks the trial as done.
+            checkpoints.save(trainer.model, self.training.fit["x"], folder)
+        result.save(folder)  # This comes last, as it marks the trial as done.

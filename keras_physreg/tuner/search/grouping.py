@@ -1,4 +1,4 @@
-"""Which trials can be replicas of one model."""
+"""Groups of trials that can be replicas of one model."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-NAME_LENGTH = 16
+NAME_LENGTH = 16  # hexadecimal digits
 
 
 def structure(trial: Any, physics: set[str]) -> str:
-    """Returns the hyperparameters that make a model of its own, as text.
+    """Returns the hyperparameters that need a model of their own, as text.
 
     Args:
         trial: A trial.
@@ -34,7 +34,7 @@ def is_baseline_name(value: Any) -> bool:
 
 
 def grouped(trials: Iterable[Any], physics: set[str]) -> dict[str, list[Any]]:
-    """Returns the trials by structure, in the order in which they came."""
+    """Returns the trials by structure, in their given order."""
     groups: dict[str, list[Any]] = {}
     for trial in trials:
         groups.setdefault(structure(trial, physics), []).append(trial)

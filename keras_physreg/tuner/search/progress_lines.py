@@ -8,7 +8,7 @@ from keras_tuner.engine.trial import TrialStatus
 
 
 def round_done(oracle: Any, trials: list[Any], seconds: float) -> str:
-    """Returns one line about the trials that have just ended."""
+    """Returns one line about the trials of the round that has ended."""
     ids = sorted(trial.trial_id for trial in trials)
     which = f"Trial {ids[0]}" if len(ids) == 1 else f"Trials {ids[0]} to {ids[-1]}"
     total = oracle.max_trials or "?"
@@ -19,7 +19,7 @@ def round_done(oracle: Any, trials: list[Any], seconds: float) -> str:
 
 
 def best(oracle: Any) -> str:
-    """Returns the best trial so far in words."""
+    """Returns a sentence about the best trial so far."""
     trial = next(iter(oracle.get_best_trials(1)), None)
     if trial is None or trial.status != TrialStatus.COMPLETED:
         return "None has completed yet."
@@ -29,9 +29,9 @@ def best(oracle: Any) -> str:
 def nothing_left(oracle: Any, folder: Any) -> str:
     """Returns the message for a search that was finished before."""
     return (
-        f"Nothing is left to run: the search in {folder} has had all its {len(oracle.trials)} "
-        f"trials. {best(oracle)} Raise `max_trials` of the oracle for more, or start again with "
-        "`overwrite=True`."
+        f"There is nothing left to run: the search in {folder} has run all its "
+        f"{len(oracle.trials)} trials. {best(oracle)} For more trials raise `max_trials` of the "
+        "oracle, or start again with `overwrite=True`."
     )
 
 
@@ -39,6 +39,6 @@ def interrupted(oracle: Any, folder: Any) -> str:
     """Returns the message after Ctrl-C."""
     ended = len(oracle.end_order)
     return (
-        f"\nInterrupted. {ended} trial{'s' * (ended != 1)} done and kept in {folder}; the "
-        f"{len(oracle.trials) - ended} under way run again when the search is started again."
+        f"\nInterrupted. {ended} trial{'s' * (ended != 1)} done and kept in {folder}. The "
+        f"{len(oracle.trials) - ended} unfinished ones run again when you start the search again."
     )

@@ -1,7 +1,8 @@
-"""The random generators of an oracle, which none of KerasTuner's files has.
+"""The states of an oracle's random generators, which KerasTuner does not save.
 
-`BayesianOptimizationOracle` draws where its optimizer starts: with the generator lost, a search
-that is started again would propose other trials. An oracle of the user's own may hold others.
+`BayesianOptimizationOracle` draws the starting points of its optimizer. Without the state of its
+generator, a search that is started again would propose other trials. Oracles of users may hold
+further generators.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ def set_states(oracle: Any, states: Generators) -> None:
     """Puts the generators of an oracle into the states that `states_of` returned.
 
     Raises:
-        KeyError, TypeError, ValueError: If a state is none.
+        KeyError, TypeError, ValueError: If a saved state is invalid.
     """
     for name in states_of(oracle):
         if name in states:
             _set_state(vars(oracle)[name], states[name])
         else:
             warnings.warn(
-                f"The search was saved without the random state `{name}` of its oracle, by "
-                "another version: from here on it proposes other trials than it would have.",
+                f"The search was saved by another version, without the random state `{name}` of "
+                "its oracle: it will propose other trials than without the interruption.",
                 stacklevel=2,
             )
 
@@ -62,7 +63,7 @@ def _set_state(generator: Any, state: Any) -> None:
 
 
 def _with_arrays(state: dict[str, Any]) -> dict[str, Any]:
-    """Returns the state with its lists of words as NumPy wants them."""
+    """Returns the state with its lists of words as NumPy arrays."""
     inner = {
         key: np.array(value, "uint64") if isinstance(value, list) else value
         for key, value in state["state"].items()

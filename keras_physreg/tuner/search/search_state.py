@@ -1,4 +1,4 @@
-"""The state of a search: its oracle, in which order it was asked and told, and what it is."""
+"""SearchState: the oracle of a search, the order of its events, and the search's description."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_physreg.tuner.search import random_states
 from keras_physreg.tuner.search.failures import without_limit
-from keras_physreg.tuner.search.project import CURE, STATE, Project, check_same
+from keras_physreg.tuner.search.project import START_AGAIN, STATE, Project, check_same
 
 
 class SearchState:
-    """Asks and tells the oracle of a search, and keeps both in the project folder.
+    """Asks and tells the oracle of a search, and saves its state in the project folder.
 
     Args:
         oracle: The oracle.
-        project: The folder.
-        described: What the search is, under names that JSON holds: searches that differ in it are
-            not mixed.
+        project: The project folder.
+        described: The description of the search, as JSON holds it. A search with another
+            description cannot continue in the same folder.
     """
 
     def __init__(self, oracle: Any, project: Project, described: dict[str, Any]) -> None:
@@ -29,7 +29,7 @@ class SearchState:
         self._events: list[list[str]] = []
 
     def ask(self, name: str) -> Any:
-        """Returns the oracle's next trial, for a tuner of this name; it may say to wait or end."""
+        """Returns the oracle's next trial for a tuner id; its status may say to wait or to stop."""
         trial = self.oracle.create_trial(name)
         if trial.status == TrialStatus.RUNNING:
             self._events.append(["asked", trial.trial_id])
@@ -43,20 +43,20 @@ class SearchState:
 
     @property
     def begun(self) -> list[Any]:
-        """Trials that were asked for and have not ended: there are some after Ctrl-C."""
+        """Trials that were asked for and have not ended, such as after Ctrl-C."""
         return list(self.oracle.ongoing_trials.values())
 
     @property
     def to_repeat(self) -> int:
-        """The number of trials that the oracle will hand out again before it makes new ones."""
+        """The number of trials that the oracle hands out again before new ones."""
         return len(self.oracle.get_state()["retry_queue"])
 
     def was_told(self, trial: Any) -> bool:
-        """Returns whether an attempt at this trial has ended before."""
+        """Returns whether an earlier attempt at this trial has ended."""
         return any(e != "asked" and trial_id == trial.trial_id for e, trial_id in self._events)
 
     def describe_training(self, training: dict[str, Any]) -> None:
-        """Notes how trials are trained; raises where some were trained otherwise."""
+        """Records how trials are trained; raises if earlier ones were trained in another way."""
         self.project.check_current()
         if self.oracle.end_order or self.project.has_results():
             check_same(self.project.folder, self._described, {"training": training})
@@ -75,10 +75,10 @@ class SearchState:
         )
 
     def restore(self) -> None:
-        """Puts the state in the folder into the oracle, which was not asked yet.
+        """Restores the saved state of the oracle, which must be new.
 
         Raises:
-            ValueError: If the folder was left by another search, or its state is damaged.
+            ValueError: If the folder holds another search, or its state is damaged.
         """
         state = self.project.load()
         check_same(self.project.folder, state["described"], self._described)
@@ -88,7 +88,7 @@ class SearchState:
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise ValueError(
                 f"{self.project.folder / STATE} is a damaged state of a `ReplicaTuner` "
-                f"({type(error).__name__}: {error}). {CURE}"
+                f"({type(error).__name__}: {error}). {START_AGAIN}"
             ) from error
         self._described, self._events = state["described"], state["events"]
         for trial in self.oracle.trials.values():
@@ -106,19 +106,20 @@ class SearchState:
         random_states.set_states(self.oracle, state["random"])
 
     def _with_all_to_repeat(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Returns the state with all trials that did not end in the queue, the first one first."""
+        """Returns the state with all unfinished trials in the queue, the first one next."""
         ended = set(state["end_order"])
         queue = [trial_id for trial_id in self.oracle.trials if trial_id not in ended]
         return {**state, "ongoing_trials": {}, "retry_queue": sorted(queue, reverse=True)}
 
     def _replay(self, state: dict[str, Any]) -> None:
-        """Asks and tells a grid search again as before: it has no state to load."""
+        """Repeats the events of a grid search, whose oracle cannot load a state."""
         trials = {trial["trial_id"]: trial for trial in state["trials"]}
         max_trials = self.oracle.max_trials
         try:
             for event, trial_id in state["events"]:
-                if event == "asked":  # As a tuner of its own; under way already, nothing is new.
-                    # It makes ids as wide as this number.
+                if event == "asked":
+                    # Under an id of its own, as a tuner with a running trial gets no new one. The
+                    # trial ids get as many digits as this number has.
                     self.oracle.max_trials = int("9" * len(trial_id))
                     self.oracle.create_trial(f"replayed-{trial_id}")
                     continue

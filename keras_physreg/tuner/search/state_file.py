@@ -1,4 +1,4 @@
-"""Reads the state of a search, and says what is wrong with a file that holds none."""
+"""Reads and checks the JSON files of a search, with errors that say what is wrong in a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRIAL_ID = "[0-9]+|[0-9a-f]{32}"  # KerasTuner counts trials, or names them by a
 
 
 class NotAStateError(ValueError):
-    """A file is not what it should be; the message says why."""
+    """A file does not have the expected content; the message says why."""
 
 
 def read_object(
@@ -31,13 +31,13 @@ def read_object(
 
     Args:
         path: The file.
-        what: What it should be, for the message.
-        needed: The type of each key that must be there.
-        optional: The type of each key that may be there; `None`: any may.
+        what: The expected content, for the message: `"result of a trial"`.
+        needed: The type of each required key.
+        optional: The type of each optional key; `None` allows any key.
     """
     try:
         value = json.loads(path.read_bytes().decode("utf-8"))
-    except ValueError as error:  # No text, or no JSON.
+    except ValueError as error:  # It is not text, or not JSON.
         raise NotAStateError(
             f"{path} is no {what}: it is cut off, or no JSON file ({error})."
         ) from None
@@ -59,10 +59,10 @@ def read_object(
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Returns the state of a search; its trials and their ids are checked.
+    """Returns the state of a search, with its trials and their ids checked.
 
     Raises:
-        NotAStateError: If the file holds none.
+        NotAStateError: If the file does not hold the state of a search.
     """
     what = "state of a `ReplicaTuner`"
     state = read_object(path, what, NEEDED, OPTIONAL)
@@ -81,15 +81,15 @@ def is_trial_id(value: Any) -> bool:
 
 
 def _wrong(state: dict[str, Any]) -> str | None:
-    """Returns what is wrong with the trials."""
+    """Returns what is wrong with the trials of a state; `None` if nothing is."""
     ids = [trial["trial_id"] for trial in state["trials"]]
     if not all(is_trial_id(trial_id) for trial_id in ids):
-        return f"a trial id is of digits, such as '07', but there are {ids}"
+        return f"a trial id must be of digits, such as '07', but there are {ids}"
     if unknown := {trial["status"] for trial in state["trials"]} - set(STATUSES):
-        return f"the status of a trial is one of {STATUSES}, but there are {sorted(unknown)}"
+        return f"the status of a trial must be one of {STATUSES}, but there are {sorted(unknown)}"
     named = [trial_id for _, trial_id in state["events"]]
     for key in ("start_order", "end_order", "retry_queue"):
         named += state["oracle"][key]
     if strangers := sorted({str(name) for name in named} - set(ids)):
-        return f"it names the trials {strangers}, but holds none of these"
+        return f"it names the trials {strangers}, but does not hold them"
     return None

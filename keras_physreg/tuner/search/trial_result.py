@@ -1,4 +1,4 @@
-"""The result of a trial, and its file."""
+"""TrialResult: the result of a trial, and its file."""
 
 from __future__ import annotations
 
@@ -32,16 +32,15 @@ class TrialResult:
     """The result of a trial.
 
     Args:
-        status: `"COMPLETED"`, `"FAILED"` or, where another attempt may help, `"INVALID"`.
-        message: Why it did not complete.
-        metrics: Every log at the best epoch, a mean over executions; in cross-validation at the
-            epoch that all executions share, and of the objective the mean of its logarithm.
-        step: The best epoch, counted from 0, a mean over executions.
+        status: `"COMPLETED"`, `"FAILED"`, or `"INVALID"` if another attempt may help.
+        message: The reason why it did not complete, or a note on its score.
+        metrics: Every log at the best epoch, the mean over executions. In cross-validation, logs
+            are taken at one common epoch, and the mean of the objective is geometric.
+        step: The best epoch, counted from 0; without cross-validation the mean over executions.
         best_execution: The execution with the best objective.
-        scores: In cross-validation the objective of each execution at `step`, of shape `(splits,
-            seeds)`; `None` where it is not known or the execution diverged.
-        baseline: In cross-validation the name of the baseline that was trained on the same splits
-            with the same seeds.
+        scores: In cross-validation, the objective of each execution at `step`, of shape `(splits,
+            seeds)`; `None` for executions that diverged.
+        baseline: In cross-validation, the name of the baseline on the same splits and seeds.
     """
 
     status: str
@@ -54,11 +53,11 @@ class TrialResult:
 
     @property
     def values(self) -> np.ndarray:
-        """The `scores` as an array of shape `(splits, seeds)`, NaN where they are not known."""
+        """The `scores` as an array of shape `(splits, seeds)`, NaN where they are `None`."""
         return np.array(self.scores, "float64")
 
     def save(self, folder: Path) -> None:
-        """Writes the result: from now on the trial is done."""
+        """Writes the result to the trial's folder, which marks the trial as done."""
         write_json(folder / RESULT, as_json(asdict(self)))
 
     @classmethod
@@ -67,10 +66,10 @@ class TrialResult:
 
         Args:
             folder: The folder.
-            objective: The log that a completed trial must have.
+            objective: Key of the log that a completed trial must have.
 
         Raises:
-            ValueError: If the file holds no result.
+            ValueError: If the file does not hold a result.
         """
         path = folder / RESULT
         if not path.exists():
@@ -78,7 +77,7 @@ class TrialResult:
         try:
             return cls(**_checked(path, objective))
         except NotAStateError as error:
-            raise ValueError(f"{error} Delete the file: the trial is trained again.") from error
+            raise ValueError(f"{error} Delete the file to train the trial again.") from error
 
 
 def _checked(path: Path, objective: str) -> dict[str, Any]:
@@ -87,15 +86,15 @@ def _checked(path: Path, objective: str) -> dict[str, Any]:
     state = read_object(path, what, {"status": str}, TYPES)
     wrong = None
     if state["status"] not in STATUSES:
-        wrong = f"its status is {state['status']!r}, where one of {STATUSES} should be"
+        wrong = f"its status must be one of {STATUSES}, but it is {state['status']!r}"
     elif not all(_is_finite(value) for value in state.get("metrics", {}).values()):
-        wrong = f"`metrics` are finite numbers, but there are {state['metrics']}"
+        wrong = f"`metrics` must be finite numbers, but there are {state['metrics']}"
     elif state["status"] == TrialStatus.COMPLETED and objective not in state.get("metrics", {}):
         wrong = f"the trial is completed, but has no `{objective}`"
     elif not _is_table(state.get("scores", [])):
-        wrong = f"`scores` are numbers, as many per split, but there are {state['scores']}"
+        wrong = f"`scores` must be equally many numbers per split, but there are {state['scores']}"
     elif not (state.get("baseline") is None or is_baseline_name(state["baseline"])):
-        wrong = f"`baseline` is a name of hexadecimal digits, but there is {state['baseline']!r}"
+        wrong = f"`baseline` must be of hexadecimal digits, but there is {state['baseline']!r}"
     if wrong:
         raise NotAStateError(f"{path} is no {what}: {wrong}.")
     return state

@@ -66,7 +66,7 @@ STATES = {
     "no dicts": (lambda path: change(path, trials=["0", "1"]), "not what it should be"),
     "status": (
         lambda path: change(path, trials__0__status="DONE"),
-        r"status of a trial is one of .* but there are \['DONE'\]",
+        r"status of a trial must be one of .* but there are \['DONE'\]",
     ),
     "no such trial": (
         lambda path: change(path, oracle__end_order=["0", "7"]),
@@ -96,7 +96,7 @@ CRAFTED = ["../../outside", "/outside", "a/b", "", "..", "0\n", "trial", 3, None
 def test_crafted_ids_are_refused(state_path, tmp_path, trial_id):
     change(state_path, trials__1__trial_id=trial_id)
     before = files(tmp_path)
-    with pytest.raises(ValueError, match=r"a trial id is of digits.*`project_name`"):
+    with pytest.raises(ValueError, match=r"a trial id must be of digits.*`project_name`"):
         tuner_in(tmp_path)
     assert files(tmp_path) == before
 
@@ -104,8 +104,8 @@ def test_crafted_ids_are_refused(state_path, tmp_path, trial_id):
 RESULTS = {
     **FILES,
     "lacks": (lambda path: remove(path, "status"), r"lacks \['status'\]"),
-    "status": (lambda path: change(path, status="DONE"), "its status is 'DONE', where one of"),
-    "running": (lambda path: change(path, status="RUNNING"), "its status is 'RUNNING'"),
+    "status": (lambda path: change(path, status="DONE"), "its status must be .*it is 'DONE'"),
+    "running": (lambda path: change(path, status="RUNNING"), "must be .*it is 'RUNNING'"),
     "type": (lambda path: change(path, step="3"), "`step` holds '3'"),
     "text": (lambda path: change(path, metrics__val_data_loss="0.1"), "finite numbers"),
     "NaN": (lambda path: change(path, metrics__val_data_loss=float("nan")), "finite numbers"),

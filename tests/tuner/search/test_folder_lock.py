@@ -83,7 +83,7 @@ def test_a_tuner_that_another_one_has_overtaken(tmp_path, monkeypatch):
     invent(monkeypatch)
     first, second = tuner_in(tmp_path), tuner_in(tmp_path)
     expected = outcomes(search(first))
-    with pytest.raises(ValueError, match=r"continued the search.*Make this one again"):
+    with pytest.raises(ValueError, match=r"continued the search.*Create this one again"):
         search(second)
     assert outcomes(search(first)) == expected  # It knows the newest state itself.
     assert outcomes(tuner_in(tmp_path)) == expected

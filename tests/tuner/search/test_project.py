@@ -206,8 +206,8 @@ def test_files_of_kerastuner_are_mended(finished, damage, monkeypatch, capsys):
     search(tuner, verbose=2)
     assert trained == []
     assert capsys.readouterr().out.startswith(
-        f"Nothing is left to run: the search in {tuner.project_dir} has had all its 6 trials. "
-        "Best val_data_loss: "
+        f"There is nothing left to run: the search in {tuner.project_dir} has run all its 6 "
+        "trials. Best val_data_loss: "
     )
     plain = keras_tuner.RandomSearch(
         build, "val_loss", directory=folder, project_name="search", max_trials=6

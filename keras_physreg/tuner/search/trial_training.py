@@ -1,4 +1,4 @@
-"""Recipe: how every trial of a search is trained."""
+"""TrialTraining: the settings with which every trial of a search is trained."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from keras_physreg.sweep.settings import SweepSettings
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How every trial of a search is trained.
+class TrialTraining:
+    """The settings with which every trial of a search is trained.
 
     Args:
         fit: Arguments of `ReplicaTrainer.fit`.
-        objective: The objective.
-        seeds: One seed per execution, or `None`: one execution, from the weights of `build`. In
-            cross-validation those of the first split.
+        objective: The objective of the search.
+        seeds: One seed per execution, in cross-validation those of the first split. `None`: one
+            execution, from the weights of `build`.
         engine: See `ReplicaTrainer`.
         replicas_per_program: See `ReplicaTrainer`.
         callbacks: Callbacks that write logs.
-        splits: How the labelled rows are split, or `None`.
+        splits: The settings of cross-validation with its splits, or `None`.
     """
 
     fit: dict[str, Any]
@@ -34,7 +34,7 @@ class Recipe:
     splits: SweepSettings | None = None
 
     def plan(self, settings: Sequence[Mapping[str, Any]]) -> Plan:
-        """Lays the executions of trials out as replicas.
+        """Returns the plan of the replicas for the executions of trials.
 
         Args:
             settings: The weight or schedule of each term, trial by trial.

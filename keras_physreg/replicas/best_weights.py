@@ -1,4 +1,4 @@
-"""Keeps each replica's weights at its best epoch, inside the program."""
+"""BestWeights: keeps each replica's weights at its best epoch, inside the program."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from keras.ops import convert_to_numpy
 from keras_physreg._utils.backend import tensorflow as tf
 
 
-class Best:
-    """Each replica's best score so far, the epoch it was reached in, and the weights there.
+class BestWeights:
+    """Each replica's best score so far, with its epoch and weights.
 
     Args:
         variables: The stacked variables that make up the replicas.
@@ -24,14 +24,14 @@ class Best:
         self._epoch = keras.Variable(np.full(size, -1), dtype="int32", trainable=False)
 
     def reset(self) -> None:
-        """Begins anew with the present weights."""
+        """Resets the scores, and stores the present weights."""
         for kept, present in zip(self._kept, self._present, strict=True):
             kept.assign(present)
         self._score.assign(np.full(self._score.shape, np.inf))
         self._epoch.assign(np.full(self._epoch.shape, -1))
 
     def update(self, score: Any, epoch: Any) -> None:
-        """Keeps the weights of the replicas whose score, smaller is better, is a new best one."""
+        """Keeps the weights of the replicas whose score is better (smaller) than before."""
         better = score < self._score.value  # False for NaN.
         self._score.assign(tf.where(better, score, self._score.value))
         self._epoch.assign(tf.where(better, epoch, self._epoch.value))
@@ -44,5 +44,5 @@ class Best:
         return [convert_to_numpy(v) for v in self._kept]
 
     def epochs(self) -> np.ndarray:
-        """Returns the best epoch of each replica, counted from 0; -1 where there was none."""
+        """Returns the best epoch of each replica, counted from 0; -1 if it has none."""
         return convert_to_numpy(self._epoch)

@@ -1,4 +1,4 @@
-"""What time it is at each step of a training, for schedules that count steps."""
+"""StepCounter: the optimizer's step at each batch, for schedules that count steps."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Clock:
-    """Tells the steps of the optimizer as `WeightScheduler(unit="step")` reads them in `fit`.
+class StepCounter:
+    """Computes the steps that `WeightScheduler(unit="step")` reads from the optimizer in `fit`.
 
     Args:
         begin: Batches that the optimizer had seen before the training.
         accumulated: Batches per step of the optimizer (`gradient_accumulation_steps`).
-        execution: Batches that `fit` runs between two looks at the clock
+        execution: Batches that `fit` runs between two calls of a callback
             (`steps_per_execution`).
     """
 
@@ -22,14 +22,14 @@ class Clock:
     execution: int = 1
 
     @classmethod
-    def of(cls, model: keras.Model, begin: int) -> "Clock":
-        """Returns the clock of a compiled model that had seen `begin` batches before."""
+    def of(cls, model: keras.Model, begin: int) -> "StepCounter":
+        """Returns the counter of a compiled model whose optimizer had seen `begin` batches."""
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
         return cls(begin, accumulated, int(model.steps_per_execution or 1))
 
     def times(self, first_epoch: int, epochs: int, steps: int) -> np.ndarray:
-        """Returns the time at each batch of some epochs.
+        """Returns the step at each batch of some epochs.
 
         Args:
             first_epoch: The first of these epochs, counted from 0.

@@ -1,4 +1,4 @@
-"""Chooses the engine: the fastest that trains as `fit` does."""
+"""The choice of the engine: the fastest one whose training equals that of `fit`."""
 
 from dataclasses import replace
 
@@ -15,13 +15,13 @@ Trainer = CompiledTrainer | SequentialTrainer
 
 
 class Failures:
-    """Why engines do not serve, in words; what is true of several is said once."""
+    """The reasons why engines are not used, as text; a shared reason appears once."""
 
     def __init__(self) -> None:
         self._engines: dict[str, list[str]] = {}
 
     def add(self, engine: str, reason: str) -> None:
-        """Notes why an engine does not serve."""
+        """Records why an engine is not used."""
         engines = self._engines.setdefault(reason, [])
         if engine not in engines:
             engines.append(engine)
@@ -30,22 +30,22 @@ class Failures:
         return "".join(f"; {' and '.join(e)}: {reason}" for reason, e in self._engines.items())
 
 
-def first_that_serves(
+def train_by_fastest(
     job: Job, weights: list[np.ndarray], requested: str, per_program: int | None
 ) -> tuple[Trainer, Outcome]:
-    """Trains a job by the fastest engine that compiles, and whose steps are those of `fit`.
+    """Trains a job by the fastest engine that compiles and whose steps equal those of `fit`.
 
     Args:
-        job: What is to be trained.
-        weights: What the replicas start from.
+        job: The training.
+        weights: The initial weights and state of the replicas, replicas first.
         requested: `"auto"`, or the name of an engine.
-        per_program: Replicas in one program at most, or `None`.
+        per_program: Maximum of replicas per program, or `None`.
 
     Returns:
-        What trained it, for further jobs of the kind, and the outcome.
+        The trainer, for further jobs of the same kind, and the outcome.
 
     Raises:
-        ValueError: If the engine asked for does not serve.
+        ValueError: If the requested engine cannot train as `fit` does.
     """
     failures = Failures()
     probe: Probe | None = None

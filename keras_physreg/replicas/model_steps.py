@@ -1,4 +1,4 @@
-"""Runs some steps of a model's own `train_step`: what replicas are compared with."""
+"""ModelSteps: some steps of a model's own `train_step`, with which replicas are compared."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from keras_physreg.replicas.optimizers import batch_count
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.unlabelled.input_rows import without_nones
 
-LOG = "log "  # What the names of logs begin with.
+LOG_PREFIX = "log "  # of the names of logs
 
 
-class OwnSteps:
-    """Takes the same steps of `model.train_step` from any start.
+class ModelSteps:
+    """Runs the same steps of `model.train_step` from any start.
 
     Args:
-        step: The step of one replica, with the model; its variables are moved.
+        step: The step of one replica, with the model, whose variables change.
         batches: The batches `(x, y, sample_weight)`, one per step.
     """
 
@@ -36,12 +36,12 @@ class OwnSteps:
     def take(
         self, weights: list[np.ndarray], optimizer: list[np.ndarray], batches_before: int
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Takes the steps.
+        """Runs the steps.
 
         Args:
             weights: Values of the model's weights and state at the start.
-            optimizer: Those of the optimizer's variables.
-            batches_before: Number of batches that the optimizer counts as done before.
+            optimizer: Values of the optimizer's variables at the start.
+            batches_before: Number of batches that the optimizer counts as seen before.
 
         Returns:
             The values of all `variables` before the steps, by name; and those after, with the logs.
@@ -57,14 +57,16 @@ class OwnSteps:
         return before, self.named(values_of(self.variables), logs)
 
     def named(self, values: list[np.ndarray], logs: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Returns values of the `variables` and logs by name."""
+        """Returns the values of the `variables`, and the logs, by name."""
         found = dict(zip(self.names, values, strict=True))
-        return found | {f"{LOG}'{key}'": convert_to_numpy(value) for key, value in logs.items()}
+        return found | {
+            f"{LOG_PREFIX}'{key}'": convert_to_numpy(value) for key, value in logs.items()
+        }
 
 
 @contextlib.contextmanager
 def unlabelled_share(step: ReplicaStep) -> Iterator[None]:
-    """Lets a model's own steps count unlabelled rows as those of its replicas do."""
+    """Sets the share of unlabelled rows in a model's own steps to that of its replicas."""
     model = step.model
     if not isinstance(model, PhysicsModel):
         yield

@@ -1,4 +1,4 @@
-"""How a sweep was made, in words: its score, rows, splits and seeds."""
+"""Names for the score, rows, splits and seeds of a sweep, shared by reports and pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from keras_physreg.sweep.settings import SweepSettings
 
 
 def score_name(settings: SweepSettings) -> str:
-    """Returns what the score is called: `held-out data loss`, or the name of the log."""
+    """Returns the name of the score: `held-out data loss`, or the key of the log."""
     return "held-out data loss" if settings.monitor == "val_data_loss" else settings.monitor
 
 
@@ -18,8 +18,8 @@ def count(number: int, noun: str) -> str:
 def rows_and_splits(settings: SweepSettings) -> str:
     """Returns the numbers of rows, splits and seeds.
 
-    That is `20 labelled rows: 5 folds x 4 shuffles x 2 seeds, trained on 16`, or with validation
-    data `100 labelled rows, 40 held-out rows, 8 seeds`.
+    For example `20 labelled rows: 5 folds x 4 shuffles x 2 seeds, trained on 16 rows each`, or with
+    validation data `100 labelled rows, 40 held-out rows, 8 seeds`.
     """
     seeds = count(len(settings.seeds), "seed")
     if settings.labelled is None:
@@ -29,11 +29,12 @@ def rows_and_splits(settings: SweepSettings) -> str:
         return f"{rows}, {count(settings.held_out or 0, 'held-out row')}, {seeds}"
     sizes = settings.trained_on
     trained = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    return f"{rows}: {settings.splits.label} x {seeds}, trained on {trained}"
+    each = "row" if trained == "1" else "rows"
+    return f"{rows}: {settings.splits.label} x {seeds}, trained on {trained} {each} each"
 
 
 def on_which_rows(settings: SweepSettings) -> str:
-    """Returns `on these 20 rows` for validation data, nothing where rows are split anew."""
+    """Returns ` on these 20 rows` with validation data, and nothing with splits."""
     if settings.splits is not None:
         return ""
     rows = "rows" if settings.held_out is None else count(settings.held_out, "row")

@@ -1,4 +1,4 @@
-"""Form: what a compiled program is fixed to; all else is its input."""
+"""ProgramSpec: everything for which a program is compiled; all else is its input."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ import numpy as np
 from keras_physreg.replicas.batches import Cut
 from keras_physreg.replicas.job import Job
 
-STEPS_PER_CALL = 256  # Of a program: enough to hide the call, few enough to answer Ctrl-C.
+STEPS_PER_CALL = 256  # of a program: many hide the cost of a call, few let Ctrl-C act soon
 
 
 @dataclass(frozen=True)
-class Form:
-    """What a compiled program is fixed to: numbers of rows, and what is done with them.
+class ProgramSpec:
+    """The properties for which a program is compiled: numbers of rows, and how they are used.
 
-    Which rows, in which order and with which weights are inputs.
+    The rows themselves, their order and the term weights are inputs of the program.
 
     Args:
-        train: How the training rows of a replica are cut into batches.
-        validation: How the held-out rows are; several where replicas differ in their number; none
-            without held-out rows.
-        own_held_out: Whether each replica has held-out rows of its own, among the training data.
-        own_orders: Whether each replica has an order of its own: of labelled and of unlabelled
-            rows.
+        train: The division of a replica's training rows into batches.
+        validation: The same for its held-out rows: several where replicas differ in the number of
+            held-out rows, none without held-out rows.
+        own_held_out: Whether each replica has its own held-out rows, among the training data.
+        own_orders: Whether each replica has its own order of labelled, and of unlabelled, rows.
         unlabelled: Unlabelled rows per step; 0 for none.
-        epochs: Epochs that one call of a program trains at most.
-        terms: Positions of the term weights that are swept, among the state variables.
-        monitor: Log by which each replica's best epoch is kept.
-        sign: 1 where a smaller monitor is better, -1 where a larger one is.
+        epochs: Maximum of epochs per call of the program.
+        terms: Positions of the swept term weights among the state variables.
+        monitor: Log by which each replica's best epoch is found.
+        sign: 1 if a smaller monitor is better, -1 if a larger one is.
     """
 
     train: Cut
@@ -42,24 +41,24 @@ class Form:
     monitor: str
     sign: int
 
-    def serves(self, other: Form) -> bool:
-        """Returns whether a program of this form can do what one of the other form does."""
+    def can_replace(self, other: ProgramSpec) -> bool:
+        """Returns whether a program of this specification can replace one of the other."""
         free = {"validation": (), "epochs": 0}
         same = vars(self) | free == vars(other) | free
         return same and set(other.validation) <= set(self.validation)
 
 
-def forms(job: Job) -> list[tuple[np.ndarray, Form]]:
-    """Returns groups of replicas that train on equally many rows, each with its form."""
+def program_specs(job: Job) -> list[tuple[np.ndarray, ProgramSpec]]:
+    """Returns groups of replicas that train on equally many rows, each with its specification."""
     sizes = np.array([job.cut(replica).size for replica in range(job.replicas)])
     groups = [np.flatnonzero(sizes == size) for size in np.unique(sizes)]
-    return [(group, _form(job, group)) for group in groups]
+    return [(group, _program_spec(job, group)) for group in groups]
 
 
-def _form(job: Job, replicas: np.ndarray) -> Form:
+def _program_spec(job: Job, replicas: np.ndarray) -> ProgramSpec:
     train = job.cut(replicas[0])
     own = job.rows is not None and job.rows.held_out is not None
-    return Form(
+    return ProgramSpec(
         train=train,
         validation=_validation(job, replicas),
         own_held_out=own,
