@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from keras_physreg.tuner.pareto import ParetoFront, pareto_front
     from keras_physreg.tuner.replica_tuner import ReplicaTuner
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Chain",

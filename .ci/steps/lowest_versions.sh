@@ -1,0 +1,12 @@
+# The core with the lowest versions that the package allows.
+for lowest in python3.10 "$HOME"/.pyenv/versions/3.10.*/bin/python python3; do
+    "$lowest" -c "" 2>/dev/null && break
+done
+"$lowest" --version
+"$lowest" -m venv "$work/lowest"
+"$work/lowest/bin/pip" install -q "keras==3.10.0" "tensorflow==2.19.0" "keras-tuner==1.4.7" "numpy==1.26.0" pytest
+"$work/lowest/bin/pip" install -q --no-deps .
+# Old releases with new dependencies of theirs raise warnings that are not ours.
+"$work/lowest/bin/python" -m pytest -q -o filterwarnings=default --disable-warnings \
+    tests/test_bad_input.py tests/test_layers.py tests/test_models.py tests/test_precision.py \
+    tests/test_saving.py tests/test_surgery.py
