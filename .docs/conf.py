@@ -68,6 +68,7 @@ def left_out(app: Any, what: str, name: str, value: Any, skip: bool, options: An
 
 
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)(\w*)")
+LINK = re.compile(r"\[([^\]]+)\]\((https?://[^)]+)\)")
 
 
 def as_code(match: re.Match) -> str:
@@ -82,10 +83,10 @@ def as_code(match: re.Match) -> str:
 def markdown_code(
     app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]
 ) -> None:
-    """Docstrings mark code with single backticks, as those of Keras do."""
+    """Docstrings mark code and links as Markdown does, like those of Keras."""
     text = "\n".join(lines)
     parts = re.split(r"(^\s*>>> .*(?:\n.+)*)", text, flags=re.MULTILINE)
-    parts[::2] = [CODE.sub(as_code, part) for part in parts[::2]]
+    parts[::2] = [LINK.sub(r"`\1 <\2>`__", CODE.sub(as_code, part)) for part in parts[::2]]
     lines[:] = "".join(parts).split("\n")
 
 

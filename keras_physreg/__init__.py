@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from keras_physreg import residuals
+from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg.callbacks import GradientMonitor, TerminateOnNonFinite, WeightScheduler
 from keras_physreg.constants.constant import Constant
 from keras_physreg.diagnosis import Diagnosis, Finding, Thresholds, diagnose
@@ -87,6 +88,8 @@ _LOADED_ON_USE = {
 def __getattr__(name: str) -> Any:
     if name not in _LOADED_ON_USE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "ReplicaTuner":
+        needs_tensorflow("`ReplicaTuner`")
     return getattr(import_module(_LOADED_ON_USE[name]), name)
 
 
