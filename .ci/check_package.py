@@ -1,5 +1,6 @@
 """Checks what is in the wheel and in the source distribution: `check_package.py FOLDER`."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -28,5 +29,9 @@ assert held == wanted, held ^ wanted
 metadata = zipfile.ZipFile(wheel).read(f"{facts}METADATA").decode()
 _, page = metadata.split("\n\n", 1)
 assert page.startswith("# keras_physreg")
-assert "](examples/" not in page, "links of the README that lead nowhere on PyPI"
+assert not re.search(r"\]\((?!https?:|#)", page), "links that lead nowhere on PyPI"
+readme = Path("README.md").read_text(encoding="utf-8")
+blocks = re.findall(r"^```.*?^```$", readme, re.MULTILINE | re.DOTALL)
+assert blocks
+assert all(block in page for block in blocks), "blocks of code that changed"
 print(f"{len(inside)} files in the wheel, {len(held)} in the source distribution")

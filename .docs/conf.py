@@ -1,11 +1,7 @@
 """How Sphinx builds the site; see build.py."""
 
 import re
-from collections.abc import Callable
-from typing import Any, NoReturn
-
-from docutils import nodes
-from docutils.utils.math.latex2mathml import tex2mathml
+from typing import Any
 
 import keras_physreg
 
@@ -31,9 +27,7 @@ include_patterns = [
 html_theme = "furo"
 html_title = f"keras_physreg {version}"
 html_show_sourcelink = False
-html_math_renderer = "mathml"  # Without a script, and without a network.
 
-myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
@@ -95,20 +89,8 @@ def to_index(app: Any, name: str, source: list[str]) -> None:
     source[0] = source[0].replace("](../../README.md", "](../../index.md")
 
 
-def formula(display: bool) -> Callable:
-    """Returns the writer of formulas: MathML, which browsers show by themselves."""
-
-    def write(writer: Any, node: Any) -> NoReturn:
-        mathml = tex2mathml(node.astext(), as_block=display)
-        writer.body.append(f'<div class="math">{mathml}</div>' if display else mathml)
-        raise nodes.SkipNode
-
-    return write
-
-
 def setup(app: Any) -> None:
     """Connects the functions above."""
-    app.add_html_math_renderer("mathml", (formula(False), None), (formula(True), None))
     app.connect("autodoc-skip-member", left_out)
     app.connect("autodoc-process-docstring", markdown_code, priority=100)
     app.connect("source-read", to_index)
