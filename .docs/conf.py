@@ -62,6 +62,7 @@ def left_out(app: Any, what: str, name: str, value: Any, skip: bool, options: An
 
 
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)(\w*)")
+EXAMPLE = re.compile(r"^Example:\n", re.MULTILINE)
 LINK = re.compile(r"\[([^\]]+)\]\((https?://[^)]+)\)")
 
 
@@ -78,7 +79,7 @@ def markdown_code(
     app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]
 ) -> None:
     """Docstrings mark code and links as Markdown does, like those of Keras."""
-    text = "\n".join(lines)
+    text = EXAMPLE.sub(".. rubric:: Example\n\n", "\n".join(lines))
     parts = re.split(r"(^\s*>>> .*(?:\n.+)*)", text, flags=re.MULTILINE)
     parts[::2] = [LINK.sub(r"`\1 <\2>`__", CODE.sub(as_code, part)) for part in parts[::2]]
     lines[:] = "".join(parts).split("\n")
