@@ -7,8 +7,6 @@ if "$work/jax/bin/python" -c "import tensorflow" 2>/dev/null; then
     exit 1
 fi
 KERAS_BACKEND=jax "$work/jax/bin/python" -m pytest -q \
-    tests/test_other_backends.py tests/test_layers.py tests/test_models.py tests/test_saving.py \
-    tests/test_weights_files.py tests/test_bad_input.py tests/test_bad_numbers.py \
-    tests/test_precision.py tests/test_surgery.py tests/test_constants.py tests/test_residuals.py \
-    tests/schedules tests/callbacks/test_weight_scheduler.py \
-    tests/callbacks/test_weight_scheduler_input.py
+    tests/_utils tests/constants tests/layers tests/models tests/schedules \
+    tests/callbacks/test_weight_scheduler.py tests/callbacks/test_weight_scheduler_input.py \
+    tests/test_other_backends.py tests/test_residuals.py

@@ -8,5 +8,6 @@ done
 "$work/lowest/bin/pip" install -q --no-deps .
 # Old releases with new dependencies of theirs raise warnings that are not ours.
 "$work/lowest/bin/python" -m pytest -q -o filterwarnings=default --disable-warnings \
-    tests/test_bad_input.py tests/test_layers.py tests/test_models.py tests/test_precision.py \
-    tests/test_saving.py tests/test_surgery.py
+    tests/layers/test_bad_input.py tests/layers/test_physics_regularization.py \
+    tests/layers/test_precision.py tests/models/test_physics_model.py \
+    tests/models/test_saving.py tests/models/test_surgery.py
