@@ -7,6 +7,7 @@ so that their links hold. A warning is an error.
 """
 
 import argparse
+import re
 import shutil
 import sys
 import tempfile
@@ -24,10 +25,9 @@ FRONT_PAGE = """
 ```{toctree}
 :hidden:
 :caption: Guides
-:glob:
 
 examples/guides/README
-examples/guides/*
+GUIDES
 ```
 
 ```{toctree}
@@ -48,6 +48,18 @@ tests/benchmarks/README
 """
 
 
+def guides_in_order(folder: Path) -> list[str]:
+    """Returns the guides in the order in which their table of contents names them."""
+    contents = (folder / "README.md").read_text("utf-8")
+    named = dict.fromkeys(re.findall(r"\]\((\w+)\.md\)", contents))
+    pages = {path.stem for path in folder.glob("*.md")} - {"README"}
+    if set(named) != pages:
+        raise ValueError(
+            f"{folder / 'README.md'} must name every guide: {sorted(pages ^ set(named))}"
+        )
+    return [f"examples/guides/{name}" for name in named]
+
+
 def gather(pages: Path) -> None:
     """Copies the pages, and writes the front page and the reference."""
     for name in COPIED:
@@ -58,7 +70,9 @@ def gather(pages: Path) -> None:
         else:
             shutil.copy(source, copy)
     readme = pages / "README.md"
-    (pages / "index.md").write_text(readme.read_text("utf-8") + FRONT_PAGE, "utf-8")
+    guides = "\n".join(guides_in_order(pages / "examples/guides"))
+    front_page = readme.read_text("utf-8") + FRONT_PAGE.replace("GUIDES", guides)
+    (pages / "index.md").write_text(front_page, "utf-8")
     write_reference(pages / "api")
 
 

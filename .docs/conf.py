@@ -1,5 +1,6 @@
 """How Sphinx builds the site; see build.py."""
 
+import inspect
 import re
 from typing import Any
 
@@ -27,6 +28,8 @@ include_patterns = [
 html_theme = "furo"
 html_title = f"keras_physreg {version}"
 html_show_sourcelink = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 
 myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. "
@@ -52,6 +55,8 @@ KERAS_HOOKS = [
     "train_step",
 ]
 napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Call arguments", "params_style")]
+napoleon_use_rtype = False  # What comes before a colon in "Returns" need not be a type.
 napoleon_use_admonition_for_examples = False
 
 
@@ -59,6 +64,17 @@ def left_out(app: Any, what: str, name: str, value: Any, skip: bool, options: An
     """Leaves out what Keras calls, and what a class brings from elsewhere."""
     short = name.rsplit(".", 1)[-1]
     return True if short in KERAS_HOOKS or short.startswith("on_") else skip
+
+
+def own_signature(
+    app: Any, what: str, name: str, value: Any, options: Any, signature: str, returns: str
+) -> tuple[str, str | None] | None:
+    """Shows the arguments of `__init__`: those of `__new__`, which Keras adds, say nothing."""
+    if what != "class" or not (signature or "").startswith("(*args"):
+        return None
+    _, *parameters = inspect.signature(value.__init__).parameters.values()
+    plain = [each.replace(annotation=inspect.Parameter.empty) for each in parameters]
+    return str(inspect.Signature(plain)), None
 
 
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)(\w*)")
@@ -94,4 +110,5 @@ def setup(app: Any) -> None:
     """Connects the functions above."""
     app.connect("autodoc-skip-member", left_out)
     app.connect("autodoc-process-docstring", markdown_code, priority=100)
+    app.connect("autodoc-process-signature", own_signature)
     app.connect("source-read", to_index)
