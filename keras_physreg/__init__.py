@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from keras_physreg import residuals
+from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg.callbacks import GradientMonitor, TerminateOnNonFinite, WeightScheduler
 from keras_physreg.constants.constant import Constant
 from keras_physreg.diagnosis import Diagnosis, Finding, Thresholds, diagnose
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from keras_physreg.tuner.pareto import ParetoFront, pareto_front
     from keras_physreg.tuner.replica_tuner import ReplicaTuner
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Chain",
@@ -87,6 +88,8 @@ _LOADED_ON_USE = {
 def __getattr__(name: str) -> Any:
     if name not in _LOADED_ON_USE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "ReplicaTuner":
+        needs_tensorflow("`ReplicaTuner`")
     return getattr(import_module(_LOADED_ON_USE[name]), name)
 
 

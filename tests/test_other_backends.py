@@ -56,11 +56,29 @@ def test_what_needs_tensorflow_says_so_in_one_sentence(what, monkeypatch):
     assert "KERAS_BACKEND=tensorflow" in str(raised.value)
 
 
-@pytest.mark.tensorflow  # KerasTuner needs more than it says, and brings not all of it.
-def test_the_tuner_of_replicas_says_so_too(monkeypatch, tmp_path):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(NotImplementedError, match=r"^`ReplicaTuner` needs the TensorFlow backend"):
-        kp.ReplicaTuner(None, None, directory=tmp_path)
+REFUSAL_OF_REPLICA_TUNER = """
+import sys, keras, keras_physreg as kp
+keras.backend.backend = lambda: {backend!r}
+try:
+    kp.ReplicaTuner(None, None)
+except NotImplementedError as error:
+    print(error)
+print([name for name in ("keras_tuner", "tensorboard") if name in sys.modules])
+"""
+
+
+def test_the_tuner_of_replicas_is_refused_before_anything_is_loaded(tmp_path):
+    """KerasTuner and TensorBoard need not be there: a missing one would be named as the cause."""
+    backend = "jax" if BACKEND == "tensorflow" else BACKEND
+    program = REFUSAL_OF_REPLICA_TUNER.format(backend=backend)
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    told, loaded = run.stdout.splitlines()
+    assert told.startswith(
+        f"`ReplicaTuner` needs the TensorFlow backend, and Keras runs on '{backend}'"
+    )
+    assert "KERAS_BACKEND=tensorflow" in told
+    assert loaded == "[]"
     assert not any(tmp_path.iterdir())
 
 

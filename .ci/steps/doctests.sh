@@ -1,0 +1,1 @@
+"$python" -m pytest -q --doctest-modules keras_physreg

@@ -1,0 +1,1 @@
+"$python" -m pytest -q --durations 10 examples/guides

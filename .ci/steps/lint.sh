@@ -1,0 +1,3 @@
+"$python" -m ruff check .
+"$python" -m ruff format --check .
+"$python" -m mypy
