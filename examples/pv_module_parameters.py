@@ -261,11 +261,11 @@ def save(model, path):
 
 def main():
     """Reads the options and runs it all."""
-    default = Path(__file__).parent / "output" / "pv_module_parameters.png"
+    default = Path(__file__).parent / "output"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=40, help=f"of {STEPS} full-batch steps")
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--out", type=Path, default=default, help="where the figure goes")
+    parser.add_argument("--out", type=Path, default=default, help="folder of what it saves")
     parser.add_argument("--choose-weights", action="store_true", help="only compare weights")
     options = parser.parse_args()
 
@@ -277,10 +277,10 @@ def main():
     results, model = train_all(Z, x, options.epochs, options.seeds)
     print_errors(results)
     print_term_losses(results)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    draw(results, options.out)
-    save(model, options.out.with_suffix(".keras"))
-    print(f"Figure: {options.out}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    draw(results, options.out / "pv_module_parameters.png")
+    save(model, options.out / "pv_module_parameters.keras")
+    print(f"Saved in {options.out}: pv_module_parameters.png, pv_module_parameters.keras")
 
 
 if __name__ == "__main__":

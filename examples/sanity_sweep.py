@@ -5,11 +5,13 @@ equation come out; that equation gives the terms x and z (see pv_modules.py). Th
 
     data_loss(x, x_pred) + weight_x * x_loss(x, x_hat) + weight_z * z_loss(Z, Z_pred)
 
-The known good advice: train with both weights at 0, then raise one from 1e-10 in big steps and
-watch training and validation loss, then the other. `sanity_sweep` does it with the 100 labelled
-rows alone: it splits them again and again into training and held-out rows, trains all of it as
-replicas in compiled programs, and judges each weight by the held-out rows. It prints a table, what
-to do about each term and how to train on all rows, and draws the figure.
+The usual advice: train with both weights at 0, then raise one from 1e-10 in big steps and watch
+training and held-out loss, then the other. `sanity_sweep` does this with the 100 labelled rows
+alone: it splits them many times into training and held-out rows, trains all combinations as
+replicas in compiled programs, and judges each weight by the held-out rows. It prints a table, a
+verdict per term and how to train on all rows, and saves the figure.
+
+The guide: guides/sanity_sweep.md
 
 Run: python examples/sanity_sweep.py
 """
@@ -54,7 +56,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=4, help="shuffles of the five folds")
     parser.add_argument("--seeds", type=int, default=2, help="in each split")
     parser.add_argument("--score", default="best", choices=["best", "last"], help="epoch scored")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "output", help="folder of what it saves"
+    )
     arguments = parser.parse_args()
 
     Z, x = pv.load_modules()
@@ -71,10 +75,10 @@ def main():
         score=arguments.score,
     )
     print(result.summary())
-    arguments.output.mkdir(exist_ok=True)
-    result.save(arguments.output / "sanity_sweep.json")
-    result.plot().savefig(arguments.output / "sanity_sweep.png", dpi=150)
-    print(f"\nSaved to {arguments.output}: sanity_sweep.json and sanity_sweep.png")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    result.save(arguments.out / "sanity_sweep.json")
+    result.plot().savefig(arguments.out / "sanity_sweep.png", dpi=150)
+    print(f"\nSaved in {arguments.out}: sanity_sweep.json, sanity_sweep.png")
 
 
 if __name__ == "__main__":

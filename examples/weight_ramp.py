@@ -5,14 +5,16 @@ single-diode parameters `x` out, 100 labelled modules, and the loss
 
     data_loss(x, x_pred) + a * x_loss(x, x_hat) + b * z_loss(Z, Z_pred)
 
-Nobody knows good weights in advance. So a rises from 1e-10 in equal ratios, then b, and then both
-stay: one training that passes every weight on its way, whose picture shows from which weight on a
-term matters. Compare the term losses with their floors (what they are at the true labels), and
-watch the data loss on validation modules: it is not weighted, so its epochs can be compared.
+Good weights are not known in advance. So a rises from 1e-10 in equal ratios, then b, and then both
+stay: one training passes every weight, and its picture shows from which weight on a term matters.
+Compare the term losses with their floors (their values at the true labels), and watch the data loss
+on validation modules: it is not weighted, so its epochs can be compared.
 
-Is a ramp also the better way to train? Here it is not: while the weights are still too small to
-matter, the network learns its 100 labels by heart, and does not quite come back from that. The
-table at the end compares ramps with the same weights held from the start.
+Is a ramp also the better way to train? Not here: while the weights are still too small to matter,
+the network memorises its 100 labels and does not fully recover. The table at the end compares ramps
+with the same weights held from the start.
+
+The guide: guides/schedules.md
 
 Run: python examples/weight_ramp.py
 """
@@ -69,7 +71,7 @@ def train(data, epochs, seed, weights, schedules):
         "val_data_loss",
         mode="min",
         patience=epochs,
-        # Until the weights have come to their end, no epoch shall be the best one.
+        # Only epochs after the end of the ramps may be the best one.
         start_from_epoch=2 * (epochs // 3) if schedules else 0,
         restore_best_weights=True,
     )
@@ -122,9 +124,9 @@ def print_errors(errors):
     held = np.array(list(errors.values())[1])
     for name, found in errors.items():
         change = 100 * (np.array(found) / held - 1)
-        told = f"{change.mean():+.0f} % against held weights, higher in {np.sum(change > 0)} seeds"
-        known = "" if np.all(change == 0) else told
-        print(f"{name:28}{np.mean(found):.3f} ± {example.spread(found):.3f}  {known}".rstrip())
+        text = f"{change.mean():+.0f} % against held weights, higher in {np.sum(change > 0)} seeds"
+        compared = "" if np.all(change == 0) else text
+        print(f"{name:28}{np.mean(found):.3f} ± {example.spread(found):.3f}  {compared}".rstrip())
 
 
 # The picture
@@ -167,11 +169,11 @@ def draw(logs, held, floors, path):
 
 def main():
     """Reads the options and runs it all."""
-    default = Path(__file__).parent / "output" / "weight_ramp.png"
+    default = Path(__file__).parent / "output"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=60, help=f"of {example.STEPS} steps")
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--out", type=Path, default=default, help="where the figure goes")
+    parser.add_argument("--out", type=Path, default=default, help="folder of the figure")
     options = parser.parse_args()
     if options.epochs < 6:
         parser.error("two ramps and what comes after them need at least 6 epochs")
@@ -181,9 +183,9 @@ def main():
     _, held, ramp, _ = logs.values()
     print_ramp(ramp)
     print_errors(errors)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    draw(ramp, held, floors_of(pv.split(Z, x, labelled=100)), options.out)
-    print(f"\nFigure: {options.out}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    draw(ramp, held, floors_of(pv.split(Z, x, labelled=100)), options.out / "weight_ramp.png")
+    print(f"\nSaved in {options.out}: weight_ramp.png")
 
 
 if __name__ == "__main__":

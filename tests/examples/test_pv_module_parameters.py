@@ -29,13 +29,13 @@ def test_model_logs_the_term_losses_and_survives_saving(tmp_path):
 
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):
-    figure = tmp_path / "new" / "figure.png"
-    options = ["--epochs", "2", "--seeds", "2", "--out", str(figure)]
+    folder = tmp_path / "new"
+    options = ["--epochs", "2", "--seeds", "2", "--out", str(folder)]
     monkeypatch.setattr(sys, "argv", ["pv_module_parameters.py", *options])
     example.main()
     printed = capsys.readouterr().out
     for name in example.SETTINGS:
         assert printed.count(f"\n{name:14}") == 2  # one row in each of the two tables
     assert "predictions differ by 0" in printed
-    assert figure.stat().st_size > 10_000
-    assert figure.with_suffix(".keras").exists()
+    assert (folder / "pv_module_parameters.png").stat().st_size > 10_000
+    assert (folder / "pv_module_parameters.keras").exists()

@@ -14,8 +14,8 @@ def test_one_ramp_after_the_other():
 
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):
-    figure = tmp_path / "new" / "figure.png"
-    options = ["--epochs", "6", "--seeds", "2", "--out", str(figure)]
+    folder = tmp_path / "new"
+    options = ["--epochs", "6", "--seeds", "2", "--out", str(folder)]
     monkeypatch.setattr(sys, "argv", ["weight_ramp.py", *options])
     example.main()
     printed = capsys.readouterr().out
@@ -23,5 +23,5 @@ def test_example_runs(tmp_path, monkeypatch, capsys):
         assert printed.count(f"\n{name:28}") == 1
     assert "\n    0          1e-10              0" in printed
     assert "\n    5            100            100" in printed
-    assert figure.stat().st_size > 10_000
+    assert (folder / "weight_ramp.png").stat().st_size > 10_000
     assert kp.GeometricRamp(1e-10, 100, duration=2) == example.ramps(1e-10, 6)["x"]
