@@ -1,11 +1,11 @@
 """Sensors that disagree: which gain and which offset make measured sunlight close?
 
-The equation. At the zenith angle z of the sun three instruments must agree (see irradiance.py),
+The script of the guide "Unknown physical constants" (guides/constants.md). At the zenith angle z of
+the sun three instruments must agree (see irradiance.py),
 
     GHI = DNI cos z + DHI                                                                       (1)
 
-and in four files of growing inconsistency they do not quite. Let the systematic part of that be a
-gain and an offset, unknown constants of the physics:
+and in four files they do not quite. Gain and offset are unknown constants of the physics:
 
     GHI = gain (DNI cos z + DHI) + offset                                                       (2)
 
@@ -14,26 +14,13 @@ A network takes GHI and cos z and splits it into DNI and DHI; its loss is
     data_loss + weight * mean(((2) at the prediction, right less left)^2)
               + mean(((2) at the labels, right less left)^2)
 
-where both constants are `keras_physreg.Constant`s of a physics layer, and for comparison with (1)
-as physics at the prediction (gain 1, offset 0), for several seeds as replicas in one program.
+The constants learn from the last term, and the network from the one before, where a `stop_gradient`
+is around the constants. For comparison: the same with (1), for several seeds as replicas. Beside
+them stands least squares at the labels, with 95 % intervals by a bootstrap over blocks of
+consecutive rows (an hour, or in TMY3 about a day): Kuensch, "The Jackknife and the Bootstrap for
+General Stationary Observations" (1989).
 
-The last term is what the constants learn from; in the one before it they are cut off by a
-`stop_gradient`. Both together would be a mistake: GHI is an input, so that the network predicts
-what GHI says of DNI and DHI, errors included, and constants that meet *that* are not those of the
-instruments. This way they must come out as least squares at the labels, which stand beside them,
-with 95 % intervals by a bootstrap over blocks of consecutive rows (an hour, or in TMY3 about a
-day), as neighbouring minutes are no independent measurements: Kunsch, "The Jackknife and the
-Bootstrap for General Stationary Observations" (1989). The label is an `Input` for the physics
-alone; `strip_physics` takes it away.
-
-What the constants can mean, and what not. (2) compares one instrument with the sum of two others:
-"GHI reads 20 W/m2 too low" and "DHI reads 20 W/m2 too high" are the same sentence here, and an
-error in cos z, from a clock or a wrong position, looks like a gain. Errors of DNI and DHI
-themselves bias even least squares: it takes all error to be in GHI. And only what is the same on
-all rows can be found: a shadow at one hour of the day is none of it. A gain of 0 would be a trivial
-solution of `gain * residual`, but not of (2), where GHI stands on the other side.
-
-Run: python examples/sensor_offset.py
+Run: python examples/sensor_offset.py [--out FOLDER]
 """
 
 import argparse
@@ -113,7 +100,7 @@ def build(physics, steps=1000, weight=1.0):
 
 
 def train(physics, data, seeds, steps, weight=1.0):
-    """Trains one replica a seed on random batches, all rows equally often; returns the trainer."""
+    """Trains one replica per seed on random batches, all rows equally often."""
     rng, size = np.random.default_rng(0), max(steps // 20, 1) * BATCH
     passes = [rng.permutation(len(data.Z)) for _ in range(-(-size // len(data.Z)))]
     rows = np.concatenate(passes)[:size]
@@ -129,12 +116,12 @@ def train(physics, data, seeds, steps, weight=1.0):
 class Found(NamedTuple):
     """What one file shows; residuals and offsets in W/m2."""
 
-    gain: np.ndarray  # one a seed
+    gain: np.ndarray  # one per seed
     offset: np.ndarray
     at_labels: tuple  # the same of least squares, each (value, low, high)
     mean: dict  # mean residual at the held-out labels, "before" and "after"
     rms: dict
-    sums: dict  # mean error of the predicted DNI cos z + DHI on held-out rows, one a seed
+    sums: dict  # mean error of the predicted DNI cos z + DHI on held-out rows, one per seed
     reports: dict
 
 
@@ -163,7 +150,7 @@ def residual(data, gain, offset):
 
 
 def replicas(trainer, data, seeds):
-    """Returns the mean error of the predicted DNI cos z + DHI (W/m2) and the constants, a seed."""
+    """Returns mean errors of the predicted DNI cos z + DHI (W/m2) and the constants, by seed."""
     errors, constants = [], []
     for k in range(seeds):
         trainer.load_replica(k)
@@ -247,15 +234,15 @@ def print_table(found):
 def draw(found, path):
     """Draws both constants, and the bias before and after, for each file."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained", sharey=True)
-    places = np.arange(len(found))
+    positions = np.arange(len(found))
     for axis, what, unit in ((axes[0], "gain", ""), (axes[1], "offset", " (W/m$^2$)")):
         at_labels = np.array([row.at_labels[what == "offset"] for row in found.values()])
-        axis.hlines(places - 0.12, *at_labels[:, 1:].T, color="0.6", linewidth=4, label="95 %")
-        axis.plot(at_labels[:, 0], places - 0.12, "k|", markersize=12, label="least squares")
-        for place, row in zip(places, found.values(), strict=True):
+        axis.hlines(positions - 0.12, *at_labels[:, 1:].T, color="0.6", linewidth=4, label="95 %")
+        axis.plot(at_labels[:, 0], positions - 0.12, "k|", markersize=12, label="least squares")
+        for position, row in zip(positions, found.values(), strict=True):
             values = getattr(row, what)
-            height = np.full(len(values), place + 0.12)
-            label = "trained, each seed" if place == 0 else None
+            height = np.full(len(values), position + 0.12)
+            label = "trained, each seed" if position == 0 else None
             axis.plot(values, height, "o", color="C3", alpha=0.5, label=label)
         axis.axvline(float(what == "gain"), color="black", linewidth=0.8, linestyle=":")
         axis.set_xlabel(what + unit)
@@ -268,12 +255,12 @@ def draw(found, path):
     )
     for what, when, label, colour, shift in bars:
         values = [np.mean(getattr(row, what)[when]) for row in found.values()]
-        axes[2].barh(places + shift, values, height=0.2, color=colour, label=label)
+        axes[2].barh(positions + shift, values, height=0.2, color=colour, label=label)
     axes[2].axvline(0.0, color="black", linewidth=0.8)
     axes[2].set_xlabel("mean over held-out rows (W/m$^2$)")
     axes[2].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
-    axes[0].set_yticks(places, list(found))
-    axes[0].set_ylim(len(places) - 0.5, -0.5)
+    axes[0].set_yticks(positions, list(found))
+    axes[0].set_ylim(len(positions) - 0.5, -0.5)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     plt.close(figure)
@@ -286,7 +273,8 @@ def main():
     parser.add_argument("--weight", type=float, default=1.0, help="of the physics")
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--draws", type=int, default=1000, help="of the bootstrap")
-    parser.add_argument("--out", type=Path, default=Path("examples/output/sensor_offset.png"))
+    default = Path(__file__).parent / "output"
+    parser.add_argument("--out", type=Path, default=default, help="folder of the figure")
     options = parser.parse_args()
 
     settings = (options.seeds, options.steps, options.weight, options.draws)
@@ -294,8 +282,8 @@ def main():
     print_table(found)
     for when in ("before", "after"):
         print(f"\n\nRMIS 2019, {when}\n\n{found['RMIS 2019'].reports[when]}")
-    draw(found, options.out)
-    print(f"\nThe figure is in {options.out}.")
+    draw(found, options.out / "sensor_offset.png")
+    print(f"\nSaved to {options.out}: sensor_offset.png")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,16 @@
-"""From the sanity sweep to the hyperparameter search, on PV modules with 100 labels, and no others.
+"""From the sanity sweep to the hyperparameter search, on PV modules with 100 labels.
 
-The equation. A datasheet `Z` (8 numbers) goes in, the five parameters `x` of the single-diode
-equation come out; that equation gives the terms x and z (see pv_modules.py). The total loss is
+The script of the guide "Tuning" (guides/tuning.md); the equation stands in pv_modules.py. The total
+loss is
 
     data_loss(x, x_pred) + weight_x * x_loss(x, x_hat) + weight_z * z_loss(Z, Z_pred)
 
-First `sanity_sweep` raises one weight after the other: which term helps, and in which range? Then
-`ReplicaTuner` searches both weights together within these ranges. Both split the 100 rows again
-and again, and train on one part what they score on the other; so no second set of labelled rows
-is needed. Last, models are trained on all 100 rows, as each of the two recommends, and beside them
-one without physics.
+`sanity_sweep` finds the range of each weight, `ReplicaTuner` searches both weights within these
+ranges, and `pareto_front` draws what there is to choose. All of it sees the 100 labelled rows
+alone. Last, models are trained on all of these as each of the two recommends, beside one without
+physics: only that comparison sees the 3000 test modules, which a user would not have.
 
-Only that comparison sees the 3000 test modules, which a user would not have: it shows whether the
-recommendations were right.
-
-Run: python examples/tune_weights.py
+Run: python examples/tune_weights.py [--out FOLDER]
 """
 
 import argparse
@@ -75,7 +71,7 @@ def search(weights, training, options):
         make_oracle(options.oracle, options.trials),
         cv=5,
         repeats=options.repeats,
-        directory=options.output,
+        directory=options.out,
         project_name="tune_weights",
         overwrite=not options.resume,
     )
@@ -148,7 +144,12 @@ def options():
     parser.add_argument("--seeds", type=int, default=8, help="of the comparison")
     parser.add_argument("--oracle", default="random", choices=["random", "bayesian"])
     parser.add_argument("--resume", action="store_true", help="go on with a search that was ended")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).parent / "output",
+        help="folder of the search and the figure",
+    )
     return parser.parse_args()
 
 
@@ -171,9 +172,8 @@ def main():
     settings = settings_of(result, tuner.report())
     print_comparison(settings, compare(settings, training, data, chosen.seeds))
 
-    path = chosen.output / "tune_weights.png"
-    front.plot().savefig(path, dpi=150)
-    print(f"\nFigure: {path}")
+    front.plot().savefig(chosen.out / "tune_weights.png", dpi=150)
+    print(f"\nSaved to {chosen.out}: tune_weights.png and the folder tune_weights of the search")
 
 
 if __name__ == "__main__":

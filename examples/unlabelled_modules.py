@@ -1,20 +1,16 @@
-"""Physics where there are no labels: what unlabelled datasheets of PV modules are worth.
+"""What unlabelled datasheets of PV modules are worth, beside 50 to 400 labelled modules.
 
-The equation. A datasheet `Z` (8 numbers) goes in, the five parameters `x` of the single-diode
-equation come out; that equation gives the terms x and z (see pv_modules.py). The total loss is
+The script of the guide "Unlabelled data" (guides/unlabelled_data.md); the equation stands in
+pv_modules.py. The total loss is
 
     data_loss(x, x_pred) + weight * x_loss(x, x_hat) + weight * z_loss(Z, Z_pred)
 
-The question. Term x compares with the label. Term z needs none: it is a mean over all modules
-whose datasheet is known. Labels are dear and datasheets are not: how far do 300, 1000 or 3000
-datasheets without parameters go, beside 50 to 400 with them? A draw picks the modules and a seed
-the initial weights; `ReplicaTrainer` trains all seeds of a setting in compiled programs. Every
-training is read at its best epoch by the data loss on 1000 validation modules, the one without
-physics too.
+Term x compares with the label; term z needs none. A draw picks the modules and a seed the initial
+weights; `ReplicaTrainer` trains all seeds of a setting in compiled programs. Every training is read
+at its best epoch by the data loss on 1000 validation modules, the one without physics too. The
+weight was chosen on validation modules, by powers of ten: see `--choose-weights`.
 
-The weight was chosen on validation modules, by powers of ten: see `--choose-weights`.
-
-Run: python examples/unlabelled_modules.py
+Run: python examples/unlabelled_modules.py [--out FOLDER]
 """
 
 import argparse
@@ -34,8 +30,8 @@ import matplotlib.pyplot as plt
 LABELLED = (50, 100, 200, 400)
 UNLABELLED = (0, 300, 1000, 3000)
 WEIGHT = 100.0  # of both terms
-STEPS = 20  # in an epoch, each on all labelled modules
-BATCH = 300  # unlabelled modules in a step
+STEPS = 20  # per epoch, each on all labelled modules
+BATCH = 300  # unlabelled modules per step
 COLOURS = dict(
     zip((None, *UNLABELLED), ("#444444", "#e69f00", "#56b4e9", "#0072b2", "#009e73"), strict=True)
 )
@@ -190,12 +186,12 @@ def draw_curves(results, path):
 
 def main():
     """Reads the options and runs it all."""
-    default = Path(__file__).parent / "output" / "unlabelled_modules.png"
+    default = Path(__file__).parent / "output"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=100, help=f"of {STEPS} steps each")
     parser.add_argument("--seeds", type=int, default=4, help="initial weights")
     parser.add_argument("--draws", type=int, default=1, help="of the modules")
-    parser.add_argument("--out", type=Path, default=default, help="where the figure goes")
+    parser.add_argument("--out", type=Path, default=default, help="folder of the figure")
     parser.add_argument("--choose-weights", action="store_true", help="only compare weights")
     options = parser.parse_args()
 
@@ -205,8 +201,8 @@ def main():
         return
     results = train_all(Z, x, options.epochs, options.seeds, options.draws)
     print_table(results)
-    draw_curves(results, options.out)
-    print(f"Figure: {options.out}")
+    draw_curves(results, options.out / "unlabelled_modules.png")
+    print(f"\nSaved to {options.out}: unlabelled_modules.png")
 
 
 if __name__ == "__main__":

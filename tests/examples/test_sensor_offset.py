@@ -64,13 +64,14 @@ def test_before_any_training_the_diagnosis_tells_gain_and_offset_apart():
 
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):
-    figure = tmp_path / "new" / "figure.png"
-    options = ["--steps", "40", "--seeds", "2", "--draws", "20", "--out", str(figure)]
+    folder = tmp_path / "new"
+    options = ["--steps", "40", "--seeds", "2", "--draws", "20", "--out", str(folder)]
     monkeypatch.setattr(sys, "argv", ["sensor_offset.py", *options])
     example.main()
     printed = capsys.readouterr().out
     for name in ir.FILES:
         assert printed.count(f"\n{name:17}") == 4
     assert "constant     value  unit" in printed
-    assert figure.stat().st_size > 10_000
+    assert f"Saved to {folder}: sensor_offset.png" in printed
+    assert (folder / "sensor_offset.png").stat().st_size > 10_000
     keras.backend.clear_session()

@@ -8,7 +8,7 @@ from keras_physreg.plotting import pyplot
 
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):
-    options = ["--epochs", "3", "--repeats", "1", "--trials", "4", "--seeds", "2", "--output"]
+    options = ["--epochs", "3", "--repeats", "1", "--trials", "4", "--seeds", "2", "--out"]
     monkeypatch.setattr(sys, "argv", ["tune_weights.py", *options, str(tmp_path)])
     example.main()
     printed = capsys.readouterr().out
@@ -16,6 +16,7 @@ def test_example_runs(tmp_path, monkeypatch, capsys):
         assert printed.count(part) == 1
     assert "data only                0         0" in printed
     assert "by the search" in printed
+    assert f"Saved to {tmp_path}: tune_weights.png" in printed
     assert (tmp_path / "tune_weights.png").stat().st_size > 10_000
     pyplot().close("all")
 

@@ -37,14 +37,14 @@ def test_weights_differ_between_replicas(monkeypatch):
 def test_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(example, "LABELLED", (50, 100))
     monkeypatch.setattr(example, "UNLABELLED", (0, 300))
-    figure = tmp_path / "figure.png"
-    options = ["--epochs", "2", "--seeds", "2", "--out", str(figure)]
+    options = ["--epochs", "2", "--seeds", "2", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["unlabelled_modules.py", *options])
     example.main()
     printed = capsys.readouterr().out
     assert "RMSE / sd on 3000 test modules" in printed
     assert all(printed.count(f"\n{example.name_of(u):18}") == 1 for u in (None, 0, 300))
-    assert figure.stat().st_size > 10_000
+    assert f"Saved to {tmp_path}: unlabelled_modules.png" in printed
+    assert (tmp_path / "unlabelled_modules.png").stat().st_size > 10_000
 
 
 def test_model_starts_without_physics():
