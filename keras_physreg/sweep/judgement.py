@@ -5,6 +5,10 @@ weight to the baseline is averaged over the seeds of each split. The spread of t
 splits, corrected for the rows that splits share, gives the probability that the weight changes the
 score by more than the smallest effect that matters. This probability decides the verdict. The
 intervals, which hold for all weights together, are for information: they are too wide to decide.
+
+Splits are compared by the logs of their losses: the change of the loss on typical held-out rows. A
+verdict must hold for the mean loss over all splits, too: where a few rows carry the loss, a term
+can help on all others and still raise the mean. Each probability is the smaller of the two.
 """
 
 from __future__ import annotations
@@ -13,7 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_physreg.sweep.intervals import Evidence, evidence_of_splits, with_rows
+from keras_physreg.sweep.intervals import (
+    Evidence,
+    evidence_of_means,
+    evidence_of_splits,
+    with_rows,
+)
 from keras_physreg.sweep.row_resampling import covariance_of_rows
 from keras_physreg.sweep.search_range import first, search_range
 from keras_physreg.sweep.verdict import TermVerdict, Verdict
@@ -35,7 +44,7 @@ class Rules:
     sure: float = 0.95
     probable: float = 0.8
 
-    def word(self, better: float, worse: float) -> Verdict:
+    def word(self, better: float, worse: float, same: float) -> Verdict:
         """Returns the verdict on a weight with these probabilities."""
         if np.isnan(better):
             return Verdict.CANNOT_TELL
@@ -45,7 +54,7 @@ class Rules:
         ):
             if probability > self.probable:
                 return sure if probability > self.sure else probable
-        return Verdict.SAME if 1 - better - worse > self.sure else Verdict.CANNOT_TELL
+        return Verdict.SAME if same > self.sure else Verdict.CANNOT_TELL
 
 
 @dataclass(frozen=True)
@@ -119,14 +128,15 @@ def judge(
     differences = scale.differences(values)
     judged = np.flatnonzero(np.isfinite(differences).all(axis=1) & ~diverged)
     mean = differences.sum(axis=1) / (differences.shape[1] or np.nan)
-    low, high, better, worse = np.full((4, len(weights)), np.nan)
+    low, high, better, worse, same = np.full((5, len(weights)), np.nan)
     if usable.sum() >= 2 and len(judged):
         evidence = _evidence(differences, judged, scores, scale)
         low[judged], high[judged] = evidence.intervals(rules.confidence)
-        better[judged], worse[judged] = evidence.probabilities(scale.smallest)
+        readings = [evidence, *_of_means(values, judged, scores, scale)]
+        better[judged], worse[judged], same[judged] = _least(readings, scale.smallest)
     changes = tuple(
         Verdict.DIVERGES if bad else rules.word(*probabilities)
-        for bad, *probabilities in zip(diverged, better, worse, strict=True)
+        for bad, *probabilities in zip(diverged, better, worse, same, strict=True)
     )
     best = _best(changes, mean)
     hurts = first(changes, "harms", after=-1 if best is None or not changes[best].helps else best)
@@ -185,6 +195,21 @@ def _evidence(
         return found
     losses = scores.rows[[0, *(1 + judged)]]
     return with_rows(found, covariance_of_rows(losses, scale.logarithms), losses.shape[1])
+
+
+def _of_means(
+    values: np.ndarray, judged: np.ndarray, scores: Scores, scale: _Scale
+) -> list[Evidence]:
+    """Returns the evidence of the mean losses, where splits are compared by logarithms."""
+    if scores.ratio is None or not scale.logarithms:
+        return []
+    return [evidence_of_means(values[[0, *(1 + judged)]].mean(axis=-1), scores.ratio)]
+
+
+def _least(readings: list[Evidence], smallest: float) -> np.ndarray:
+    """Returns the smallest probabilities of better, worse and the same over some evidence."""
+    found = [evidence.probabilities(smallest) for evidence in readings]
+    return np.min([(better, worse, 1 - better - worse) for better, worse in found], axis=0)
 
 
 def _best(changes: tuple[Verdict, ...], mean: np.ndarray) -> int | None:
