@@ -72,7 +72,10 @@ def sanity_sweep(
     tell". The variance is corrected for the rows that splits share (Nadeau and Bengio, "Inference
     for the Generalization Error", Machine Learning 52 (2003) 239-281). The probability is that of
     Corani and Benavoli, "A Bayesian approach for comparing cross-validated algorithms on multiple
-    data sets", Machine Learning 100 (2015) 285-304.
+    data sets", Machine Learning 100 (2015) 285-304. It is computed for the mean over splits of the
+    logs of the scores, which is steady, and for the log of their mean, which a few rows may
+    dominate; the smaller probability decides. So a term is not recommended that helps on most rows
+    and harms the mean.
 
     Args:
         model: A compiled Keras model with physics terms.

@@ -10,6 +10,8 @@ come from the probability of a change beyond 1 %.
 - log of means: the log of the ratio of the mean losses, with the error of its linear terms. It asks
   for what the truth is, and is at the mercy of single rows.
 - half: the mean of these two, and of their linear terms.
+- both: the mean log; the smaller of its probability and that of the log of means. The rule of the
+  package.
 - neighbours: the mean log; what only probably helps is recommended where the mean of its change
   (twice) and of its neighbours' falls.
 
@@ -79,13 +81,31 @@ def with_neighbours(change: np.ndarray, better: np.ndarray) -> np.ndarray:
     return (better > Rules().sure) | (any_weight(change, better) & (around < 0))
 
 
-Rule = tuple[Callable[[np.ndarray], Terms], Callable[[np.ndarray, np.ndarray], np.ndarray]]
-RULES: dict[str, Rule] = {
-    "mean log": (mean_log, any_weight),
-    "mean log, neighbours": (mean_log, with_neighbours),
-    "log of means": (log_of_means, any_weight),
-    "half": (half, any_weight),
-    "half, neighbours": (half, with_neighbours),
+@dataclass(frozen=True)
+class Rule:
+    """A rule.
+
+    Args:
+        statistic: The change of each weight, and its linear terms.
+        pool: Which weights can be recommended.
+        also: Another statistic, whose probabilities must be as large.
+        probable: The probability beyond which a weight probably helps or hurts.
+    """
+
+    statistic: Callable[[np.ndarray], Terms]
+    pool: Callable[[np.ndarray, np.ndarray], np.ndarray] = any_weight
+    also: Callable[[np.ndarray], Terms] | None = None
+    probable: float = Rules().probable
+
+
+RULES = {
+    "mean log": Rule(mean_log),
+    "mean log, neighbours": Rule(mean_log, with_neighbours),
+    "mean log, 90 %": Rule(mean_log, probable=0.9),
+    "log of means": Rule(log_of_means),
+    "half": Rule(half),
+    "half, neighbours": Rule(half, with_neighbours),
+    "both": Rule(mean_log, also=log_of_means),
 }
 
 
@@ -101,6 +121,14 @@ class Judged:
     covered: np.ndarray
 
 
+def evidence(change: np.ndarray, terms: np.ndarray) -> Evidence:
+    """Returns what a statistic says, with its error."""
+    splits = terms.shape[1]
+    spread = terms.std(axis=1, ddof=1) * np.sqrt(1 / splits + RATIO)
+    correlation = np.nan_to_num(np.corrcoef(terms))
+    return Evidence(change, spread, correlation, np.full(len(change), splits - 1))
+
+
 def apply(rule: Rule, scores: np.ndarray, truth: np.ndarray, null: bool) -> Judged:
     """Judges one term.
 
@@ -110,17 +138,14 @@ def apply(rule: Rule, scores: np.ndarray, truth: np.ndarray, null: bool) -> Judg
         truth: True changes, logs, `(weights,)`.
         null: Whether the physics knows nothing.
     """
-    statistic, pool = rule
-    change, terms = statistic(scores)
-    splits = terms.shape[1]
-    spread = terms.std(axis=1, ddof=1) * np.sqrt(1 / splits + RATIO)
-    evidence = Evidence(
-        change, spread, np.nan_to_num(np.corrcoef(terms)), np.full(len(change), splits - 1)
-    )
-    better, worse = evidence.probabilities(SMALLEST)
-    low, high = evidence.intervals(Rules().confidence)
-    words = [str(Rules().word(b, w)) for b, w in zip(better, worse, strict=True)]
-    chosen = pool(change, better)
+    statistics = [rule.statistic] if rule.also is None else [rule.statistic, rule.also]
+    readings = [evidence(*statistic(scores)) for statistic in statistics]
+    pairs = [reading.probabilities(SMALLEST) for reading in readings]
+    better, worse, same = np.min([(b, w, 1 - b - w) for b, w in pairs], axis=0)
+    rules, change = Rules(probable=rule.probable), readings[0].mean
+    low, high = readings[0].intervals(rules.confidence)
+    words = [str(rules.word(*p)) for p in zip(better, worse, same, strict=True)]
+    chosen = rule.pool(change, np.where(better > rule.probable, better, 0.0))
     covered = (low <= truth) & (truth <= high)
     if chosen.any():
         best = int(np.where(chosen, change, np.inf).argmin())

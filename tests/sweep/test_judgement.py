@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_physreg.sweep.judgement import Rules, Scores, judge
+from keras_physreg.sweep.student_t import student_t_cdf
 from keras_physreg.sweep.verdict import Verdict
 
 WEIGHTS = 10.0 ** np.arange(-4, 2)
@@ -115,6 +116,61 @@ def test_seeds_of_a_split_are_averaged_and_splits_compared():
     found = judged(values)
     np.testing.assert_allclose(found.low, found.high, atol=1e-6)
     assert found.gain == pytest.approx(10)
+
+
+def heavy_tailed(gain, harm, rare=4):
+    """A weight lowers small losses in most splits, and raises the large ones of a few."""
+    values = scores([gain], noise=0.01)
+    values[0] = np.exp(np.random.default_rng(2).normal(scale=0.05, size=values.shape[1:]))
+    values[0, :rare] *= 10.0
+    values[1] *= values[0] / (values[1] / gain)
+    values[1, rare:] *= np.exp(
+        np.random.default_rng(3).normal(scale=0.01, size=values[1, rare:].shape)
+    )
+    values[1, :rare] *= harm / gain
+    return values
+
+
+def test_a_weight_that_helps_in_most_splits_and_raises_the_mean_loss_is_not_recommended():
+    values = heavy_tailed(gain=0.5, harm=1.2)
+    logs = np.log(values).mean(axis=2)
+    assert np.log(values[1].mean() / values[0].mean()) > 0 > (logs[1] - logs[0]).mean()
+    found = judged(values)
+    assert found.gains[0] > 25
+    assert found.changes == (Verdict.CANNOT_TELL,)
+    assert found.recommended_weight == 0.0
+
+
+def test_a_weight_that_raises_the_loss_in_most_splits_and_lowers_the_mean_does_not_surely_hurt():
+    found = judged(heavy_tailed(gain=2.0, harm=0.8))
+    assert found.gains[0] < -25
+    assert found.changes == (Verdict.CANNOT_TELL,)
+
+
+def test_the_probability_is_the_smaller_one_of_logs_and_means():
+    values = scores([0.9, 1.1], noise=0.1, seed=4)
+    found = judged(values)
+    splits = values.mean(axis=2)
+    error = np.sqrt(1 / SPLITS + RATIO)
+    for i in (0, 1):
+        logs = np.log(values[1 + i] / values[0]).mean(axis=1)
+        relative = splits[1 + i] / splits[1 + i].mean() - splits[0] / splits[0].mean()
+        change = np.log(splits[1 + i].mean() / splits[0].mean())
+        readings = [(logs.mean(), logs.std(ddof=1)), (change, relative.std(ddof=1))]
+        for sign, got in ((-1, found.better[i]), (1, found.worse[i])):
+            expected = [
+                student_t_cdf(
+                    np.array([(sign * mean - np.log(1.01)) / (spread * error)]),
+                    np.array([SPLITS - 1]),
+                )[0]
+                for mean, spread in readings
+            ]
+            assert got == pytest.approx(min(expected), abs=1e-6)
+
+
+def test_the_verdict_does_not_depend_on_the_unit_of_the_loss():
+    values = heavy_tailed(gain=0.5, harm=0.9)
+    np.testing.assert_allclose(judged(1e-12 * values).better, judged(values).better)
 
 
 def test_a_split_whose_baseline_diverged_is_left_out_everywhere():
