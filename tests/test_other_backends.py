@@ -75,7 +75,7 @@ def test_the_tuner_of_replicas_is_refused_before_anything_is_loaded(tmp_path):
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     told, loaded = run.stdout.splitlines()
     assert told.startswith(
-        f"`ReplicaTuner` needs the TensorFlow backend, and Keras runs on '{backend}'"
+        f"`ReplicaTuner` needs the TensorFlow backend, but Keras runs on '{backend}'"
     )
     assert "KERAS_BACKEND=tensorflow" in told
     assert loaded == "[]"

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_physreg._utils.errors import received
 
-MIN_SIZE, MAX_SIZE = 1e-37, 1e37  # Within float32.
+MIN_MAGNITUDE, MAX_MAGNITUDE = 1e-37, 1e37  # Within float32.
 
 
 def standardize_floats(name: str, value: Any, what: str) -> np.ndarray:
@@ -88,8 +88,8 @@ def check_values(
     known = {what: array for what, array in given.items() if array is not None}
     if any(_beyond_float32(array).any() for array in known.values()):
         raise ValueError(
-            f"`initial`, `low` and `high` {of} must be 0 or within float32: {MIN_SIZE:g} to "
-            f"{MAX_SIZE:g}. {shown}"
+            f"`initial`, `low` and `high` {of} must be 0 or within float32: {MIN_MAGNITUDE:g} to "
+            f"{MAX_MAGNITUDE:g}. {shown}"
         )
     for what, array in known.items() if log else ():
         if (array <= 0).any():
@@ -113,14 +113,14 @@ def check_scale(name: str, scale: np.ndarray | None) -> None:
     """Raises unless a scale is `None`, or above 0 and within float32."""
     if scale is not None and ((scale <= 0) | _beyond_float32(scale)).any():
         raise ValueError(
-            f"`scale` of constant '{name}' must be above 0, and within float32: {MIN_SIZE:g} to "
-            f"{MAX_SIZE:g}. {received('scale', scale.tolist())}"
+            f"`scale` of constant '{name}' must be above 0, and within float32: "
+            f"{MIN_MAGNITUDE:g} to {MAX_MAGNITUDE:g}. {received('scale', scale.tolist())}"
         )
 
 
 def _beyond_float32(array: np.ndarray) -> np.ndarray:
     sizes = np.abs(array)
-    return (sizes != 0) & ((sizes < MIN_SIZE) | (sizes > MAX_SIZE))
+    return (sizes != 0) & ((sizes < MIN_MAGNITUDE) | (sizes > MAX_MAGNITUDE))
 
 
 def _as_number(value: Any) -> Any:

@@ -42,7 +42,7 @@ def term_value(
 
 
 def _is_empty(outputs: Sequence[Any]) -> Any:
-    """Returns a scalar boolean: whether the outputs hold no value; `None` if they always do."""
+    """Returns whether the outputs hold no value, a scalar; `None` if they always hold some."""
     shapes = [tuple(output.shape) for output in outputs]
     if any(None not in shape and 0 not in shape for shape in shapes):
         return None

@@ -36,9 +36,9 @@ class PhysicsModel(keras.Model):
     loss and to the terms that compare with the label, not to label-free terms. `predict` and
     `export` do not compute the physics. `compile(loss=None)` trains on the physics alone.
 
-    If you write a `train_step` or `compute_loss` of your own, `compute_loss` of this class gives it
-    all physics; `losses` holds only the terms that need no label, as in Keras. A training step
-    raises an error if it computes terms and does not add them to the total loss.
+    If you write your own `train_step` or `compute_loss`, call `compute_loss` of this class to get
+    all physics: of the terms, `losses` holds only those that need no label. A training step that
+    computes terms and does not add them to the total loss raises an error.
 
     With all weights 0 the model trains bit for bit as without physics, even if the physics is not
     finite, or calls the network and would update its state. Under XLA (`jit_compile=True`) this

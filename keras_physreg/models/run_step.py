@@ -9,7 +9,7 @@ import keras
 from keras_physreg._utils.variables import assign, values_of
 from keras_physreg.layers.step import current_step, open_step
 from keras_physreg.models.physics_losses import check_counted, count_terms
-from keras_physreg.unlabelled.checks import check_usable, check_used
+from keras_physreg.unlabelled.checks import check_label_free_terms, check_model_called
 from keras_physreg.unlabelled.input_rows import split_rows
 
 
@@ -54,8 +54,8 @@ def run_in_step(
         if not training and keras.backend.backend() != "jax" and not all(step.counted.values()):
             count_terms(step, model, label_free=True)  # Only for the logs.
     if unlabelled is not None:
-        check_used(model, step.call.kinds)
-        check_usable(model)  # The step has built a model that had no layers before.
+        check_model_called(model, step.call.kinds)
+        check_label_free_terms(model)  # The step has built a model that had no layers before.
     if training:
         try:
             check_counted(step, own_methods(model))

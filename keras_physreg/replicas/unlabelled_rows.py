@@ -13,9 +13,9 @@ from keras_physreg.replicas.batches import Batches
 from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.checks import (
     check_batch_size,
+    check_label_free_terms,
     check_no_options,
     check_share,
-    check_usable,
 )
 from keras_physreg.unlabelled.input_rows import Rows, check_alike
 from keras_physreg.unlabelled.row_order import RowStream, unlabelled_order
@@ -80,7 +80,7 @@ def unlabelled_rows(
             "`unlabelled` needs a `keras_physreg.PhysicsModel`. Received: a model of type "
             f"{type(model)}"
         )
-    check_usable(model)
+    check_label_free_terms(model)
     check_batch_size(batch_size)
     check_share(share)
     if isinstance(unlabelled, tf.data.Dataset) or callable(unlabelled):

@@ -9,7 +9,7 @@ from keras_physreg.layers.physics_regularization import physics_layers
 from keras_physreg.terms.references import root
 
 
-def check_usable(model: keras.Model) -> None:
+def check_label_free_terms(model: keras.Model) -> None:
     """Raises unless a model has a term that needs no label."""
     layers = physics_layers(model)
     references = {term.name: term.reference for layer in layers for term in layer.terms}
@@ -53,7 +53,7 @@ def check_share(share: Any) -> None:
         )
 
 
-def check_used(model: keras.Model, rows: Any) -> None:
+def check_model_called(model: keras.Model, rows: Any) -> None:
     """Raises if a `train_step` did not call the model on the unlabelled rows."""
     if rows is None:
         raise ValueError(

@@ -37,7 +37,7 @@ def pair(
         batch_size: Unlabelled rows per step, or `None`.
         repeat: Whether a dataset repeats after its end; `None`: it does.
     """
-    checks.check_usable(model)
+    checks.check_label_free_terms(model)
     checks.check_batch_size(batch_size)
     if fit.get("x") is None:
         raise ValueError("`unlabelled` rows need labelled ones: give `x`, too. Received: x=None")

@@ -46,8 +46,8 @@ def test_structures_and_flat_sides():
     [
         ({"low": [1.0], "high": [0.0]}, r"low <= high.*low=\[1.0\]"),
         ({"low": [0.0], "high": [np.inf]}, "finite"),
-        ({"low": [0.0], "high": [1.0, 2.0]}, "one shape"),
-        ({"low": {"a": [0.0]}, "high": [1.0]}, "one structure"),
+        ({"low": [0.0], "high": [1.0, 2.0]}, "of the same shape"),
+        ({"low": {"a": [0.0]}, "high": [1.0]}, "the same structure"),
         ({"low": [0.0], "high": [1.0], "seed": -1}, "seed=-1"),
         ({"low": [0.0], "high": [1.0], "every": 0}, "every=0"),
     ],

@@ -66,7 +66,7 @@ CASES = {
     "held-out rows": (
         {"validation_data": (HELD_OUT_Z, HELD_OUT_X[:-1])},
         ValueError,
-        r"`validation_data` need the same number of rows.*\(12, 3\), \(11, 2\)",
+        r"`validation_data` must have the same number of rows.*\(12, 3\), \(11, 2\)",
     ),
     "held-out path": ({"validation_data": "d.csv"}, ValueError, r"`validation_data` .*tuple \(x, "),
     "weights": ({"sample_weight": np.ones(5)}, ValueError, r"same number of rows.*\(5,\)"),
