@@ -19,8 +19,8 @@ from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.trainings import Floor, Trainings
 
-LARGEST_WEIGHT = 1e4
-WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-10, 1))
+DEFAULT_EXTEND_TO = 1e4
+DEFAULT_WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-10, 1))
 SEEDS_PER_SPLIT, SEEDS_ON_VALIDATION_DATA = 2, 8
 
 
@@ -29,7 +29,7 @@ def sanity_sweep(
     x: Any,
     y: Any = None,
     validation_data: Any = None,
-    weights: Sequence[float] = WEIGHTS,
+    weights: Sequence[float] = DEFAULT_WEIGHTS,
     terms: Sequence[str] | None = None,
     others: str = "zero",
     seeds: int | Sequence[int] | None = None,
@@ -39,7 +39,7 @@ def sanity_sweep(
     sample_weight: Any = None,
     monitor: str = "val_data_loss",
     score: str = "best",
-    extend_to: float = LARGEST_WEIGHT,
+    extend_to: float = DEFAULT_EXTEND_TO,
     min_effect: float = 0.01,
     confidence: float = 0.95,
     engine: str = "auto",
