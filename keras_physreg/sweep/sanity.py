@@ -66,10 +66,12 @@ def sanity_sweep(
     up to `extend_to`. At the end it trains all terms that help together. The weights of the model
     stay as they are.
 
-    The verdict on a weight follows from the probability that it changes the score by more than
-    `min_effect`, given how the differences vary between splits. Beyond 95 % it "helps", "hurts" or
-    is the "same"; beyond 80 % it "probably helps" or "probably hurts"; else the sweep "cannot
-    tell". The variance is corrected for the rows that splits share (Nadeau and Bengio, "Inference
+    The verdict on a weight follows from the probabilities that the score falls or rises by more
+    than `min_effect`, or neither, given how the differences vary between splits. Beyond 95 % the
+    weight "helps", "hurts" or is the "same"; beyond 80 % it "probably helps" or "probably hurts";
+    else the sweep "cannot tell".
+
+    The variance is corrected for the rows that splits share (Nadeau and Bengio, "Inference
     for the Generalization Error", Machine Learning 52 (2003) 239-281). The probability is that of
     Corani and Benavoli, "A Bayesian approach for comparing cross-validated algorithms on multiple
     data sets", Machine Learning 100 (2015) 285-304.
