@@ -57,7 +57,7 @@ def change(value: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def distance(value: Any, other: Any) -> float:
-    """Returns the largest difference of two arrays; infinity if their shapes differ."""
+    """Returns the largest difference of two arrays; infinity if shapes or finiteness differ."""
     value, other = np.asarray(value, "float64"), np.asarray(other, "float64")
     if value.shape != other.shape:
         return np.inf

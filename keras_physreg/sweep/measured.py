@@ -58,12 +58,12 @@ class MeasuredSweep:
 
     @cached_property
     def verdicts(self) -> dict[str, TermVerdict]:
-        """What the sweep says of each term."""
+        """The verdict on each term."""
         return {name: self._judge(name, term) for name, term in self.terms.items()}
 
     @cached_property
     def combined_verdict(self) -> TermVerdict | None:
-        """What the sweep says of all terms that help together, where there are several."""
+        """The verdict on all terms that help, together; `None` unless there are several."""
         if self.combined is None:
             return None
         return self._judge(self.combined.name, self.combined.sweep)

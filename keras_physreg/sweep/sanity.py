@@ -19,8 +19,8 @@ from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.trainings import Floor, Trainings
 
-LARGEST_WEIGHT = 1e4
-WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-10, 1))
+DEFAULT_EXTEND_TO = 1e4
+DEFAULT_WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-10, 1))
 SEEDS_PER_SPLIT, SEEDS_ON_VALIDATION_DATA = 2, 8
 
 
@@ -29,7 +29,7 @@ def sanity_sweep(
     x: Any,
     y: Any = None,
     validation_data: Any = None,
-    weights: Sequence[float] = WEIGHTS,
+    weights: Sequence[float] = DEFAULT_WEIGHTS,
     terms: Sequence[str] | None = None,
     others: str = "zero",
     seeds: int | Sequence[int] | None = None,
@@ -39,7 +39,7 @@ def sanity_sweep(
     sample_weight: Any = None,
     monitor: str = "val_data_loss",
     score: str = "best",
-    extend_to: float = LARGEST_WEIGHT,
+    extend_to: float = DEFAULT_EXTEND_TO,
     min_effect: float = 0.01,
     confidence: float = 0.95,
     engine: str = "auto",
@@ -66,10 +66,12 @@ def sanity_sweep(
     up to `extend_to`. At the end it trains all terms that help together. The weights of the model
     stay as they are.
 
-    The verdict on a weight follows from the probability that it changes the score by more than
-    `min_effect`, given how the differences vary between splits. Beyond 95 % it "helps", "hurts" or
-    is the "same"; beyond 80 % it "probably helps" or "probably hurts"; else the sweep "cannot
-    tell". The variance is corrected for the rows that splits share (Nadeau and Bengio, "Inference
+    The verdict on a weight follows from the probabilities that the score falls or rises by more
+    than `min_effect`, or neither, given how the differences vary between splits. Beyond 95 % the
+    weight "helps", "hurts" or is the "same"; beyond 80 % it "probably helps" or "probably hurts";
+    else the sweep "cannot tell".
+
+    The variance is corrected for the rows that splits share (Nadeau and Bengio, "Inference
     for the Generalization Error", Machine Learning 52 (2003) 239-281). The probability is that of
     Corani and Benavoli, "A Bayesian approach for comparing cross-validated algorithms on multiple
     data sets", Machine Learning 100 (2015) 285-304. It is computed for the mean over splits of the

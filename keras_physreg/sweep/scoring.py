@@ -10,7 +10,7 @@ QUANTITIES = ("score", "train_score", "term_loss", "val_term_loss")
 
 
 @dataclass(frozen=True)
-class Measured:
+class ScoredLogs:
     """The logs at the scored epochs.
 
     Args:
@@ -90,7 +90,7 @@ def comparable(baseline: Curves, epochs: int, by_split: bool) -> np.ndarray:
     return np.broadcast_to(good.all(axis=1, keepdims=True), good.shape) if by_split else good
 
 
-def measure(curves: Curves, epochs: int, score: str, kept: np.ndarray) -> Measured:
+def measure(curves: Curves, epochs: int, score: str, kept: np.ndarray) -> ScoredLogs:
     """Reads the logs at one epoch per setting, the same for all its splits and seeds.
 
     Args:
@@ -106,14 +106,14 @@ def measure(curves: Curves, epochs: int, score: str, kept: np.ndarray) -> Measur
     chosen = np.array([scored_epoch(s[kept], g[kept], score) for s, g in pairs], int)
     if not epochs:
         nothing = np.full(finished.shape, np.nan)
-        return Measured(dict.fromkeys(QUANTITIES, nothing), diverged, chosen)
+        return ScoredLogs(dict.fromkeys(QUANTITIES, nothing), diverged, chosen)
     at = np.maximum(chosen - 1, 0)[:, np.newaxis, np.newaxis, np.newaxis]
     usable = finished & (chosen > 0)[:, np.newaxis, np.newaxis]
     values = {}
     for key in QUANTITIES:
         read = np.take_along_axis(curves.logs[key], at, axis=-1)[..., 0]
         values[key] = np.where(usable & np.isfinite(read), read, np.nan)
-    return Measured(values, diverged, chosen)
+    return ScoredLogs(values, diverged, chosen)
 
 
 def scored_epoch(scores: np.ndarray, good: np.ndarray, score: str = "best") -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 Pair = tuple[np.ndarray, np.ndarray]
-WANTED = (
+ACCEPTED_CV = (
     "`cv` must be an integer >= 2 (a number of folds), a splitter with a method `split(x, y, "
     "groups)` such as scikit-learn's `GroupKFold()`, or a list of pairs `(training rows, held-out "
     "rows)` of row numbers. "
@@ -21,7 +21,7 @@ def checked_pair(number: int, pair: Any, rows: int) -> Pair:
     parts = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str | dict) else []
     if len(parts) != 2:
         raise ValueError(
-            f"{WANTED}Split {number} is no pair `(training rows, held-out rows)`. Received: "
+            f"{ACCEPTED_CV}Split {number} is no pair `(training rows, held-out rows)`. Received: "
             f"{_shown(pair)}"
         )
     train = _checked_rows(f"the training rows of split {number}", parts[0], rows)

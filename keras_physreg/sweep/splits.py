@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_physreg._utils.errors import is_whole, received, sequence, whole_number
 from keras_physreg.sweep.split_checks import (
-    WANTED,
+    ACCEPTED_CV,
     Pair,
     check_different,
     check_groups_apart,
@@ -199,7 +199,7 @@ def _label_and_pairs(cv: Any, groups: Any, x: Any, y: Any, rows: int) -> tuple[s
         pairs = _pairs_of_splitter(cv, groups, x, y, rows)
         return f"{type(cv).__name__}({len(pairs)})", pairs
     if isinstance(cv, str | bytes | dict) or not isinstance(cv, Iterable):
-        raise TypeError(WANTED + received("cv", cv))
+        raise TypeError(ACCEPTED_CV + received("cv", cv))
     return "", sequence("cross-validation", "cv", cv)
 
 

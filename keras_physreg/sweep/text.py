@@ -17,7 +17,7 @@ from keras_physreg.sweep.wording import rows_and_splits
 
 
 def report(sweep: MeasuredSweep, recommended: Recommendation) -> str:
-    """Returns the table, notes that limit it, the sentences and the recipe."""
+    """Returns the table, notes on its limits, the sentences and the recipe."""
     settings = sweep.settings
     head = (
         f"Sanity sweep of {rows_and_splits(settings)}; {settings.epochs} epochs, score "

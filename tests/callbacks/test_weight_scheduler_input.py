@@ -103,7 +103,7 @@ def test_a_metric_of_the_name_of_a_weight():
     model = physics_model()
     metric = keras.metrics.MeanSquaredError(name="x_weight")
     model.compile("sgd", "mse", metrics=[metric])
-    with pytest.raises(ValueError, match=r"hold \['x_weight'\] already: a metric or another"):
+    with pytest.raises(ValueError, match=r"already hold \['x_weight'\]: a metric or another"):
         fit(model, kp.WeightScheduler({"x": RAMP}))
 
 

@@ -101,8 +101,8 @@ def test_sanity_sweep_trains_on_unlabelled_rows(one_program):
         ({"unlabelled": kp.UniformSampler([0.0], [1.0])}, TypeError, r"`sampler\(0, 1000\)`"),
         ({"unlabelled": np.ones((4, 2), "float32")}, ValueError, r"\('rows', 3\)"),
         ({"unlabelled": np.ones((0, 3))}, ValueError, "at least 1"),
-        ({"unlabelled_batch_size": 3}, ValueError, "Without `unlabelled`"),
-        ({"unlabelled_share": 0.5}, ValueError, "Without `unlabelled`"),
+        ({"unlabelled_batch_size": 3}, ValueError, "arguments need `unlabelled`"),
+        ({"unlabelled_share": 0.5}, ValueError, "arguments need `unlabelled`"),
         (
             {"unlabelled": np.ones((4, 3)), "unlabelled_share": 0.0},
             ValueError,

@@ -268,5 +268,5 @@ def test_trials_train_on_unlabelled_rows(tmp_path):
     again = make_tuner(tmp_path, oracle=random_oracle(2), seed=None)
     with pytest.raises(ValueError, match=r"unlabelled_share is 0\.7 there, 'missing' now"):
         search(again, unlabelled=more, unlabelled_batch_size=3, shuffle=False)
-    with pytest.raises(ValueError, match="Without `unlabelled`"):
+    with pytest.raises(ValueError, match="arguments need `unlabelled`"):
         search(again, unlabelled_share=0.5)
