@@ -124,6 +124,7 @@ def test_numpy_on_a_symbolic_tensor_is_the_clear_error_of_the_layer():
         (lambda z, x: ops.relu(x - 100.0), False),  # An inequality that holds.
         (lambda z, x: 1.0 + 1e-6 * x, False),
     ],
+    ids=["dead, not fulfilled", "cancelled", "an inequality that holds", "small"],
 )
 def test_zero_gradient(physics, raised):
     z, x = data()
@@ -360,8 +361,9 @@ def test_conflict_with_the_data(weight, sign, expected):
         (lambda x: x[:, 0] - 1, (1.0, 1.0), True),
         (lambda x: x[:, 0] - 1, (1.0, 0.0), False),
         (lambda x: x[:, 0] - 1, (1.0, 0.01), False),
-        (lambda x: x[:, 1] - 1, (1.0, 1.0), False),  # Another component.
+        (lambda x: x[:, 1] - 1, (1.0, 1.0), False),
     ],
+    ids=["equal weights", "off", "too weak", "another component"],
 )
 def test_conflict_between_terms(second, weights, raised):
     def physics(z, x):
