@@ -10,6 +10,7 @@ from keras_physreg._utils.backend import tensorflow as tf
 from tests.layer_checks import check_config
 from tests.problems import arrays_equal, trainable_values
 from tests.quick_replicas import quick_replicas
+from tests.variants import slow_but
 
 
 @keras.saving.register_keras_serializable(package="test_constants")
@@ -594,7 +595,7 @@ def sensor(noise, rows_count=400, seed=0):
     return np.stack([x, y], axis=1).astype("float32"), estimate, errors
 
 
-@pytest.mark.parametrize("noise", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize("noise", slow_but({0.1}, [0.01, 0.1, 1.0]))
 def test_constants_of_inputs_alone_are_recovered(noise):
     """Within 4 standard errors of least squares of the truth: a chance of 1e-4 to fail by noise.
 

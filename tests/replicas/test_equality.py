@@ -80,11 +80,6 @@ def test_replicas_equal_fit_without_xla(kind, quick):
 
 
 @pytest.mark.slow
-def test_lstm_equals_fit(one_program):
-    check(models.lstm, models.sequences, "in-turn")
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["in-turn", "sequential"])
 def test_engines_agree(engine, one_program):
     check(models.mlp, models.mlp_data, engine, (0, 1, 2), engine=engine)
