@@ -29,6 +29,17 @@ def pytest_collection_finish():
     gc.set_threshold(20_000, 20, 20)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keeps a file on one worker: what its tests share is made once, and its graphs go with it."""
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False  # By number of tests; those of few tests are long ones.
+    return LoadFileScheduling(config, log)
+
+
 def pytest_make_parametrize_id(val):
     """Names a test by what its arguments hold."""
     return id_of(val)
