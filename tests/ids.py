@@ -9,12 +9,11 @@ BRACKETS = {list: "[]", set: "{}"}
 
 
 def id_of(value):
-    """Returns the id of an argument; `None` leaves it to pytest: numbers, text, functions."""
-    by_pytest = value is None or isinstance(value, bool | int | float | complex | str | type)
-    if by_pytest or hasattr(value, "__name__"):
-        return None
-    text = " ".join(_text(value).split())
-    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
+    """Returns the id of an argument; `None` leaves it to pytest: numbers, short text, functions."""
+    if isinstance(value, str):
+        return _short(value) if len(value) > MAX_LENGTH else None
+    by_pytest = value is None or isinstance(value, bool | int | float | complex | type)
+    return None if by_pytest or hasattr(value, "__name__") else _short(_text(value))
 
 
 def _text(value):
@@ -37,3 +36,8 @@ def _of_object(value):
     except ValueError:  # An integer of more digits than Python writes.
         text = "<"
     return type(value).__name__ if " at 0x" in text or "<" in text else text
+
+
+def _short(text):
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
