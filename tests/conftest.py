@@ -1,7 +1,12 @@
 """Fresh Keras state: seeds and dtypes for every test, graphs and names for every file."""
 
+import gc
+
 import keras
 import pytest
+
+from tests import kept_graphs
+from tests.ids import id_of
 
 
 def pytest_collection_modifyitems(items):
@@ -11,6 +16,33 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("tensorflow"):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish():
+    """Spares the garbage collector the millions of objects that imports have made.
+
+    Tracing makes so many more that it would look through all of them again and again: a fifth of
+    the time of a test run. Each file ends with a collection of its own, see `_fresh_session`.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keeps a file on one worker: what its tests share is made once, and its graphs go with it."""
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False  # By number of tests; those of few tests are long ones.
+    return LoadFileScheduling(config, log)
+
+
+def pytest_make_parametrize_id(val):
+    """Names a test by what its arguments hold."""
+    return id_of(val)
 
 
 @pytest.fixture(autouse=True)
@@ -23,5 +55,7 @@ def _fresh_settings():
 
 @pytest.fixture(autouse=True, scope="module")
 def _fresh_session():
+    kept = kept_graphs.registered()
     yield
+    kept_graphs.let_go(kept)
     keras.backend.clear_session()

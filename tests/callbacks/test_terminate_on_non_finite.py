@@ -7,6 +7,7 @@ import keras_physreg as kp
 from keras_physreg.inspection import find_terms
 from keras_physreg.layers.evaluation import TermValue
 from tests.diagnosis.linear import data, linear_model, unbuilt_model
+from tests.variants import slow_but
 
 BAD = 40  # The row that makes the physics NaN: batch 4 of ten rows each.
 
@@ -54,9 +55,13 @@ def test_stops_at_the_first_bad_step_and_says_which(cls):
     assert not np.isfinite(model.get_weights()[0]).all()
 
 
-@pytest.mark.parametrize("compile_args", [{}, {"run_eagerly": True}, {"jit_compile": True}])
-def test_restores_the_last_finite_step_of_model_and_optimizer(compile_args):
+EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "jit": {"jit_compile": True}}
+
+
+@pytest.mark.parametrize("execution", slow_but({"graph", "eager"}, EXECUTIONS))
+def test_restores_the_last_finite_step_of_model_and_optimizer(execution):
     z, x = rows()
+    compile_args = EXECUTIONS[execution]
     good = model_with_root(**compile_args)
     good.fit(z[:BAD], x[:BAD], batch_size=10, shuffle=False, verbose=0)
     stopped = model_with_root(**compile_args)

@@ -11,6 +11,7 @@ import keras_physreg as kp
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.schedules.values import weight_at
 from tests.callbacks.small_model import Watch, data, physics_model, plain_model
+from tests.variants import slow_but
 
 RAMP = kp.GeometricRamp(1e-4, 1.0, duration=4)
 TENTHS = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1.0]
@@ -32,6 +33,7 @@ def fit(model, *callbacks, epochs=6, **kwargs):
         (np.array([1e-10, 1]), [1e-10, 1, 1, 1, 1, 1]),
         (lambda epoch: keras.ops.cast(epoch, "float32"), [0, 1, 2, 3, 4, 5]),
     ],
+    ids=["ramp", "function", "schedule of Keras", "list", "array", "function of tensors"],
 )
 def test_epochs_and_what_serves_as_a_schedule(schedule, expected):
     model, watch = physics_model(), Watch()
@@ -48,10 +50,17 @@ def test_any_keras_model_however_nested():
     assert history["z_weight"] == TENTHS
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("steps_per_execution", [1, 5])
-def test_the_weight_is_not_baked_in(jit_compile, steps_per_execution):
-    model = physics_model(jit_compile=jit_compile, steps_per_execution=steps_per_execution)
+EXECUTIONS = {
+    "graph": {},
+    "jit": {"jit_compile": True},
+    "several steps": {"steps_per_execution": 5},
+    "several steps, jit": {"jit_compile": True, "steps_per_execution": 5},
+}
+
+
+@pytest.mark.parametrize("execution", slow_but({"graph", "several steps, jit"}, EXECUTIONS))
+def test_the_weight_is_not_baked_in(execution):
+    model = physics_model(**EXECUTIONS[execution])
     ramps = kp.WeightScheduler({"x": RAMP, "z": kp.GeometricRamp(1.0, 1e-2, 4, begin=1)})
     history = {k: np.array(v) for k, v in fit(model, ramps, validation_data=data(seed=1)).items()}
     for prefix in ("", "val_"):
@@ -63,13 +72,13 @@ def test_the_weight_is_not_baked_in(jit_compile, steps_per_execution):
         assert len(set(np.float32(history[f"{prefix}data_loss"]))) == 1
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_the_weight_reaches_the_gradient(jit_compile):
+@pytest.mark.parametrize("execution", slow_but({"graph"}, ["graph", "jit"]))
+def test_the_weight_reaches_the_gradient(execution):
     """One step of SGD moves the model along the gradients weighted as scheduled."""
     moved = []
     for weight in (0.0, 1.0, 3.0):
         keras.utils.set_random_seed(1)
-        model = physics_model(learning_rate=0.1, jit_compile=jit_compile)
+        model = physics_model(learning_rate=0.1, **EXECUTIONS[execution])
         before = model.get_weights()[0]
         fit(model, kp.WeightScheduler({"x": [0], "z": [0]}), epochs=1, batch_size=20)
         data_step = model.get_weights()[0] - before

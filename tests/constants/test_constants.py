@@ -7,8 +7,10 @@ from keras import ops
 
 import keras_physreg as kp
 from keras_physreg._utils.backend import tensorflow as tf
-from keras_physreg.constants.constant import Constant
+from tests.layer_checks import check_config
 from tests.problems import arrays_equal, trainable_values
+from tests.quick_replicas import quick_replicas
+from tests.variants import slow_but
 
 
 @keras.saving.register_keras_serializable(package="test_constants")
@@ -495,10 +497,7 @@ def test_weights_are_refused_where_they_would_mean_another_value(now, same, tmp_
 @pytest.mark.parametrize("kind", KINDS)
 def test_config_round_trip(kind):
     constant = kp.Constant(**KINDS[kind], unit="W/m2", name="c", trainable=False)
-    config = keras.saving.serialize_keras_object(constant)
-    again = keras.saving.deserialize_keras_object(config)
-    assert isinstance(again, Constant)
-    assert again.get_config() == constant.get_config()
+    again = check_config(constant)
     assert (again.unit, again.name, again.trainable) == ("W/m2", "c", False)
     np.testing.assert_array_equal(again.value, constant.value)
     assert again.scale == constant.scale
@@ -596,7 +595,7 @@ def sensor(noise, rows_count=400, seed=0):
     return np.stack([x, y], axis=1).astype("float32"), estimate, errors
 
 
-@pytest.mark.parametrize("noise", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize("noise", slow_but({0.1}, [0.01, 0.1, 1.0]))
 def test_constants_of_inputs_alone_are_recovered(noise):
     """Within 4 standard errors of least squares of the truth: a chance of 1e-4 to fail by noise.
 
@@ -626,13 +625,15 @@ def test_constants_of_inputs_alone_are_recovered(noise):
     ["stacked", *(pytest.param(e, marks=pytest.mark.slow) for e in ("in-turn", "sequential"))],
 )
 def test_each_replica_learns_its_own_constants(engine):
+    """That programs with constants train as `fit` does: see test_replicas_equal_fit."""
     model = model_of(Line(), {"line": 1.0}, optimizer=keras.optimizers.Adam(0.05))
     z, x = rows()
     model.layers[-1].physics.gain.raw.assign(0.3)
     before = kp.get_constants(model)
     weights = [0.0, 1e-2, 1.0]
     trainer = kp.ReplicaTrainer(model, {"line": weights}, seeds=[3, 3, 4], engine=engine)
-    history = trainer.fit(z, x, epochs=3, batch_size=8, shuffle=False, verbose=0)
+    with quick_replicas():
+        history = trainer.fit(z, x, epochs=3, batch_size=8, shuffle=False, verbose=0)
     found = history.history["gain"]
     assert found.shape == (3, 3)
     # A constant keeps its value under new seeds, and does not train at weight 0.

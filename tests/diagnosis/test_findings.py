@@ -8,6 +8,7 @@ from keras import ops
 
 import keras_physreg as kp
 from tests.diagnosis.linear import data, linear_model
+from tests.variants import slow_but
 
 RNG = np.random.default_rng(5)
 NOISE = RNG.normal(size=(400, 2)).astype("float32")
@@ -54,9 +55,7 @@ CONNECTED = {
 }
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.1])
-@pytest.mark.parametrize("kind", DISCONNECTED)
-def test_disconnected(kind, weight):
+def check_disconnected(kind, weight):
     z, x = data()
     model = linear_model(DISCONNECTED[kind], {"t": weight})
     report = kp.diagnose(model, z, x, batch_size=70)
@@ -64,6 +63,16 @@ def test_disconnected(kind, weight):
     assert (finding.code, finding.severity, finding.term) == ("disconnected", "error", "t")
     assert (report["t"].grad_norm, report["t"].grad_ratio, report["t"].reached) == (None, None, 0)
     assert set(codes(report)) <= {"disconnected", "biased"}
+
+
+@pytest.mark.parametrize("kind", DISCONNECTED)
+def test_disconnected(kind):
+    check_disconnected(kind, 0.1)
+
+
+@pytest.mark.parametrize("kind", slow_but({"stop_gradient"}, DISCONNECTED))
+def test_disconnected_at_weight_0(kind):
+    check_disconnected(kind, 0.0)
 
 
 @pytest.mark.parametrize("kind", CONNECTED)
@@ -124,6 +133,7 @@ def test_numpy_on_a_symbolic_tensor_is_the_clear_error_of_the_layer():
         (lambda z, x: ops.relu(x - 100.0), False),  # An inequality that holds.
         (lambda z, x: 1.0 + 1e-6 * x, False),
     ],
+    ids=["dead, not fulfilled", "cancelled", "an inequality that holds", "small"],
 )
 def test_zero_gradient(physics, raised):
     z, x = data()
@@ -360,8 +370,9 @@ def test_conflict_with_the_data(weight, sign, expected):
         (lambda x: x[:, 0] - 1, (1.0, 1.0), True),
         (lambda x: x[:, 0] - 1, (1.0, 0.0), False),
         (lambda x: x[:, 0] - 1, (1.0, 0.01), False),
-        (lambda x: x[:, 1] - 1, (1.0, 1.0), False),  # Another component.
+        (lambda x: x[:, 1] - 1, (1.0, 1.0), False),
     ],
+    ids=["equal weights", "off", "too weak", "another component"],
 )
 def test_conflict_between_terms(second, weights, raised):
     def physics(z, x):

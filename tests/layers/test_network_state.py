@@ -7,6 +7,7 @@ import pytest
 import keras_physreg as kp
 from tests import problems
 from tests.problems import arrays_equal, data
+from tests.variants import slow_but
 
 TERM = {"again": 0.0}
 
@@ -61,9 +62,7 @@ def train(model, **compiled):
     model.evaluate(*data(24), verbose=0)
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=[pytest.mark.slow] if "jit" in k else []) for k in KINDS]
-)
+@pytest.mark.parametrize("kind", slow_but(KINDS.keys() - {"function, jit"}, KINDS))
 def test_at_weight_zero_the_network_is_as_without_physics(kind):
     make, compiled = KINDS[kind]
     network, bare = encoder(), encoder()

@@ -34,8 +34,9 @@ def messages(callbacks, epochs=20):
         lambda monitor: ModelCheckpoint("best.keras", monitor=monitor, save_best_only=True),
         lambda monitor: EarlyStopping(monitor, start_from_epoch=9),
     ],
+    ids=["EarlyStopping", "ReduceLROnPlateau", "ModelCheckpoint", "EarlyStopping, late"],
 )
-@pytest.mark.parametrize("scheduler", [RAMP, BY_STEP])
+@pytest.mark.parametrize("scheduler", [RAMP, BY_STEP], ids=["by epoch", "by step"])
 def test_a_weighted_loss_under_a_moving_weight(make, monitor, scheduler):
     callback = make(monitor)
     for callbacks in ([callback, scheduler], [scheduler, [callback]]):
@@ -46,23 +47,23 @@ def test_a_weighted_loss_under_a_moving_weight(make, monitor, scheduler):
         assert ("start_from_epoch" in message) == isinstance(callback, EarlyStopping)
 
 
-@pytest.mark.parametrize(
-    "callbacks",
-    [
-        [EarlyStopping("val_data_loss", mode="min"), RAMP],
-        [EarlyStopping("val_x_loss", mode="min"), RAMP],
-        [EarlyStopping("val_loss")],
-        [EarlyStopping("val_loss"), STILL],
-        [EarlyStopping("val_loss", start_from_epoch=10), RAMP],
-        [EarlyStopping("val_loss", start_from_epoch=20), BY_STEP],
-        [ModelCheckpoint("{epoch}.keras"), RAMP],
-        [RAMP],
-        [],
-        None,
-    ],
-)
-def test_nothing_to_warn_of(callbacks):
-    assert messages(callbacks) == []
+HARMLESS = {
+    "the data loss": [EarlyStopping("val_data_loss", mode="min"), RAMP],
+    "a term's loss": [EarlyStopping("val_x_loss", mode="min"), RAMP],
+    "no scheduler": [EarlyStopping("val_loss")],
+    "weights that stand still": [EarlyStopping("val_loss"), STILL],
+    "after the ramp": [EarlyStopping("val_loss", start_from_epoch=10), RAMP],
+    "after the ramp by step": [EarlyStopping("val_loss", start_from_epoch=20), BY_STEP],
+    "every epoch is saved": [ModelCheckpoint("{epoch}.keras"), RAMP],
+    "a scheduler alone": [RAMP],
+    "an empty list": [],
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_nothing_to_warn_of(kind):
+    assert messages(HARMLESS[kind]) == []
 
 
 def test_each_misreading_is_named():

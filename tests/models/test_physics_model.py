@@ -7,6 +7,7 @@ import keras_physreg as kp
 from keras_physreg._utils.backend import tensorflow as tf
 from tests import problems
 from tests.problems import arrays_equal, bare_model, data, physics_model, terms, trainable_values
+from tests.variants import slow_but
 
 EXECUTIONS = {
     "graph": {},
@@ -32,18 +33,18 @@ def expected_losses(model, z, x, a=0.5, b=0.25, label_weight=1.0):
     }
 
 
-@pytest.mark.parametrize("options", EXECUTIONS.values(), ids=EXECUTIONS)
-def test_evaluate_gives_the_losses_of_the_formula(options):
+@pytest.mark.parametrize("execution", slow_but({"graph", "eager"}, EXECUTIONS))
+def test_evaluate_gives_the_losses_of_the_formula(execution):
     z, x = data(rows=37)
     model = physics_model()
-    model.compile("sgd", "mse", **options)
+    model.compile("sgd", "mse", **EXECUTIONS[execution])
     logs = model.evaluate(z, x, batch_size=8, verbose=0, return_dict=True)
     assert logs == pytest.approx(expected_losses(model, z, x), rel=1e-5)
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("options", EXECUTIONS.values(), ids=EXECUTIONS)
-def test_training_follows_the_gradient_of_the_formula(options):
+@pytest.mark.parametrize("execution", slow_but({"graph", "jit"}, EXECUTIONS))
+def test_training_follows_the_gradient_of_the_formula(execution):
     z, x = data(rows=24)
     model = physics_model()
     plain = kp.strip_physics(model)
@@ -56,21 +57,26 @@ def test_training_follows_the_gradient_of_the_formula(options):
         v.numpy() - 0.1 * g.numpy()
         for v, g in zip(plain.trainable_variables, gradients, strict=True)
     ]
-    model.compile(keras.optimizers.SGD(0.1), "mse", **options)
+    model.compile(keras.optimizers.SGD(0.1), "mse", **EXECUTIONS[execution])
     model.fit(z, x, batch_size=24, epochs=1, verbose=0)
     for value, wanted in zip(trainable_values(model), expected, strict=True):
         np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("options", EXECUTIONS.values(), ids=EXECUTIONS)
-@pytest.mark.parametrize(
-    "physics",
-    [problems.doubling, problems.not_finite, problems.NotFiniteGain],
-    ids=lambda p: p.__name__,
-)
-def test_weights_of_zero_train_bit_for_bit_as_the_bare_model(physics, options):
+PHYSICS = {
+    "finite": lambda: problems.doubling,
+    "not finite": lambda: problems.not_finite,
+    "a layer, not finite": problems.NotFiniteGain,
+}
+ZERO = [f"{physics}; {execution}" for execution in EXECUTIONS for physics in PHYSICS]
+QUICK = {"finite; graph", "not finite; graph", "a layer, not finite; graph", "not finite; jit"}
+
+
+@pytest.mark.parametrize("kind", slow_but(QUICK, ZERO))
+def test_weights_of_zero_train_bit_for_bit_as_the_bare_model(kind):
     z, x = data(rows=37)
-    physics = physics() if isinstance(physics, type) else physics
+    physics, execution = kind.split("; ")
+    physics, options = PHYSICS[physics](), EXECUTIONS[execution]
     models = [physics_model(physics, terms(x=0, z=0)), bare_model()]
     histories = []
     for model in models:
@@ -81,6 +87,7 @@ def test_weights_of_zero_train_bit_for_bit_as_the_bare_model(physics, options):
     assert histories[0]["loss"] == histories[1]["loss"] == histories[0]["data_loss"]
 
 
+@pytest.mark.slow
 def test_under_jit_larger_networks_agree_up_to_rounding():
     """XLA rounds the gradient of the data differently where another, of zeros, joins it."""
     z, x = data(rows=37)
@@ -502,14 +509,15 @@ def test_several_physics_layers_in_any_order_of_terms():
     assert logs[0] == pytest.approx(expected_losses(model, z, x), rel=1e-5)
 
 
-@pytest.mark.parametrize("factor", [0.0, 1e-10, 1.0, 1e6])
-def test_the_total_is_linear_in_the_weight(factor):
+def test_the_total_is_linear_in_the_weight():
     z, x = data()
-    model = physics_model(term_list=terms(x=factor, z=0))
+    model = physics_model(term_list=terms(x=1.0, z=0))
     model.compile("sgd", "mse")
-    logs = model.evaluate(z, x, verbose=0, return_dict=True, batch_size=20)
-    assert logs["physics_loss"] == pytest.approx(factor * logs["x_loss"], rel=1e-6)
-    assert logs["loss"] == pytest.approx(logs["data_loss"] + logs["physics_loss"], rel=1e-6)
+    for factor in (1.0, 0.0, 1e-10, 1e6):
+        kp.set_term_weights(model, {"x": factor})
+        logs = model.evaluate(z, x, verbose=0, return_dict=True, batch_size=20)
+        assert logs["physics_loss"] == pytest.approx(factor * logs["x_loss"], rel=1e-6)
+        assert logs["loss"] == pytest.approx(logs["data_loss"] + logs["physics_loss"], rel=1e-6)
 
 
 @pytest.mark.tensorflow

@@ -86,7 +86,9 @@ def unregistered(z, x_pred):
     return {"x": z[:, :2] / 2, "z": 2 * x_pred}
 
 
-@pytest.mark.parametrize("physics", [unregistered, lambda z, x: unregistered(z, x)])
+@pytest.mark.parametrize(
+    "physics", [unregistered, lambda z, x: unregistered(z, x)], ids=["function", "lambda"]
+)
 def test_saving_unregistered_physics_says_how_to_register_it(tmp_path, physics):
     model = trained(physics_model(physics))
     with pytest.raises(ValueError, match="register_keras_serializable"):

@@ -144,6 +144,7 @@ def physics_in_a_layer():
         (lambda: keras.Sequential([keras.layers.Dense(2)]), ValueError, "is not built"),
         (lambda: "model", TypeError, "needs a Keras model"),
     ],
+    ids=["subclassed", "not built", "no model"],
 )
 def test_models_that_cannot_be_changed_are_refused(make, error, text):
     with pytest.raises(error, match=text):

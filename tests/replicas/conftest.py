@@ -3,6 +3,20 @@
 import pytest
 
 from keras_physreg.replicas import compiled, engines
+from tests.quick_replicas import quick_replicas
+from tests.replicas import trained
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _shared_trainers():
+    yield
+    trained.of_kind.cache_clear()
+
+
+@pytest.fixture
+def quick():
+    with quick_replicas():
+        yield
 
 
 @pytest.fixture

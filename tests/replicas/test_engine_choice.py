@@ -12,6 +12,7 @@ import keras_physreg as kp
 from tests import problems
 from tests.replicas.test_equality import assert_equal
 from tests.sweep import models
+from tests.variants import slow_but
 
 pytestmark = pytest.mark.usefixtures("without_xla")
 
@@ -147,11 +148,7 @@ IN_TURN = {
 }
 
 
-QUICK = {"loss_scale_factor", "ema", "unsaid attribute", "unsaid schedule"}
-
-
-def slow_but(quick, kinds):
-    return [k if k in quick else pytest.param(k, marks=pytest.mark.slow) for k in kinds]
+QUICK = {"ema", "unsaid attribute"}
 
 
 @pytest.mark.parametrize("kind", slow_but(QUICK, STACKED))
@@ -160,23 +157,23 @@ def test_optimizers_train_in_programs_as_in_fit(kind):
     assert "6 steps equal those of `fit`" in history.engine
 
 
-@pytest.mark.parametrize("kind", slow_but({"unsaid object", "unsaid, late"}, IN_TURN))
+@pytest.mark.parametrize("kind", slow_but({"unsaid, late"}, IN_TURN))
 def test_optimizers_that_cannot_be_stacked_train_in_turn(kind):
     optimizer, reason = IN_TURN[kind]
     history = compare(lambda: models.mlp(optimizer()), "sequential", epochs=2)
     assert reason in history.engine
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "execution"),
-    [
-        (lambda: Adam(0.01, gradient_accumulation_steps=3), 1),
-        (lambda: Adam(0.01), 2),
-        (lambda: SGD(0.1, clipnorm=1.0, gradient_accumulation_steps=2), 1),
-    ],
-    ids=["accumulated", "steps_per_execution", "sequential"],
-)
-def test_ramps_count_the_steps_of_the_optimizer(optimizer, execution):
+RAMPED = {
+    "accumulated": (lambda: Adam(0.01, gradient_accumulation_steps=3), 1),
+    "steps_per_execution": (lambda: Adam(0.01), 2),
+    "sequential": (lambda: SGD(0.1, clipnorm=1.0, gradient_accumulation_steps=2), 1),
+}
+
+
+@pytest.mark.parametrize("kind", slow_but({"accumulated"}, RAMPED))
+def test_ramps_count_the_steps_of_the_optimizer(kind):
+    optimizer, execution = RAMPED[kind]
     compare(
         lambda: models.mlp(optimizer(), steps_per_execution=execution),
         "",
@@ -184,6 +181,7 @@ def test_ramps_count_the_steps_of_the_optimizer(optimizer, execution):
     )
 
 
+@pytest.mark.slow
 def test_a_trained_optimizer_that_accumulates_goes_on():
     def build():
         model = models.mlp(Adam(0.01, gradient_accumulation_steps=2))
@@ -193,6 +191,7 @@ def test_a_trained_optimizer_that_accumulates_goes_on():
     compare(build, "stacked", schedule=kp.LinearRamp(0.0, 5.0, duration=6))
 
 
+@pytest.mark.slow
 def test_dropout_draws_what_fit_draws():
     compare(lambda: models.norm(0.3), "stacked")
 
@@ -225,16 +224,18 @@ class StepOnObject(kp.PhysicsModel):
         self.train_step = lambda data: step(data)
 
 
-@pytest.mark.parametrize(
-    ("model_class", "reason"),
-    [
-        (OwnStep, "overrides `train_step`"),
-        (OwnFit, "overrides `fit`"),
-        (StepOnObject, "overrides `train_step`"),
-        (OwnLogs, "its logs are not those of `fit`: log 'extra'"),
-    ],
-)
-def test_a_model_that_trains_in_its_own_way_trains_in_turn(model_class, reason):
+OWN_WAYS = {
+    OwnStep: "overrides `train_step`",
+    OwnFit: "overrides `fit`",
+    StepOnObject: "overrides `train_step`",
+    OwnLogs: "its logs are not those of `fit`: log 'extra'",
+}
+
+
+@pytest.mark.parametrize("model_class", slow_but({OwnStep, OwnLogs}, OWN_WAYS))
+def test_a_model_that_trains_in_its_own_way_trains_in_turn(model_class):
+    reason = OWN_WAYS[model_class]
+
     def build():
         model = problems.physics_model(model_class=model_class)
         model.compile("sgd", "mse")
@@ -333,15 +334,17 @@ def test_half_precision_hides_no_other_optimizer(optimizer, expected):
     assert history.engine.startswith(expected), history.engine
 
 
-def test_the_answer_is_remembered(monkeypatch):
+@pytest.mark.parametrize("engine", slow_but({"stacked"}, ["stacked", "sequential"]))
+def test_the_answer_is_remembered(engine, monkeypatch):
     asked = []
     from keras_physreg.replicas import engine_choice
 
     build = engine_choice.Probe
     monkeypatch.setattr(engine_choice, "Probe", lambda *args: (asked.append(args), build(*args))[1])
-    for optimizer in (SGD(0.1), keras.optimizers.Lamb(0.01)):
-        trainer = kp.ReplicaTrainer(models.mlp(optimizer), {"x": [0.0, 1.0]})
-        first = trainer.fit(*DATA, **FIT | {"epochs": 1})
-        again = trainer.refit({"x": [0.5, 1.0]}, verbose=0)
-        assert first.engine == again.engine
-    assert len(asked) == 2
+    optimizer = SGD(0.1) if engine == "stacked" else keras.optimizers.Lamb(0.01)
+    trainer = kp.ReplicaTrainer(models.mlp(optimizer), {"x": [0.0, 1.0]})
+    first = trainer.fit(*DATA, **FIT | {"epochs": 1})
+    again = trainer.refit({"x": [0.5, 1.0]}, verbose=0)
+    assert first.engine.startswith(engine)
+    assert first.engine == again.engine
+    assert len(asked) == 1

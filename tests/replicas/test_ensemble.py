@@ -14,13 +14,17 @@ from tests import problems
 from tests.replicas import trained
 from tests.replicas.test_predictions import assert_close
 from tests.sweep import models
+from tests.variants import slow_but
 
 
 def mean(predictions, replicas=slice(None)):
     return keras.tree.map_structure(lambda t: t[replicas].mean(axis=0), predictions)
 
 
-@pytest.mark.parametrize("kind", trained.KINDS)
+QUICK = {"norm", "nested", "several inputs", "several outputs", "conv", "constants"}
+
+
+@pytest.mark.parametrize("kind", slow_but(QUICK, trained.KINDS))
 def test_the_mean_of_the_predictions(kind):
     trainer, z = trained.of_kind(kind)
     kept = [v.numpy() for v in trainer.model.variables]
@@ -28,14 +32,16 @@ def test_the_mean_of_the_predictions(kind):
     assert problems.arrays_equal(kept, [v.numpy() for v in trainer.model.variables])
     expected = mean(trainer.predict(z))
     assert_close(joined.predict(z, verbose=0), expected)
-    trainer.model.set_weights([np.zeros_like(w) for w in trainer.model.get_weights()])
+    weights = trainer.model.get_weights()
+    trainer.model.set_weights([np.zeros_like(w) for w in weights])
     assert_close(joined.predict(z, verbose=0), expected)
+    trainer.model.set_weights(weights)
 
 
 SAVED = ["norm", "nested", "several inputs", "several outputs", "listed outputs", "conv"]
 
 
-@pytest.mark.parametrize("kind", SAVED)
+@pytest.mark.parametrize("kind", slow_but({"norm", "nested", "several outputs"}, SAVED))
 def test_saved_loaded_and_exported_it_predicts_the_same(kind, tmp_path):
     trainer, z = trained.of_kind(kind)
     joined = trainer.ensemble(spread=True)
@@ -53,6 +59,7 @@ def test_saved_loaded_and_exported_it_predicts_the_same(kind, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_process_without_this_package_loads_it(tmp_path):
     trainer, z = trained.of_kind("norm")
     joined = trainer.ensemble(spread=True)

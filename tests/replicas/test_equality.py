@@ -8,6 +8,7 @@ from keras.ops import convert_to_numpy
 import keras_physreg as kp
 from keras_physreg.unlabelled.row_order import row_order
 from tests.sweep import models
+from tests.variants import slow_but
 
 EPOCHS = 10
 KINDS = {
@@ -67,19 +68,15 @@ def check(build, data, expected, compared=(2,), **trainer):
     return history
 
 
-SLOW = {"constraint, clipnorm, AdamW", "global clipnorm", "multi-input, l2", "plain model"}
-
-
-@pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in KINDS]
-)
+@pytest.mark.parametrize("kind", slow_but({"mlp"}, KINDS))
 def test_replicas_equal_fit(kind, one_program):
     check(*KINDS[kind])
 
 
-@pytest.mark.slow
-def test_lstm_equals_fit(one_program):
-    check(models.lstm, models.sequences, "in-turn")
+@pytest.mark.parametrize("kind", ["norm", "conv"])
+def test_replicas_equal_fit_without_xla(kind, quick):
+    build, data, _ = KINDS[kind]
+    check(build, data, "stacked without XLA")
 
 
 @pytest.mark.slow
@@ -88,7 +85,7 @@ def test_engines_agree(engine, one_program):
     check(models.mlp, models.mlp_data, engine, (0, 1, 2), engine=engine)
 
 
-def test_seeds_draw_weights_and_order(one_program):
+def test_seeds_draw_weights_and_order(quick):
     model, data = models.mlp(), models.mlp_data()
     replicas = kp.ReplicaTrainer(model, {"x": [0.1, 0.1, 0.1]}, seeds=[5, 6, 5])
     history = replicas.fit(*data, batch_size=8, epochs=3, verbose=0)
@@ -102,7 +99,7 @@ def test_seeds_draw_weights_and_order(one_program):
     assert_equal(history, 1, logs)
 
 
-def test_sample_weights_and_metrics(one_program):
+def test_sample_weights_and_metrics(quick):
     z, x = models.mlp_data()
     trust = np.linspace(0, 2, models.ROWS).astype("float32")
 
@@ -117,7 +114,7 @@ def test_sample_weights_and_metrics(one_program):
     assert_equal(history, 1, logs)
 
 
-def test_a_trained_model_goes_on(one_program):
+def test_a_trained_model_goes_on(quick):
     """Without seeds the optimizer's state is part of where the replicas start."""
     data = models.mlp_data()
     first, second = models.mlp(), models.mlp()
@@ -131,8 +128,8 @@ def test_a_trained_model_goes_on(one_program):
     assert int(convert_to_numpy(first.optimizer.iterations)) == 6
 
 
-@pytest.mark.parametrize("unit", ["epoch", "step"])
-def test_schedules_equal_weight_scheduler(unit, one_program):
+@pytest.mark.parametrize("unit", slow_but({"step"}, ["epoch", "step"]))
+def test_schedules_equal_weight_scheduler(unit, quick):
     schedule = kp.GeometricRamp(1e-3, 1.0, duration=5)
     model, data = models.mlp(), models.mlp_data()
     replicas = kp.ReplicaTrainer(model, {"x": [0.0, schedule]}, unit=unit)
@@ -149,6 +146,7 @@ def test_schedules_equal_weight_scheduler(unit, one_program):
     assert np.isnan(history.weights["x"][1])
 
 
+@pytest.mark.slow
 def test_dropout_in_distribution(one_program):
     """The compiled random numbers are others than those of `fit`: the losses agree on average."""
     z, x = models.mlp_data(200)

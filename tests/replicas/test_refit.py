@@ -7,6 +7,7 @@ import keras_physreg as kp
 from keras_physreg.replicas.program import Program
 from tests import problems
 from tests.sweep import models
+from tests.variants import slow_but
 
 DATA = models.mlp_data()
 
@@ -17,22 +18,25 @@ def fitted(weights, seeds=None, engine="auto"):
 
 
 @pytest.fixture
-def programs(monkeypatch):
-    """The sizes of the programs that are compiled; those that are only compared are not."""
+def programs(quick, monkeypatch):
+    """The sizes of the programs that are compiled."""
     made = []
     build = Program.__init__
 
     def count(self, step, settings, size, mapper, jit):
         build(self, step, settings, size, mapper, jit)
-        made.extend([size] * jit)
+        made.append(size)
 
     monkeypatch.setattr(Program, "__init__", count)
     return made
 
 
-@pytest.mark.usefixtures("one_program")
-@pytest.mark.parametrize("seeds", [None, [3, 4, 3, 4]])
-def test_equals_a_new_trainer(seeds, programs):
+SEEDS = {"none": None, "own": [3, 4, 3, 4]}
+
+
+@pytest.mark.parametrize("kind", slow_but({"own"}, SEEDS))
+def test_equals_a_new_trainer(kind, programs):
+    seeds = SEEDS[kind]
     trainer, _ = fitted([0.0, 0.1, 0.0, 0.1], seeds)
     again = trainer.refit({"x": [1.0, 2.0, 3.0]}, seeds and seeds[:3], verbose=0)
     assert programs == [4]
@@ -43,7 +47,6 @@ def test_equals_a_new_trainer(seeds, programs):
     assert again.seeds == (seeds and seeds[:3])
 
 
-@pytest.mark.usefixtures("one_program")
 def test_compiles_anew_only_for_very_many_more_replicas(programs):
     trainer, first = fitted([0.0, 1.0])
     many = trainer.refit({"x": [0.0, 1.0] * 16}, verbose=0)

@@ -40,7 +40,7 @@ def test_custom_train_step_falls_back_to_fit():
         fit(model, engine="stacked")
 
 
-def test_what_does_not_stack_runs_in_turn(one_program, monkeypatch):
+def test_what_does_not_stack_runs_in_turn(quick, monkeypatch):
     def refuse(function, values):
         raise ValueError("no converter")
 
@@ -50,7 +50,7 @@ def test_what_does_not_stack_runs_in_turn(one_program, monkeypatch):
     assert "no converter" in history.engine
 
 
-def test_a_diverging_replica_is_marked_and_harms_no_other(one_program):
+def test_a_diverging_replica_is_marked_and_harms_no_other(quick):
     model = models.mlp("sgd")
     history, alone = (
         kp.ReplicaTrainer(model, {"z": weights}).fit(*DATA, epochs=4, verbose=0)
@@ -62,7 +62,7 @@ def test_a_diverging_replica_is_marked_and_harms_no_other(one_program):
     np.testing.assert_allclose(loss[:, [0, 2]], alone.history["loss"], rtol=1e-5)
 
 
-def test_best_epoch_and_weights(one_program):
+def test_best_epoch_and_weights(quick):
     replicas, history = fit(models.mlp(keras.optimizers.SGD(0.5)), epochs=8, seeds=[1, 2])
     assert history.monitor == "val_data_loss"
     monitored = history.history["val_data_loss"]
@@ -123,7 +123,7 @@ def test_programs_are_as_large_as_the_free_memory_allows(one_program, monkeypatc
     assert "1 program of 4" in history.engine
 
 
-def test_not_even_one_replica_fits(one_program, monkeypatch):
+def test_not_even_one_replica_fits(quick, monkeypatch):
     def load_none(self, weights, optimizer):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
@@ -133,7 +133,7 @@ def test_not_even_one_replica_fits(one_program, monkeypatch):
 
 
 @pytest.mark.parametrize("engine", ["stacked", "sequential"])
-def test_ctrl_c_returns_what_was_finished(engine, one_program, monkeypatch):
+def test_ctrl_c_returns_what_was_finished(engine, quick, monkeypatch):
     monkeypatch.setattr(program_spec, "STEPS_PER_CALL", 1)
     replicas = kp.ReplicaTrainer(models.mlp(), {"x": [0.0, 1.0]}, engine=engine)
 
@@ -150,7 +150,7 @@ def test_ctrl_c_returns_what_was_finished(engine, one_program, monkeypatch):
     assert problems.arrays_equal(kept, replicas.model.get_weights())
 
 
-def test_frozen_and_adapted_layers_keep_their_weights(one_program):
+def test_frozen_and_adapted_layers_keep_their_weights(quick):
     z = keras.Input((3,))
     scale = keras.layers.Normalization()
     scale.adapt(DATA[0])
@@ -174,7 +174,7 @@ def random_physics(z, x_pred):
     return {"x": z[:, :2] + keras.random.normal((2,)), "z": x_pred}
 
 
-def test_graphs_of_operations_are_drawn_anew(one_program):
+def test_graphs_of_operations_are_drawn_anew(quick):
     z = keras.Input((3,))
     h = keras.layers.Dense(2, activation=lambda t: t * t)(z)
     h = keras.layers.Lambda(lambda t: 2 * t)(h) + keras.ops.sin(z[:, :2])
@@ -186,7 +186,7 @@ def test_graphs_of_operations_are_drawn_anew(one_program):
     assert history.history["loss"][0, 0] != history.history["loss"][0, 1]
 
 
-def test_engines_see_the_same_rows(one_program):
+def test_engines_see_the_same_rows(quick):
     model = models.mlp("sgd")
     logs = [
         kp.ReplicaTrainer(model, {"x": [0.0, 1.0]}, seeds=[3, 4], engine=engine)
@@ -222,7 +222,7 @@ def not_copied():
     return model
 
 
-def test_a_subclassed_model_is_drawn_anew_by_its_config(one_program):
+def test_a_subclassed_model_is_drawn_anew_by_its_config(quick):
     model = problems.Subclassed()
     model.compile("sgd", "mse")
     _, history = fit(model, seeds=[1, 2])
@@ -296,7 +296,7 @@ def test_random_physics_with_a_generator_of_its_own_serves(one_program):
     assert np.all(history.history["x_loss"] > 0)
 
 
-def test_load_replica_bad_input(one_program):
+def test_load_replica_bad_input(quick):
     replicas = kp.ReplicaTrainer(models.mlp(), {"x": [0.0, 1.0]})
     with pytest.raises(RuntimeError, match="fit"):
         replicas.load_replica(0)

@@ -8,6 +8,7 @@ from keras_physreg.replicas.row_sets import row_sets
 from keras_physreg.unlabelled.row_order import row_order
 from tests.replicas.test_equality import assert_equal, fit_alone
 from tests.sweep import models
+from tests.variants import slow_but
 
 N, EPOCHS, BATCH, HELD_OUT_BATCH = 20, 3, 4, 3
 TRUST = np.linspace(0.2, 2.0, N).astype("float32")
@@ -52,9 +53,7 @@ def alone(trainer, replica, rows, held_out, orders=None, build=build, data=model
     return {key: np.concatenate([log[key] for log in logs]) for key in logs[0]}
 
 
-@pytest.mark.parametrize(
-    "engine", ["stacked", pytest.param("in-turn", marks=pytest.mark.slow), "sequential"]
-)
+@pytest.mark.parametrize("engine", slow_but({"stacked"}, ["stacked", "in-turn", "sequential"]))
 def test_replicas_equal_fit_on_their_rows(engine, without_xla):
     trainer, history = trained(engine=engine, shuffle=False)
     assert history.engine.startswith(engine)
@@ -63,7 +62,7 @@ def test_replicas_equal_fit_on_their_rows(engine, without_xla):
         assert_equal(history, replica, alone(trainer, replica, TRAIN[replica], HELD_OUT[replica]))
 
 
-def test_shuffled_by_seed(without_xla):
+def test_shuffled_by_seed(quick):
     trainer, history = trained(SEEDS)
     for replica in (0, 1):
         orders = [row_order(SEEDS[replica], epoch, 13) for epoch in range(EPOCHS)]
@@ -101,8 +100,8 @@ def test_batch_normalization_sees_the_rows_of_its_replica(without_xla):
     assert_equal(history, 1, logs)
 
 
-@pytest.mark.parametrize("engine", ["stacked", "sequential"])
-def test_unlabelled_rows_beside(engine, without_xla):
+@pytest.mark.parametrize("engine", slow_but({"stacked"}, ["stacked", "sequential"]))
+def test_unlabelled_rows_beside(engine, quick):
     more = {"unlabelled": models.mlp_data(13, 1)[0], "unlabelled_batch_size": 5}
     more |= {"unlabelled_share": 0.7, "shuffle": False}
     trainer, history = trained(engine=engine, **more)
@@ -125,7 +124,7 @@ def test_unlabelled_rows_beside(engine, without_xla):
     assert_equal(history, 1, logs)
 
 
-def test_one_row_more_is_left_out_by_seed(without_xla):
+def test_one_row_more_is_left_out_by_seed(quick):
     rows = [TRAIN[0], ROWS[6:], ROWS[6:]]
     held_out = [HELD_OUT[0], ROWS[:6], ROWS[:6]]
     trainer, history = trained([5, 6, 7], rows=rows, validation_rows=held_out)
@@ -138,7 +137,8 @@ def test_one_row_more_is_left_out_by_seed(without_xla):
     assert_equal(history, 1, alone(trainer, 1, kept, held_out[1], orders))
 
 
-def test_other_sizes_train_in_programs_of_their_own(without_xla):
+@pytest.mark.slow
+def test_other_sizes_train_in_programs_of_their_own(quick):
     rows, held_out = [ROWS[:13], ROWS[:5], ROWS[:8]], [ROWS[13:], ROWS[5:], ROWS[8:]]
     trainer, history = trained(rows=rows, validation_rows=held_out, shuffle=False)
     assert trainer.compiles == 3
@@ -163,7 +163,7 @@ def test_few_programs_are_kept_at_once(without_xla, monkeypatch):
         np.testing.assert_allclose(again.history[key], values, rtol=1e-5, err_msg=key)
 
 
-def test_ctrl_c_leaves_out_what_was_not_begun(without_xla, monkeypatch):
+def test_ctrl_c_leaves_out_what_was_not_begun(quick, monkeypatch):
     """Replicas of other sizes than those in progress have trained no epoch."""
 
     def interrupt(done):
@@ -181,14 +181,14 @@ def test_ctrl_c_leaves_out_what_was_not_begun(without_xla, monkeypatch):
     trainer.load_replica(1)
 
 
-def test_without_held_out_rows(without_xla):
+def test_without_held_out_rows(quick):
     _, history = trained(validation_rows=None)
     assert history.monitor == "data_loss"
     assert not any(key.startswith("val_") for key in history.history)
 
 
-@pytest.mark.parametrize("cores", [1, 2])
-def test_one_program_per_core_for_all_trainings(cores, without_xla, monkeypatch):
+@pytest.mark.parametrize("cores", slow_but({1}, [1, 2]))
+def test_one_program_per_core_for_all_trainings(cores, quick, monkeypatch):
     """Folds, more and fewer replicas, other rows of these sizes, fewer epochs."""
     monkeypatch.setattr("keras_physreg.replicas.compiled.cores", lambda: cores)
     trainer, first = trained(SEEDS)
@@ -245,7 +245,7 @@ def test_validation_data_beside_rows():
         trainer.fit(*data, data, rows=[[0, 1]], verbose=0)
 
 
-def test_bad_input_of_refit(without_xla):
+def test_bad_input_of_refit(quick):
     trainer, _ = trained(engine="sequential", epochs=1)
     fewer = {term: values[:2] for term, values in WEIGHTS.items()}
     with pytest.raises(ValueError, match=r"had 3 replicas.*give `rows` for 2"):

@@ -58,7 +58,7 @@ def test_several_inputs(one_program):
 
 
 @pytest.mark.parametrize("engine", ["auto", pytest.param("sequential", marks=pytest.mark.slow)])
-def test_each_seed_has_an_order_of_its_own(engine, one_program):
+def test_each_seed_has_an_order_of_its_own(engine, quick):
     model, (z, x), more = models.mlp(), models.mlp_data(), more_rows()
     weights = {term: values[1:] * 2 for term, values in WEIGHTS.items()}
     trainer = kp.ReplicaTrainer(model, weights, seeds=[5, 6], engine=engine)
@@ -80,7 +80,7 @@ def test_each_seed_has_an_order_of_its_own(engine, one_program):
     assert_equal(history, 1, {key: np.concatenate([log[key] for log in logs]) for key in logs[0]})
 
 
-def test_sanity_sweep_trains_on_unlabelled_rows(one_program):
+def test_sanity_sweep_trains_on_unlabelled_rows(quick):
     """Many rows of the very physics teach what few labels do not."""
     z, x = models.mlp_data(4)
     held_out = models.mlp_data(200, 9)

@@ -1,5 +1,7 @@
 """Models of every kind with replicas that are trained quickly, one after the other."""
 
+import functools
+
 import keras
 
 import keras_physreg as kp
@@ -99,5 +101,7 @@ def trained(build, data, seeds=(1, 2, 3), epochs=2, **fit):
     return trainer, z
 
 
+@functools.cache
 def of_kind(kind):
+    """A trainer that tests share: they leave it, and the weights of its model, as they were."""
     return trained(*KINDS[kind])

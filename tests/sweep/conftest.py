@@ -1,10 +1,16 @@
-"""One program instead of one per core: the tests compile half as much."""
+"""Sweeps whose replicas are quick to compile."""
 
 import pytest
 
-from keras_physreg.replicas import compiled
+from tests import quick_replicas
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_replicas():
+    with quick_replicas.quick_replicas():
+        yield
 
 
 @pytest.fixture
-def one_program(monkeypatch):
-    monkeypatch.setattr(compiled, "cores", lambda: 1)
+def as_shipped(monkeypatch):
+    quick_replicas.as_shipped(monkeypatch)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.replicas import compiled
 from keras_physreg.sweep import trainings
 from keras_physreg.sweep.verdict import Verdict
 from tests import problems
@@ -28,14 +27,6 @@ def sweep(model, weights=(1e-4, 0.1, 10.0), x=Z, y=X, **arguments):
         "verbose": 0,
     } | arguments
     return kp.sanity_sweep(model, x, y, weights=weights, **arguments)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_program():
-    """One program instead of one per core: the tests compile half as much."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "cores", lambda: 1)
-        yield
 
 
 @pytest.fixture(scope="module")

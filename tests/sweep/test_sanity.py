@@ -32,7 +32,7 @@ def sweep(model, weights=(1e-4, 1e-1, 1e1), **arguments):
     return kp.sanity_sweep(model, *TRAIN, HELD_OUT, weights=weights, **arguments)
 
 
-def test_exact_physics_helps(one_program):
+def test_exact_physics_helps(as_shipped):
     model = linear()
     kept = model.get_weights()
     result = sweep(model)
@@ -48,7 +48,7 @@ def test_exact_physics_helps(one_program):
     assert problems.arrays_equal(kept, model.get_weights())
 
 
-def test_wrong_physics_hurts(one_program):
+def test_wrong_physics_hurts():
     verdict = sweep(linear(sign=-1.0)).verdicts["law"]
     assert verdict.verdict == "hurts"
     assert verdict.onset == 0.1
@@ -56,14 +56,14 @@ def test_wrong_physics_hurts(one_program):
 
 
 @pytest.mark.slow
-def test_a_loss_scaled_by_a_million_moves_the_onset(one_program):
+def test_a_loss_scaled_by_a_million_moves_the_onset():
     first = sweep(linear()).verdicts["law"]
     second = sweep(linear(scale=1e3), weights=[1e-10, 1e-7, 1e-5]).verdicts["law"]
     assert second.onset == pytest.approx(1e-6 * first.onset)
     np.testing.assert_allclose(second.gains, first.gains, atol=0.5)
 
 
-def test_disconnected_physics_is_inert(one_program):
+def test_disconnected_physics_is_inert():
     result = kp.sanity_sweep(
         models.mlp(),
         *models.mlp_data(),
@@ -79,7 +79,7 @@ def test_disconnected_physics_is_inert(one_program):
     assert result.verdicts["x"].verdict == "inert"
 
 
-def test_too_large_a_weight_diverges(one_program):
+def test_too_large_a_weight_diverges():
     model = linear()
     model.compile("sgd", "mse")
     verdict = sweep(model, weights=[1e-8, 1e20], epochs=10).verdicts["law"]
@@ -88,7 +88,7 @@ def test_too_large_a_weight_diverges(one_program):
 
 
 @pytest.mark.slow
-def test_null_trainings_give_a_false_verdict_in_at_most_five_percent(one_program):
+def test_null_trainings_give_a_false_verdict_in_at_most_five_percent():
     """All replicas have weight 0 and seeds of their own: what differs is chance."""
     weights, seeds, repeats = 3, 6, 50
     replicas = repeats * (1 + weights) * seeds
@@ -101,7 +101,7 @@ def test_null_trainings_give_a_false_verdict_in_at_most_five_percent(one_program
     assert sum(str(verdict) in ("helps", "hurts") for verdict in found) <= 12
 
 
-def test_extends_while_the_last_weight_is_best(one_program):
+def test_extends_while_the_last_weight_is_best():
     result = sweep(linear(), weights=[1e-3, 1e-2], extend_to=1.0)
     weights = list(result.terms["law"].weights)
     assert weights == [0.0, 0.001, 0.01, 0.1, 1.0]
@@ -109,7 +109,7 @@ def test_extends_while_the_last_weight_is_best(one_program):
 
 
 @pytest.mark.slow
-def test_others_at_zero_or_best(one_program):
+def test_others_at_zero_or_best():
     model = linear(terms=("law", "again"))
     zero = sweep(model, weights=[1.0, 10.0])
     assert zero.terms["again"].others == {"law": 0.0}
@@ -121,7 +121,7 @@ def test_others_at_zero_or_best(one_program):
 
 
 @pytest.mark.slow
-def test_score_at_the_last_epoch(one_program):
+def test_score_at_the_last_epoch():
     best, last = (sweep(linear(), weights=[0.1], score=score) for score in ("best", "last"))
     scores = [np.log(r.terms["law"].measured["score"]).mean(axis=1) for r in (best, last)]
     assert np.all(scores[0] < scores[1])
@@ -132,7 +132,7 @@ def test_score_at_the_last_epoch(one_program):
 
 
 @pytest.mark.slow
-def test_plain_model_with_a_metric(one_program):
+def test_plain_model_with_a_metric():
     model = models.plain()
     data = models.mlp_data()
     result = kp.sanity_sweep(
@@ -174,7 +174,7 @@ def press_ctrl_c(monkeypatch):
     return press
 
 
-def test_ctrl_c_compares_what_was_finished(one_program, press_ctrl_c):
+def test_ctrl_c_compares_what_was_finished(press_ctrl_c):
     press_ctrl_c(1)
     result = sweep(linear(), epochs=1000, extend_to=1e3)
     term = result.terms["law"]
@@ -184,7 +184,7 @@ def test_ctrl_c_compares_what_was_finished(one_program, press_ctrl_c):
     assert f"law: compared after {term.epochs} of 1000 epochs; 0 of 32" in result.summary()
 
 
-def test_ctrl_c_keeps_the_groups_that_were_finished(one_program, press_ctrl_c):
+def test_ctrl_c_keeps_the_groups_that_were_finished(press_ctrl_c):
     epochs, seeds = 20, 6
     press_ctrl_c((2 * seeds + 1) * epochs)
     arguments = {"weights": [1.0, 2.0, 4.0], "seeds": seeds, "epochs": epochs}
@@ -201,7 +201,7 @@ def test_ctrl_c_keeps_the_groups_that_were_finished(one_program, press_ctrl_c):
     assert "compared after 20 of 20 epochs" in text
 
 
-def test_ctrl_c_in_an_extension_keeps_what_came_before(one_program, press_ctrl_c):
+def test_ctrl_c_in_an_extension_keeps_what_came_before(press_ctrl_c):
     press_ctrl_c(1, training=2)
     arguments = {"weights": [1e-2, 1e-1], "epochs": 200}
     result = sweep(linear(), extend_to=1e3, **arguments)
@@ -213,7 +213,7 @@ def test_ctrl_c_in_an_extension_keeps_what_came_before(one_program, press_ctrl_c
 
 
 @pytest.mark.slow
-def test_ctrl_c_before_a_later_round_trains(one_program, monkeypatch):
+def test_ctrl_c_before_a_later_round_trains(monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
@@ -231,7 +231,7 @@ def test_ctrl_c_before_a_later_round_trains(one_program, monkeypatch):
         sweep(linear())
 
 
-def test_ctrl_c_before_terms_are_trained_together(one_program, monkeypatch):
+def test_ctrl_c_before_terms_are_trained_together(monkeypatch):
     monkeypatch.setattr("keras_physreg.sweep.trainings.Trainings.combine", lambda *_: None)
     result = sweep(linear(terms=("law", "again")), weights=[10.0], epochs=20)
     assert result.combined is None
@@ -259,7 +259,7 @@ def test_no_change_in_a_sweep_cut_short_is_not_inert():
     assert "the trainings were cut short" in longer.summary()
 
 
-def test_a_held_out_row_that_breaks_the_physics_is_no_divergence(one_program):
+def test_a_held_out_row_that_breaks_the_physics_is_no_divergence():
     def law(z, x_pred):
         return keras.ops.sqrt(z[:, :1] + 4.5) * (x_pred - keras.ops.matmul(z, TRUTH))
 
@@ -338,7 +338,7 @@ def test_says_where_the_term_stands_beside_its_floor(factor, sentence, done):
     assert sentence in replace(result, terms={"law": term}).summary()
 
 
-def test_a_subclassed_model_that_was_not_built(one_program):
+def test_a_subclassed_model_that_was_not_built():
     model = problems.Subclassed()
     model.compile("sgd", "mse")
     data = problems.data()
@@ -346,7 +346,7 @@ def test_a_subclassed_model_that_was_not_built(one_program):
     assert len(set(result.terms["x"].measured["score"][0])) == 8
 
 
-def test_summary_plot_and_files(one_program, tmp_path):
+def test_summary_plot_and_files(tmp_path):
     mpl.use("Agg")
     result = sweep(linear(terms=("law", "again")))
     text = str(result)

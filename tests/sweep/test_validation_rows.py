@@ -7,21 +7,12 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.replicas import compiled
 from keras_physreg.sweep.row_scores import relative
 from tests.sweep import models
 from tests.sweep.linear import data, linear
 
 TRAIN, HELD_OUT = data(8, 1.0, seed=1), data(20, 1.0, seed=2)
 OLD = Path(__file__).parent / "data" / "sweep_of_0.1.0.json"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_program():
-    """One program instead of one per core: the tests compile half as much."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "cores", lambda: 1)
-        yield
 
 
 def sweep(model, weights=(1e-4, 10.0), validation_data=HELD_OUT, **arguments):

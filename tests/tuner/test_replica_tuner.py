@@ -27,13 +27,6 @@ from tests.tuner.replica_searches import (
 oracles = keras_tuner.oracles
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_program():
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(compiled, "cores", lambda: 1)
-        yield
-
-
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("searched")
@@ -112,7 +105,7 @@ def test_logs_of_each_execution(searched):
                 assert list((folder / "board" / trial / execution / kind).glob("events*"))
 
 
-def test_equals_random_search(tmp_path):
+def test_equals_random_search(as_shipped, tmp_path):
     def seeded(hp):
         keras.utils.set_random_seed(3)
         return build(hp)

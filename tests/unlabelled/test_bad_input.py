@@ -153,7 +153,7 @@ def test_a_dataset_that_ends():
         model.fit(x, y, unlabelled_repeat=False, **given)
 
 
-@pytest.mark.parametrize("rows", [MORE[:, :2], np.ones((9, 3), int)])
+@pytest.mark.parametrize("rows", [MORE[:, :2], np.ones((9, 3), int)], ids=["shape", "dtype"])
 def test_data_that_show_their_shape_in_the_step_only(rows):
     x, y, _ = linear.data()
     with pytest.raises((ValueError, TypeError), match="`unlabelled` must have"):
@@ -193,6 +193,7 @@ def test_physics_that_returns_one_number_for_all_rows():
         (lambda z, x: ops.concatenate([x, x]), "roadcast"),
         (lambda z, x: x[1:], "roadcast"),
     ],
+    ids=["a mean", "a mean that keeps its axis", "twice as many", "one less"],
 )
 def test_physics_whose_first_axis_is_not_the_rows(physics, message):
     model = problems.physics_model(physics, {"r": 0.5})

@@ -12,6 +12,7 @@ import keras_physreg as kp
 from keras_physreg.unlabelled import input_rows as rooms
 from tests import problems
 from tests.unlabelled import linear
+from tests.variants import slow_but
 
 
 def fit(model, epochs=2, **more):
@@ -54,7 +55,7 @@ def test_at_weight_zero_unlabelled_rows_change_nothing():
     assert_same(first, second)
 
 
-@pytest.mark.parametrize("executed", [2, 3])
+@pytest.mark.parametrize("executed", slow_but({2}, [2, 3]))
 def test_steps_per_execution(executed):
     """Even if they do not divide the steps of an epoch: each epoch has its own executions."""
     assert_same(fit(linear.model()), fit(linear.model(steps_per_execution=executed)))
@@ -135,7 +136,7 @@ def test_a_second_fit_goes_on_within_accumulated_gradients(monkeypatch, scaled):
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
-@pytest.mark.parametrize("asked", [2, 3, 4, 7])
+@pytest.mark.parametrize("asked", slow_but({2, 7}, [2, 3, 4, 7]))
 def test_steps_per_epoch_are_those_of_keras(asked):
     """Of the 3 batches, an epoch may see only the last ones."""
 
@@ -334,7 +335,10 @@ def test_train_step_of_ones_own(model_class):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
-@pytest.mark.parametrize("shares", [(None, 0.9), (0.9, None), (0.2, 0.9)], ids=str)
+SHARES = [(None, 0.9), (0.9, None), (0.2, 0.9)]
+
+
+@pytest.mark.parametrize("shares", slow_but(SHARES[1:], SHARES), ids=str)
 def test_a_changed_share_counts_in_the_next_fit(shares):
     """Without the argument, label-free terms are means over all rows again."""
     model, fresh = linear.model(), linear.model()

@@ -186,20 +186,20 @@ def orphan(folder):
     (folder / "trial_9" / "trial.json").write_text('{"trial_id": "9", "status": "RUNNING"}')
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda folder: cut_off(folder / "oracle.json"),
-        lambda folder: (folder / "oracle.json").unlink(),
-        lambda folder: (folder / "tuner0.json").unlink(),
-        lambda folder: cut_off(folder / "trial_1" / "trial.json"),
-        lambda folder: (folder / "trial_1" / "trial.json").unlink(),
-        orphan,
-    ],
-)
-def test_files_of_kerastuner_are_mended(finished, damage, monkeypatch, capsys):
+DAMAGES = {
+    "oracle.json, cut off": lambda folder: cut_off(folder / "oracle.json"),
+    "oracle.json, gone": lambda folder: (folder / "oracle.json").unlink(),
+    "tuner0.json, gone": lambda folder: (folder / "tuner0.json").unlink(),
+    "trial.json, cut off": lambda folder: cut_off(folder / "trial_1" / "trial.json"),
+    "trial.json, gone": lambda folder: (folder / "trial_1" / "trial.json").unlink(),
+    "a trial that is no one's": orphan,
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_files_of_kerastuner_are_mended(finished, kind, monkeypatch, capsys):
     folder, expected = finished
-    damage(folder / "search")
+    DAMAGES[kind](folder / "search")
     trained = record_training(monkeypatch)
     tuner = make_tuner(folder)
     assert outcomes(tuner) == expected

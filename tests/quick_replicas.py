@@ -1,0 +1,47 @@
+"""Replicas that are quick to compile, for tests of what is made of trainings.
+
+That programs train as `fit` does, by XLA too, and are compared with it before they may train, is
+tested in tests/replicas; that sweeps and searches use them as shipped, by the tests that ask for
+the fixture `as_shipped`.
+"""
+
+import contextlib
+
+import pytest
+
+from keras_physreg.replicas import compiled, engine_choice, engines
+
+
+class Unprobed:
+    """Takes the first engine on trust, where a `Probe` compares its steps with those of `fit`."""
+
+    compared = "no step was compared"
+
+    def __init__(self, job, weights):
+        pass
+
+    def difference(self, engine):
+        return None
+
+
+QUICK = {
+    (compiled, "cores"): lambda: 1,
+    (engines, "SLOW_BY_XLA"): ("MatMul",),  # TensorFlow's own kernels, as for convolutions.
+    (engine_choice, "Probe"): Unprobed,
+}
+SHIPPED = {(owner, name): getattr(owner, name) for owner, name in QUICK}
+
+
+@contextlib.contextmanager
+def quick_replicas():
+    """One program, not compiled by XLA, and taken on trust."""
+    with pytest.MonkeyPatch.context() as patch:
+        for (owner, name), value in QUICK.items():
+            patch.setattr(owner, name, value)
+        yield
+
+
+def as_shipped(patch):
+    """Undoes `quick_replicas` for a test."""
+    for (owner, name), value in SHIPPED.items():
+        patch.setattr(owner, name, value)
