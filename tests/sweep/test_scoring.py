@@ -53,7 +53,7 @@ def curves():
     """
     score = np.array([[[2.0, 1.0, 3.0], [np.nan] * 3], [[4.0, 2.0, 3.0], [9.0, 9.0, 1e-6]]])
     logs = {"score": score[:, :, np.newaxis], "loss": score[:, :, np.newaxis]}
-    logs |= {key: 10 * logs["score"] for key in ("train_score", "term_loss", "val_term_loss")}
+    logs |= dict.fromkeys(("train_score", "term_loss", "val_term_loss"), 10 * logs["score"])
     return Curves(logs, np.full((2, 2, 1), 3))
 
 
