@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_physreg.replicas.best import Best
+from keras_physreg.replicas.best_weights import BestWeights
 
 
 def test_the_first_of_equal_scores_and_no_nan():
     variable = keras.Variable(np.zeros((3, 2)), dtype="float32", trainable=False)
-    best = Best([variable], 3)
+    best = BestWeights([variable], 3)
     for _ in range(2):  # The second time as if the first had not been.
         best.reset()
         scores = [[1.0, 2.0, np.nan], [1.0, np.nan, np.nan], [2.0, 1.0, np.nan]]
