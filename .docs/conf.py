@@ -42,15 +42,21 @@ autodoc_preserve_defaults = True
 # What Keras calls, and users do not.
 KERAS_HOOKS = [
     "build",
+    "build_from_config",
     "call",
     "compute_loss",
     "compute_mask",
     "compute_output_shape",
     "compute_output_spec",
     "from_config",
+    "functional_class",
     "get_config",
+    "get_metrics_result",
     "load_own_variables",
+    "losses",
+    "predict_step",
     "save_own_variables",
+    "stateless_call",
     "test_step",
     "train_step",
 ]
@@ -61,9 +67,10 @@ napoleon_use_admonition_for_examples = False
 
 
 def left_out(app: Any, what: str, name: str, value: Any, skip: bool, options: Any) -> bool:
-    """Leaves out what Keras calls, and what a class brings from elsewhere."""
-    short = name.rsplit(".", 1)[-1]
-    return True if short in KERAS_HOOKS or short.startswith("on_") else skip
+    """Leaves out what Keras calls, and what is described in a base class."""
+    short, text = name.rsplit(".", 1)[-1], getattr(value, "__doc__", None) or ""
+    hidden = short in KERAS_HOOKS or short.startswith("on_") or text.startswith("See `")
+    return True if hidden else skip
 
 
 def own_signature(

@@ -1,7 +1,10 @@
-"$python" examples/pv_module_parameters.py --epochs 10 --seeds 1 --out "$work/out/pv_module_parameters.png"
-"$python" examples/weight_ramp.py --epochs 6 --seeds 1 --out "$work/out/weight_ramp.png"
-"$python" examples/why_did_my_physics_hurt.py --steps 100 --out "$work/out/why_did_it_hurt.png"
-"$python" examples/sanity_sweep.py --epochs 10 --repeats 1 --seeds 1 --output "$work/out"
-"$python" examples/tune_weights.py --epochs 4 --seeds 2 --trials 4 --repeats 1 --output "$work/out"
-"$python" examples/unlabelled_modules.py --epochs 1 --seeds 1 --out "$work/out/unlabelled_modules.png"
-"$python" examples/sensor_offset.py --steps 100 --seeds 1 --draws 20 --out "$work/out/sensor_offset.png"
+# The scripts that no slow test runs, which the tests of the others do.
+here="sanity_sweep"
+for script in $(grep -l "__main__" examples/*.py); do
+    name=$(basename "$script" .py)
+    grep -qF "\"$name.py\"" tests/examples/test_*.py || [[ " $here " == *" $name "* ]] || {
+        echo "Neither a test nor this step runs $script."
+        exit 1
+    }
+done
+"$python" examples/sanity_sweep.py --epochs 10 --repeats 1 --seeds 1 --out "$work/out"

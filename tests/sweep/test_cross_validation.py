@@ -281,6 +281,16 @@ def test_a_best_epoch_that_is_the_last_is_a_warning():
     assert "Sweep again with more `epochs` before you rely on it." in text
 
 
+def test_a_last_epoch_that_was_asked_for_is_no_warning(right):
+    term = right.terms["law"]
+    term = replace(term, scored_epochs=np.full(len(term.weights), term.epochs))
+    best = replace(right, terms={"law": term}, combined=None)
+    last = replace(best, settings=replace(best.settings, score="last"))
+    assert (best.recommendation.last, last.recommendation.last) == (True, False)
+    texts = [result.summary().count("was still falling") for result in (best, last)]
+    assert texts[0] > texts[1] == 0
+
+
 def test_a_split_whose_baseline_diverges_is_left_out(right):
     term = right.terms["law"]
     diverged = term.diverged.copy()

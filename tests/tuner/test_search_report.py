@@ -103,6 +103,14 @@ def test_a_winner_that_helps_is_recommended():
     assert "advised" not in text
 
 
+def test_an_objective_that_is_to_be_large():
+    """The scores above 0 turned into scores below: no logarithms, and the signs of gains turn."""
+    found = report(winner=1.2, direction="max")
+    assert found.helps
+    assert found.against_baseline.gain == pytest.approx(20.0, abs=2.0)
+    assert not report(winner=0.7, direction="max").helps
+
+
 def test_how_sure_the_winner_is_against_the_second_best():
     close, clear = report(second=0.705, spread=0.1), report(second=0.9)
     assert "Either may be the better one" in str(close)
