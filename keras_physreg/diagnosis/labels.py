@@ -14,7 +14,7 @@ from keras_physreg.layers.evaluation import Evaluation
 
 # Of physics layers, by their `id`: which column of which output each column of the prediction is.
 Columns = dict[int, list[list[tuple[int, int]]]]
-_columns: ContextVar[Columns] = ContextVar("columns_of_outputs", default={})
+_columns: ContextVar[Columns] = ContextVar("columns_of_outputs")
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def labels_as_prediction(evaluation: Evaluation, y: Any, y_pred: Any) -> Any:
     wanted = keras.tree.flatten(evaluation.prediction)
     if y is not None:
         labels = _matching_labels(wanted, y, y_pred)
-        columns = _columns.get().get(id(evaluation.layer))
+        columns = _columns.get({}).get(id(evaluation.layer))
         if columns is not None and any(label is None for label in labels or [None]):
             labels = _labels_by_column(wanted, columns, y, y_pred)
     else:

@@ -1,4 +1,4 @@
-"""Finds the model's outputs in predictions that are put together from them, or that make them up."""
+"""Finds the model's outputs in predictions that are slices of them, or their parts."""
 
 from __future__ import annotations
 

@@ -146,9 +146,9 @@ def diagnose(
             at its floor from a memorised one.
         training: Whether dropout and batch normalisation work as in training.
         thresholds: The limits beyond which a number becomes a finding.
-        unlabelled: Inputs without labels, of the structure of `x`, as in `PhysicsModel.fit`: arrays,
-            a dataset of inputs, or a sampler, of which 1024 rows are taken. Terms that need no
-            label are judged there too: their gradients are means over all rows, each counting
+        unlabelled: Inputs without labels, of the structure of `x`, as in `PhysicsModel.fit`:
+            arrays, a dataset of inputs, or a sampler, of which 1024 rows are taken. Terms that need
+            no label are judged there too: their gradients are means over all rows, each counting
             alike.
 
     Returns:

@@ -131,8 +131,9 @@ def _violated(
                 "warning",
                 row.term,
                 f"{100 * hits / count:.2g} % of the labels break the inequality "
-                f"'{row.term}'{_of(k, seen)}, by up to {seen.largest[k]:.3g}: {hits} of {count} values "
-                f"({100 * limits.confidence:g} % interval {100 * low:.2g} to {100 * high:.2g} %).",
+                f"'{row.term}'{_of(k, seen)}, by up to {seen.largest[k]:.3g}: {hits} of {count} "
+                f"values ({100 * limits.confidence:g} % interval {100 * low:.2g} to "
+                f"{100 * high:.2g} %).",
                 "Look at these labels and at the bound: its sign, its unit, or noise that needs "
                 "room. More weight pulls the predictions away from labels that break it.",
             )

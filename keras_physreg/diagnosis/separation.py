@@ -191,7 +191,7 @@ def _relations(tables: list[np.ndarray], confidence: float) -> tuple[Relation, .
 
 @np.errstate(all="ignore")
 def _one_sided(tables: list[np.ndarray]) -> frozenset[int]:
-    """Returns the components without a value of the other sign, where normal ones would have one."""
+    """Returns the components of one sign, where normal values would have had the other, too."""
     values = np.concatenate([table.reshape(-1, table.shape[-1]) for table in tables])
     found = []
     for k, column in enumerate(values.T):

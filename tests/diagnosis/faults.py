@@ -78,9 +78,8 @@ def main():
             cells.append(f"{clean:>3} of {options.seeds:>3}")
         print(f"{name:53} {' '.join(cells)}   {', '.join(sorted(set(false)))}", flush=True)
     of = len(healthy) * options.seeds
-    print(
-        f"{'without a warning':53} {' '.join(f'{sums[rows]:>3} of {of:>3}' for rows in options.rows)}"
-    )
+    counts = " ".join(f"{sums[rows]:>3} of {of:>3}" for rows in options.rows)
+    print(f"{'without a warning':53} {counts}")
 
 
 if __name__ == "__main__":
