@@ -286,8 +286,8 @@ def main():
     print(f"{report}\n")
     _, without = hidden_sun(sun_height_in_sight, options.steps)
     print(
-        f"Held-out error of DNI and DHI: {error:.0f} W/m2; with the equation multiplied by DNI, so\n"
-        f"that no row is divided by nearly 0: {without:.0f} W/m2."
+        f"Held-out error of DNI and DHI: {error:.0f} W/m2. With the equation multiplied by DNI,\n"
+        f"so that no row is divided by nearly 0: {without:.0f} W/m2."
     )
 
     announce(7, "The physics does not know the labels")
