@@ -56,6 +56,11 @@ def _at_or_below(row: TermDiagnosis, places: Places, below: bool, limits: Thresh
     )
 
 
+def _of_teacher(row: TermDiagnosis) -> str:
+    decided = row.teacher is not None and row.teacher.verdict is not None
+    return f" {_decided(row, row.teacher)[0]}" if decided and row.teacher else ""
+
+
 def _decided(row: TermDiagnosis, teacher: Teacher) -> tuple[str, str]:
     better = teacher.verdict == "better"
     said = (
@@ -110,7 +115,7 @@ def _memorised(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterat
             "warning",
             row.term,
             f"'{row.term}' has nothing left to gain on the given rows, and much on others: "
-            f"{_said(places)}.",
+            f"{_said(places)}.{_of_teacher(row)}",
             "The model has memorised the labelled rows: before giving the term more weight on "
             "them, apply label-free terms to inputs without labels, or get more labelled rows.",
         )

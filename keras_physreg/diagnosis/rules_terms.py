@@ -51,7 +51,8 @@ def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
             "constants-only",
             "info",
             row.term,
-            f"'{row.term}' trains constants alone: no gradient of it reaches the network.",
+            f"'{row.term}' trains constants alone: its gradient reaches {row.reached} of "
+            f"{row.trainable} variables, and none of the network.",
             "That is right where it compares the labels; else compute it from the `prediction`.",
         )
         return
@@ -70,7 +71,11 @@ def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
             "Compute the output from the `prediction` argument with `keras.ops`: no NumPy, no "
             "prediction made outside and captured, no integer cast, no `stop_gradient`."
         )
-    message = f"No gradient of '{row.term}' reaches the network's variables{where}."
+    message = (
+        f"No gradient of '{row.term}' reaches the network's variables{where}. It adds "
+        f"{_shown(row.weighted_loss)} to the loss, and trains {row.reached} of {row.trainable} "
+        "variables."
+    )
     yield Finding("disconnected", "error", row.term, message, cure)
 
 
@@ -205,6 +210,10 @@ def _size(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
             f"It does nothing yet: it starts to count at a weight of about "
             f"{0.1 * row.weight / ratio:.2g} (a ratio of 0.1).",
         )
+
+
+def _shown(value: float | None) -> str:
+    return "nothing known" if value is None else f"{value:.3g}"
 
 
 def _listed(values: tuple | list, most: int = 6) -> str:
