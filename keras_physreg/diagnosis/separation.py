@@ -18,9 +18,10 @@ from keras_physreg.diagnosis.probe_rows import Rows
 from keras_physreg.diagnosis.relations import Relation, relate
 from keras_physreg.layers.physics_regularization import physics_layers
 
-BLOCK = 32  # Rows whose inputs meet the labels of each other.
+# Rows whose inputs meet the labels of each other.
+MAX_BLOCK, MIN_BLOCK = 32, 8
 MAX_BLOCKS = 8
-MIN_ROWS = 8
+MAX_INPUT_VALUES = 8_000_000  # That the network sees in all, so that large inputs take no longer.
 MAX_VALUES_PER_ROW = 16
 # Least standard deviation of either part, over the largest residual: less is rounding, of a
 # residual of labels or of inputs alone.
@@ -72,7 +73,7 @@ def separate_residuals(
     if rows.y is None or not residuals or not blocks:
         return {}
     try:
-        program = compiled(model, _Look(model).look, rows, BLOCK)
+        program = compiled(model, _Look(model).look, rows, MAX_BLOCK)
         tables: dict[str, list[np.ndarray]] = {}
         for numbers in blocks:
             for name, table in _tables(program, rows, numbers).items():
@@ -120,9 +121,13 @@ def _blocks(rows: Rows, without: frozenset[int]) -> list[np.ndarray]:
         numbers = numbers[weight[numbers].reshape(len(numbers), -1)[:, 0] > 0]
     # Neighbours in time are alike: blocks are drawn from all over.
     numbers = np.random.default_rng(0).permutation(numbers)
-    count = min(MAX_BLOCKS, max(1, len(numbers) // BLOCK))
-    blocks = [numbers[k : k + BLOCK] for k in range(0, count * BLOCK, BLOCK)]
-    return blocks if len(numbers) >= MIN_ROWS else []
+    values = sum(leaf[:1].size for leaf in keras.tree.flatten(rows.x) if leaf is not None)
+    block = min(MAX_BLOCK, math.isqrt(MAX_INPUT_VALUES // max(values, 1)), len(numbers))
+    if block < MIN_BLOCK:
+        return []
+    affordable = MAX_INPUT_VALUES // (block * block * max(values, 1))
+    count = min(MAX_BLOCKS, affordable, len(numbers) // block)
+    return [numbers[k : k + block] for k in range(0, count * block, block)]
 
 
 def _tables(program: Any, rows: Rows, numbers: np.ndarray) -> dict[str, np.ndarray]:
