@@ -122,6 +122,15 @@ def diagnose(
     where its physics depends on the network in another way, too: it calls the network itself, or
     takes `inputs` that the network computed.
 
+    A floor says where physics and labels disagree, not whether more weight pays. Where a term
+    compares with the label or the prediction, its floor on held-out rows is set beside the loss of
+    the network's own predictions there: whichever is lower knows those labels better. Of other
+    terms only the held-out data loss of a sweep decides.
+
+    At the labels it also looks for a few rows that carry the whole loss, for physics that does not
+    go along with the labels or does so by a factor or an offset, and for a systematic residual.
+    Intervals are exact for the rows there are; where they are too wide, it says so.
+
     Of each `Constant` it says whether the physics can tell its value at the present predictions,
     from how the outputs change with it, row by row. Whether the network could take its place is
     not looked at; trivial terms and solutions are found where the physics runs at other values.
@@ -143,7 +152,8 @@ def diagnose(
         max_samples: Most rows to look at, drawn at random but the same each time (of a dataset
             the first ones); `None` for all.
         validation_data: Held-out `(x, y)` or `(x, y, sample_weight)`, or a dataset: tells a term
-            at its floor from a memorised one.
+            at its floor from a memorised one, and physics that knows the labels better than the
+            network from physics that knows them worse. Its labels count for biases, too.
         training: Whether dropout and batch normalisation work as in training.
         thresholds: The limits beyond which a number becomes a finding.
         unlabelled: Inputs without labels, of the structure of `x`, as in `PhysicsModel.fit`:
