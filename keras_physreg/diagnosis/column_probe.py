@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_physreg.diagnosis.constant_trials import scope_of
 from keras_physreg.diagnosis.graphs import compiled, gradient_or_none, new_tape
 from keras_physreg.diagnosis.observation import call_unnoticed, unweighted_step
 from keras_physreg.diagnosis.probe_rows import Rows
@@ -71,10 +72,15 @@ class _Look:
     def look(self, x: Any, y: Any, sample_weight: Any) -> dict[str, tuple[Any, Any]]:
         """Returns of each term which columns move its output, and which have a gradient."""
         del y, sample_weight
+        # In the scope no variable is assigned, that of a random state neither.
+        with scope_of([], []):
+            with unweighted_step(self._model) as step, new_tape() as tape:
+                call_unnoticed(self._model, x, False)
+                evaluations = list(step.evaluations)
+            return self._use(evaluations, tape)
+
+    def _use(self, evaluations: list[Evaluation], tape: Any) -> dict[str, tuple[Any, Any]]:
         found = {}
-        with unweighted_step(self._model) as step, new_tape() as tape:
-            call_unnoticed(self._model, x, False)
-            evaluations = list(step.evaluations)
         for evaluation in evaluations:
             names = [name for name in evaluation.outputs if name in self._names]
             leaves = keras.tree.flatten(evaluation.prediction)

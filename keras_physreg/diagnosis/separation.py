@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_physreg.diagnosis.constant_trials import scope_of
 from keras_physreg.diagnosis.graphs import compiled
 from keras_physreg.diagnosis.labels import labels_as_prediction
 from keras_physreg.diagnosis.observation import call_unnoticed, unweighted_step
@@ -94,7 +95,8 @@ class _Look:
         """Returns the residuals with the labels in place of the prediction."""
         del sample_weight
         found: dict[str, Any] = {}
-        with unweighted_step(self._model) as step:
+        # In the scope no variable is assigned, that of a random state neither.
+        with scope_of([], []), unweighted_step(self._model) as step:
             y_pred = call_unnoticed(self._model, x, False)
             for evaluation in list(step.evaluations):
                 labels = labels_as_prediction(evaluation, y, y_pred)
