@@ -73,11 +73,10 @@ class _Look:
         """Returns of each term which columns move its output, and which have a gradient."""
         del y, sample_weight
         # In the scope no variable is assigned, that of a random state neither.
-        with scope_of([], []):
-            with unweighted_step(self._model) as step, new_tape() as tape:
+        with scope_of([], []), unweighted_step(self._model) as step:
+            with new_tape() as tape:
                 call_unnoticed(self._model, x, False)
-                evaluations = list(step.evaluations)
-            return self._use(evaluations, tape)
+            return self._use(list(step.evaluations), tape)
 
     def _use(self, evaluations: list[Evaluation], tape: Any) -> dict[str, tuple[Any, Any]]:
         found = {}
