@@ -60,8 +60,12 @@ def find_few_rows(
     order = np.argsort(-losses, kind="stable")
     shares = np.cumsum(losses[order]) / total
     count = int(np.searchsorted(shares, limits.few_rows_share)) + 1
-    if count > limits.few_rows_part * len(losses):
+    most = int(limits.few_rows_part * len(losses) + 1e-9)
+    if count > most:
         return None
+    # Rows alike belong together: the cut is where the losses fall most.
+    falling = losses[order[: most + 1]] + np.finfo("float64").tiny
+    count += int(np.argmax(falling[count - 1 : most] / falling[count : most + 1]))
     few = values.numbers[order[:count]]
     return FewRows(
         tuple(int(n) for n in few),

@@ -8,7 +8,7 @@ from keras_physreg.diagnosis.finding import Finding
 from keras_physreg.diagnosis.relations import Relation
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
-from keras_physreg.diagnosis.units import name_of_factor, name_of_offset
+from keras_physreg.diagnosis.units import known_factor, name_of_offset
 from keras_physreg.terms.references import root
 
 # Share of the mean square difference that a correction may leave, to be worth its finding.
@@ -74,12 +74,13 @@ def _rescaled(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> Fin
     said, other = _names(row, relation)
     if _has_factor(relation, limits):
         between = f"{relation.slope_low:.4g} to {relation.slope_high:.4g}"
-        law = f"{_times(relation.slope)} {other}"
+        known = known_factor(relation.slope, relation.slope_low, relation.slope_high)
+        law = f"{_times(relation.slope if known is None else known[0])} {other}"
         if not relation.by_residual and abs(relation.offset) > 0.1 * abs(relation.slope) * (
             relation.sd
         ):
             law += f" {'+' if relation.offset > 0 else '-'} {abs(relation.offset):.4g}"
-        hint = _hint(relation)
+        hint = ": a sign?" if relation.slope < 0 else f": {known[1]}?" if known else "."
     else:
         between = (
             f"{relation.shift - relation.shift_error:+.4g} to "
@@ -104,13 +105,6 @@ def _times(slope: float) -> str:
     if abs(slope + 1) < 0.02:
         return "minus"
     return f"{slope:.4g} times"
-
-
-def _hint(relation: Relation) -> str:
-    if relation.slope < 0:
-        return ": a sign?"
-    units = name_of_factor(relation.slope, relation.slope_low, relation.slope_high)
-    return f": {units}?" if units else "."
 
 
 def _names(row: TermDiagnosis, relation: Relation) -> tuple[str, str]:

@@ -36,8 +36,8 @@ OFFSETS = (
 NEAR = 0.02
 
 
-def name_of_factor(factor: float, low: float, high: float) -> str | None:
-    """Returns units that differ by about this factor or its inverse, in words, or `None`.
+def known_factor(factor: float, low: float, high: float) -> tuple[float, str] | None:
+    """Returns a factor between units that may be this one, with the units in words, or `None`.
 
     Args:
         factor: The factor, above 0.
@@ -45,15 +45,15 @@ def name_of_factor(factor: float, low: float, high: float) -> str | None:
         high: The most that it may be.
 
     Example:
-    >>> name_of_factor(1001.0, 990.0, 1012.0)
-    'kW and W, m and mm, or kPa and Pa'
+    >>> known_factor(1001.0, 990.0, 1012.0)
+    (1000.0, 'kW and W, m and mm, or kPa and Pa')
     """
     if not 0 < low <= high < 1.5 * low:
         return None
     both = [(f, words) for f, words in FACTORS] + [(1 / f, words) for f, words in FACTORS]
     known, words = min(both, key=lambda each: abs(math.log(each[0] / factor)))
     near = abs(math.log(known / factor)) <= NEAR
-    return words if near or low <= known <= high else None
+    return (known, words) if near or low <= known <= high else None
 
 
 def name_of_offset(offset: float, error: float) -> str | None:

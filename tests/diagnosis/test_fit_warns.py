@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
+from keras_physreg.models import unreached_terms
 from tests.diagnosis.setups import data, law, model_of
 from tests.diagnosis.test_findings import CONNECTED, DISCONNECTED
 
@@ -81,8 +82,8 @@ def test_the_step_has_no_more_operations_for_it(monkeypatch):
     """The graph of the traced step is the same without the look at it."""
 
     def operations():
-        model = model_of(lambda z, p: p - law(z), {"t": 0.5}, 0)
-        model.make_train_function(force=True)
+        model = fitted(lambda z, p: p - law(z))
+        unreached_terms._warned.clear()
         traced = tf.function(lambda x, y: model.train_step((x, y)))
         graph = traced.get_concrete_function(tf.constant(Z), tf.constant(X)).graph
         return sorted(op.type for op in graph.get_operations())
