@@ -12,6 +12,8 @@ from keras_physreg._utils.student_t import student_t_cdf
 
 # Beyond so many degrees of freedom the quantiles are those of a normal variable to 1 %.
 MAX_FREEDOM = 200
+# Standard errors beyond which probabilities are below the precision of a float.
+LARGEST_Z = 7.0
 
 
 def improbable(t: float, count: int, z: float, tests: int = 1) -> bool:
@@ -33,6 +35,8 @@ def improbable(t: float, count: int, z: float, tests: int = 1) -> bool:
     """
     if count < 2:
         return False
+    if z >= LARGEST_Z:
+        return abs(t) >= z
     chance = 2 * (1 - NormalDist().cdf(z)) / tests
     freedom = min(count - 1, MAX_FREEDOM)
     return 2 * float(student_t_cdf(-abs(t), freedom)) <= chance

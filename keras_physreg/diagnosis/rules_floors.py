@@ -23,14 +23,21 @@ def floor_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     _, here, labels = places[0]
     kinds = {_against_floor(seen, floor, limits) for _, seen, floor in places}
     if labels.loss > limits.floor_tolerance and kinds <= {"at", "below"}:
-        yield _at_or_below(row, places, kinds == {"below"}, limits)
+        below = kinds == {"below"}
+        if not below or _has_a_say(row, limits):
+            yield _at_or_below(row, places, below)
     elif len(places) == 2 and here.trusted_loss <= limits.floor_factor * labels.loss + (
         limits.floor_tolerance
     ):
         yield from _memorised(row, places, limits)
 
 
-def _at_or_below(row: TermDiagnosis, places: Places, below: bool, limits: Thresholds) -> Finding:
+def _has_a_say(row: TermDiagnosis, limits: Thresholds) -> bool:
+    """Returns whether the term itself can have brought the model below its floor."""
+    return row.weight > 0 and (row.grad_ratio is None or row.grad_ratio >= limits.negligible_ratio)
+
+
+def _at_or_below(row: TermDiagnosis, places: Places, below: bool) -> Finding:
     """Returns what a term means that has no more to gain, on rows that decide where there are any.
 
     The floor says where physics and labels disagree, not whether more weight pays: where the
@@ -45,11 +52,10 @@ def _at_or_below(row: TermDiagnosis, places: Places, below: bool, limits: Thresh
         said, cure = _undecided(row, len(places) == 2)
     else:
         said, cure = _decided(row, teacher)
-    worse = below and row.weight > 0 and teacher is not None and teacher.verdict == "worse"
-    counts = row.grad_ratio is None or row.grad_ratio >= limits.negligible_ratio
+    harms = below and teacher is not None and teacher.verdict == "worse"
     return Finding(
         "below-floor" if below else "at-floor",
-        "warning" if worse and counts else "info",
+        "warning" if harms else "info",
         row.term,
         f"{message} {said}",
         cure,
