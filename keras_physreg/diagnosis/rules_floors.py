@@ -129,10 +129,10 @@ def _memorised(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterat
 
 def _places(row: TermDiagnosis) -> Places:
     pairs = (
-        ("on the given rows", row.here, row.labels),
-        ("on the held-out rows", row.val_here, row.val_labels),
+        ("given", row.here, row.labels),
+        ("held-out", row.val_here, row.val_labels),
     )
-    found = [(where, here, labels) for where, here, labels in pairs if here and labels]
+    found = [(kind, here, labels) for kind, here, labels in pairs if here and labels]
     return found if found and found[0][1] is row.here else []
 
 
@@ -155,9 +155,9 @@ def _below(loss: float, floor: float, limits: Thresholds) -> bool:
 
 def _said(places: Places) -> str:
     return ", and ".join(
-        f"{here.trusted_loss:.3g} against {labels.loss:.3g} at the labels {where}"
-        f"{_medians(here, labels)}"
-        for where, here, labels in places
+        f"{here.trusted_loss:.3g} against {labels.loss:.3g} at the labels on the {labels.rows} "
+        f"{kind} rows{_medians(here, labels)}"
+        for kind, here, labels in places
     )
 
 

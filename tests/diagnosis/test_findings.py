@@ -229,7 +229,7 @@ def test_below_on_given_rows_and_at_on_held_out_ones_is_at_the_floor():
 def test_the_sentence_holds_the_numbers():
     report = kp.diagnose(shifted(0.095), *rows())
     finding = next(f for f in report.findings if f.code == "at-floor")
-    assert "0.00903 against 0.01 at the labels on the given rows" in finding.message
+    assert "0.00903 against 0.01 at the labels on the 400 given rows" in finding.message
     assert "validation_data" in finding.cure
 
 
@@ -246,7 +246,7 @@ def test_memorised():
     model = shifted(0.095, third=1.0)
     report = kp.diagnose(model, z, x, validation_data=far)
     assert codes(report, "t")[0] == "memorised"
-    assert "on the held-out rows" in report.findings[0].message
+    assert "on the 400 held-out rows" in report.findings[0].message
     assert "memorised" not in codes(kp.diagnose(model, z, x, validation_data=near))
     assert "memorised" not in codes(kp.diagnose(shifted(0.5, 1.0), z, x, validation_data=far))
 
