@@ -32,6 +32,9 @@ MAX_INTERACTION = 0.2
 # Most variance of the labels' part, over that where each label comes from another row, at which
 # the residual is one between labels.
 MAX_KEPT = 0.1
+# Least variance of the residual, over that with labels of other rows, of physics that knows nothing
+# of the labels.
+MIN_LEFT = 0.5
 # Chance that normal values have one sign, under which it is taken for a rule.
 ONE_SIGN = 0.01
 
@@ -174,26 +177,82 @@ def _scrambled(y: Any, numbers: np.ndarray) -> Any:
 def _relations(tables: list[np.ndarray], confidence: float) -> tuple[Relation, ...]:
     found = []
     for k in range(tables[0].shape[-1]):
-        parts = [_parts(table[..., k]) for table in tables]
-        from_labels, from_inputs, interaction, scrambled = map(
-            np.concatenate, zip(*parts, strict=True)
-        )
-        squares = np.mean(from_labels**2), np.mean(from_inputs**2)
         values = np.concatenate([table[0, ..., k].ravel() for table in tables])
-        if (
-            not np.isfinite(values).all()
-            or values.min() >= 0
-            or values.max() <= 0
-            or min(squares) <= (MIN_PART * np.abs(values).max()) ** 2
-            or np.mean(interaction**2) > MAX_INTERACTION * sum(squares)
-        ):
+        if not np.isfinite(values).all() or values.min() >= 0 or values.max() <= 0:
             continue
-        relation = relate(k, from_labels[:, None], -from_inputs[:, None], confidence)
-        if relation is not None:
-            together = np.mean(from_labels**2) <= MAX_KEPT * np.mean(scrambled**2)
-            r2_high = 1.0 if together else relation.r2_high
-            found.append(replace(relation, r2_high=r2_high, by_residual=True))
+        parts = _Parts.of([table[..., k] for table in tables])
+        smallest = (MIN_PART * np.abs(values).max()) ** 2
+        if min(parts.squares) <= smallest or parts.mixed > MAX_INTERACTION * sum(parts.squares):
+            continue
+        columns = parts.labels[:, None], -parts.inputs[:, None]
+        relation = relate(k, *columns, confidence)
+        if relation is None:
+            continue
+        knows = parts.share_left < MIN_LEFT or parts.share_kept < MAX_KEPT
+        found.append(
+            replace(
+                relation,
+                r2_high=1.0 if knows else relation.r2_high,
+                left=parts.left_by(relation.slope),
+                by_residual=True,
+            )
+        )
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A residual taken apart: `residual = labels + inputs + interaction + a constant`.
+
+    Args:
+        labels: What the labels of each row contribute.
+        inputs: What its inputs do.
+        interaction: What is neither, with inputs and labels of one row.
+        mixed: Mean square of what is neither, over all pairs.
+        scrambled: What labels contribute of which each component comes from another row.
+    """
+
+    labels: np.ndarray
+    inputs: np.ndarray
+    interaction: np.ndarray
+    mixed: float
+    scrambled: np.ndarray
+
+    @classmethod
+    def of(cls, tables: list[np.ndarray]) -> _Parts:
+        """Takes tables `(belonging or scrambled, inputs, labels)` of several blocks apart."""
+        found: list[tuple[np.ndarray, ...]] = []
+        for belonging, scrambled in tables:
+            centred = belonging - belonging.mean()
+            inputs, labels = centred.mean(axis=1), centred.mean(axis=0)
+            neither = centred - inputs[:, None] - labels[None, :]
+            mean = scrambled.mean(axis=0)
+            found.append(
+                (labels, inputs, np.diagonal(neither), neither.ravel(), mean - mean.mean())
+            )
+        labels, inputs, own, neither, scrambled = map(np.concatenate, zip(*found, strict=True))
+        return cls(labels, inputs, own, float(np.mean(neither**2)), scrambled)
+
+    @property
+    def squares(self) -> tuple[float, float]:
+        """Mean squares of both parts."""
+        return float(np.mean(self.labels**2)), float(np.mean(self.inputs**2))
+
+    @property
+    def share_left(self) -> float:
+        """Variance of the residual, over that where inputs and labels do not belong together."""
+        own = np.var(self.labels + self.inputs + self.interaction)
+        return float(own / (sum(self.squares) + self.mixed))
+
+    @property
+    def share_kept(self) -> float:
+        """Mean square of the labels' part, over that of scrambled labels."""
+        return float(self.squares[0] / np.mean(self.scrambled**2))
+
+    def left_by(self, slope: float) -> float:
+        """Returns the share of the residual's variance that is left with labels over a slope."""
+        others = self.inputs + self.interaction
+        return float(np.var(self.labels / slope + others) / np.var(self.labels + others))
 
 
 @np.errstate(all="ignore")
@@ -208,13 +267,3 @@ def _one_sided(tables: list[np.ndarray]) -> frozenset[int]:
             if len(column) * math.log(kept) < math.log(ONE_SIGN):
                 found.append(k)
     return frozenset(found)
-
-
-def _parts(table: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Returns the main effects of labels and inputs, what is neither, and of scrambled labels."""
-    belonging, scrambled = table
-    centred = belonging - belonging.mean()
-    from_inputs, from_labels = centred.mean(axis=1), centred.mean(axis=0)
-    interaction = centred - from_inputs[:, None] - from_labels[None, :]
-    mixed = scrambled.mean(axis=0)
-    return from_labels, from_inputs, interaction.ravel(), mixed - mixed.mean()
