@@ -125,6 +125,16 @@ def _violated(
         hits, count = max(seen.positive[k], seen.negative[k]), seen.count[k]
         rows = _rows(seen, k)
         low, high = share_interval(round(hits * rows / count), rows, limits.confidence)
+        interval = f"({100 * limits.confidence:g} % interval {100 * low:.2g} to {100 * high:.2g} %)"
+        if low < limits.violated <= hits / count:
+            yield Finding(
+                "too-few-rows",
+                "info",
+                row.term,
+                f"Too few rows to tell how many labels break the inequality '{row.term}'"
+                f"{_of(k, seen)}: {hits} of {count} values do {interval}.",
+                "Give more labelled rows, as `validation_data` too.",
+            )
         if low >= limits.violated:
             yield Finding(
                 "violated",
@@ -132,8 +142,7 @@ def _violated(
                 row.term,
                 f"{100 * hits / count:.2g} % of the labels break the inequality "
                 f"'{row.term}'{_of(k, seen)}, by up to {seen.largest[k]:.3g}: {hits} of {count} "
-                f"values ({100 * limits.confidence:g} % interval {100 * low:.2g} to "
-                f"{100 * high:.2g} %).",
+                f"values {interval}.",
                 "Look at these labels and at the bound: its sign, its unit, or noise that needs "
                 "room. More weight pulls the predictions away from labels that break it.",
             )

@@ -26,6 +26,8 @@ def relation_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Findin
             yield _unrelated(row, relation, limits)
         elif is_rescaled(relation, limits):
             yield _rescaled(row, relation, limits)
+        elif relation.r2 <= 1 - limits.unrelated and relation.r2_high < 1:
+            yield _undecided(row, relation, limits)
 
 
 def explained_components(row: TermDiagnosis, limits: Thresholds) -> frozenset[int]:
@@ -67,6 +69,21 @@ def _unrelated(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> Fi
         "Look for a wrong column, another order of the rows, or another time or place of the "
         "measurement. While the physics does not know the labels, weight on it pulls away from "
         "them.",
+    )
+
+
+def _undecided(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> Finding:
+    said, other = _names(row, relation)
+    return Finding(
+        "too-few-rows",
+        "info",
+        row.term,
+        f"Too few rows to tell whether in '{row.term}' {said} goes along with {other}"
+        f"{_of(row, relation)}: at the labels it explains {100 * relation.r2:.2g} % of the "
+        f"variance, and up to {100 * relation.r2_high:.2g} % are possible "
+        f"({_rows(relation, limits)}).",
+        "Give more labelled rows, as `validation_data` too, and look at the columns and at the "
+        "order of the rows.",
     )
 
 

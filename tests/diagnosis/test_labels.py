@@ -238,6 +238,14 @@ def test_few_rows_leave_the_relation_open():
     assert np.median(claims) > 0.3
 
 
+def test_too_few_rows_are_told_with_their_number():
+    report = report_of(FAULTS["other order of rows, x_hat"][0], 16)
+    findings = [f for f in report.findings if f.code == "too-few-rows"]
+    assert "16 rows" in findings[0].message
+    assert "goes along with the label" in findings[0].message
+    assert "unrelated" not in [f.code for f in report.findings]
+
+
 @pytest.mark.parametrize(
     ("factor", "words"),
     [(1e3, "kW and W"), (1e-3, "kW and W"), (57.3, "degrees and radians"), (7.0, None)],
