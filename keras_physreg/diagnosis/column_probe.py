@@ -58,7 +58,7 @@ def column_use(
         found = look(batch.x, batch.y, batch.sample_weight)
     except Exception:  # The user's physics may run at the model's own predictions alone.
         return {}
-    use = {}
+    use: dict[str, ColumnUse] = {}
     for name, (moved, alive) in found.items():
         moves, has_gradient = (np.asarray(ops.convert_to_numpy(flags)) for flags in (moved, alive))
         use[name] = ColumnUse(bool((~moves).any()), bool((moves & ~has_gradient).any()))
@@ -79,7 +79,7 @@ class _Look:
             return self._use(list(step.evaluations), tape)
 
     def _use(self, evaluations: list[Evaluation], tape: Any) -> dict[str, tuple[Any, Any]]:
-        found = {}
+        found: dict[str, tuple[Any, Any]] = {}
         for evaluation in evaluations:
             names = [name for name in evaluation.outputs if name in self._names]
             leaves = keras.tree.flatten(evaluation.prediction)

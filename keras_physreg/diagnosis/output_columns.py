@@ -33,7 +33,8 @@ def output_columns(model: keras.Model, rows: Rows) -> Columns:
     """
     if rows.y is None or len(rows.numbers) < 2:
         return {}
-    batch, found = next(rows.batches(MAX_ROWS)), {}
+    batch = next(rows.batches(MAX_ROWS))
+    found: Columns = {}
     try:
         with scope_of([], []), unweighted_step(model) as step:
             outputs = keras.tree.flatten(call_unnoticed(model, batch.x, False))
