@@ -14,6 +14,7 @@ from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 
 WIDTH = 100
 INDENT = "    "
+MAX_NAME = 36
 CLEAN = "Nothing found: every term is connected and finite, and none fights the data."
 CONSTANT_COLUMNS = ["constant", "value", "unit", "low", "high"]
 CONSTANT_COLUMNS += ["grad norm", "sensitivity", "told by"]
@@ -22,7 +23,7 @@ PARTIAL = "Nothing found in what could be measured; the notes say what could not
 
 def as_text(diagnosis: DiagnosisData) -> str:
     """Returns what was found, then the tables and notes; no line is longer than 100 characters."""
-    lines = [_title(diagnosis), _counts(diagnosis), ""]
+    lines = [*_wrapped(_title(diagnosis)), *_wrapped(_counts(diagnosis)), ""]
     for finding in diagnosis.findings:
         lines += _wrapped(f"{finding.severity}: {finding.code}: {finding.message}")
         lines += [*_wrapped(f"Cure: {finding.cure}", INDENT), ""]
@@ -136,7 +137,7 @@ def _term_cells(row: TermDiagnosis, diagnosis: DiagnosisData) -> list[str]:
     others = [row.val_loss, row.val_floor, row.val_network] if diagnosis.val_rows else []
     others += [row.unlabelled_loss] if diagnosis.unlabelled_rows else []
     return [
-        row.term,
+        _short(row.term),
         *map(_number, numbers),
         _bias(row),
         *map(_number, others),
@@ -148,10 +149,15 @@ def _term_cells(row: TermDiagnosis, diagnosis: DiagnosisData) -> list[str]:
     ]
 
 
+def _short(name: str) -> str:
+    """Returns a name that fits into a table; the findings have it in full."""
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2]}...{name[-MAX_NAME // 3 :]}"
+
+
 def _constant_cells(row: ConstantDiagnosis) -> list[str]:
     numbers = [_number(v) for v in (row.low, row.high, row.grad_norm, row.sensitivity)]
     terms = ", ".join(row.terms) or ("-" if row.trainable else "fixed")
-    return [row.constant, f"{row.value:.6g}", row.unit or "-", *numbers, terms]
+    return [_short(row.constant), f"{row.value:.6g}", row.unit or "-", *numbers, terms]
 
 
 def _bias(row: TermDiagnosis) -> str:

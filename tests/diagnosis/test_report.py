@@ -316,6 +316,17 @@ def test_text_is_what_was_found_and_then_tables():
     assert max(map(len, (head, first, *rest[:2]))) <= len(rule)
 
 
+def test_no_line_is_longer_than_100_characters():
+    """With long names, many components, held-out and unlabelled rows."""
+    z, x = data()
+    name = "a_term_whose_name_tells_all_that_there_is_to_know_of_it"
+    model = linear_model(lambda z, x: keras.ops.stop_gradient(x) + 5, {name: 1.0})
+    report = kp.diagnose(model, z, x, validation_data=(z, x), unlabelled=z)
+    assert max(map(len, str(report).splitlines())) <= 100
+    assert f"'{name}'" in str(report).replace("\n    ", " ")
+    assert f"<td>{name[:18]}..." in report._repr_html_()
+
+
 def test_html_is_escaped():
     z, x = data()
     model = linear_model(lambda z, x: keras.ops.stop_gradient(x), {"a-b": 1.0})
