@@ -1,4 +1,4 @@
-"""Why did my physics hurt? Five setups that do nothing or do harm, on real data, each diagnosed.
+"""Why did my physics hurt? Seven setups that do nothing or do harm, on real data, each diagnosed.
 
 The equations. A network splits measured GHI (W/m2) into DNI and DHI; known physics says that
 GHI = DNI cos z + DHI (see irradiance.py). Another finds the five parameters of PV modules from
@@ -6,17 +6,19 @@ their datasheets, with the single-diode equation as physics (see pv_modules.py).
 
     data_loss + weight * mean(residual^2)
 
-and in all five cases it trains, and the numbers go down:
+and in all seven cases it trains, and the numbers go down:
 
 1. the residual closes over predictions that were made outside of it;
 2. the residual goes through NumPy;
 3. physics and labels disagree: four files, from instruments that close to some that do not;
 4. the network has memorised its labelled rows;
-5. two terms contradict each other: one takes the sun from the end of each hour.
+5. two terms contradict each other: one takes the sun from the end of each hour;
+6. a few rows carry the loss: where the sun is hidden, the physics divides by nearly 0;
+7. the physics does not know the labels: the inputs were sorted, and the labels were not.
 
 `keras_physreg.diagnose` measures what is wrong. The figure shows cases 3 and 4.
 
-Run: python examples/why_did_my_physics_hurt.py
+Run: python examples/why_did_my_physics_hurt.py [--steps 2000] [--out FOLDER]
 """
 
 import argparse
@@ -174,6 +176,39 @@ def conflicting(steps):
     return kp.diagnose(model, Z, x[:-1])
 
 
+# Case 6: a few rows carry the loss
+
+
+def sun_height(Z, x_pred):
+    """Equation (1) solved for cos z: it divides by DNI, which is 0 where the sun is hidden."""
+    return (Z[:, 0] - x_pred[:, 1]) / (x_pred[:, 0] + 1e-9) - Z[:, 1]
+
+
+def sun_height_in_sight(Z, x_pred):
+    """The same equation, multiplied by DNI: nothing is divided by what may be 0."""
+    return Z[:, 0] - x_pred[:, 1] - x_pred[:, 0] * Z[:, 1]
+
+
+def hidden_sun(physics, steps):
+    """Five-minute data of four winter days, partly overcast."""
+    data, held_out = ir.split(ir.load("RMIS 2022"))
+    model = train(build(physics, {"height": 1.0}), *data, steps)
+    x_pred = ops.convert_to_numpy(kp.strip_physics(model)(held_out.Z))
+    error = float(np.sqrt(np.mean((x_pred - held_out.x) ** 2)) * ir.KW)
+    return kp.diagnose(model, *data, validation_data=held_out), error
+
+
+# Case 7: the physics does not know the labels
+
+
+def sorted_inputs(steps):
+    """Hourly data of which a tool has sorted the inputs by GHI, and left the labels in time."""
+    Z, x = ir.load("TMY3 Greensboro")
+    Z = Z[np.argsort(Z[:, 0])]
+    model = train(build(ir.closure, {"closure": 1.0}), Z, x, steps)
+    return kp.diagnose(model, Z, x)
+
+
 # The picture
 
 
@@ -216,10 +251,10 @@ def draw(ladder, modules, path):
 
 
 def main():
-    """Runs the five cases."""
+    """Runs the seven cases."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=2000, help="training steps of each network")
-    parser.add_argument("--out", type=Path, default=Path("examples/output/why_did_it_hurt.png"))
+    parser.add_argument("--out", type=Path, default=Path("examples/output"), metavar="FOLDER")
     options = parser.parse_args()
     data, _ = ir.split(ir.load("SURFRAD Alamosa"))
 
@@ -246,8 +281,21 @@ def main():
     announce(5, "Two terms contradict each other")
     print(conflicting(options.steps))
 
-    draw(ladder, modules, options.out)
-    print(f"\nThe figure is in {options.out}.")
+    announce(6, "A few rows carry the loss")
+    report, error = hidden_sun(sun_height, options.steps)
+    print(f"{report}\n")
+    _, without = hidden_sun(sun_height_in_sight, options.steps)
+    print(
+        f"Held-out error of DNI and DHI: {error:.0f} W/m2. With the equation multiplied by DNI,\n"
+        f"so that no row is divided by nearly 0: {without:.0f} W/m2."
+    )
+
+    announce(7, "The physics does not know the labels")
+    print(sorted_inputs(options.steps))
+
+    figure = options.out / "why_did_it_hurt.png"
+    draw(ladder, modules, figure)
+    print(f"\nThe figure is in {figure}.")
 
 
 if __name__ == "__main__":

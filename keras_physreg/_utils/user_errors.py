@@ -2,22 +2,29 @@
 
 import functools
 import traceback
+from collections.abc import Sequence
 from types import CodeType
 from typing import Any
 
 import keras
 
 
-def explained(error: Exception, function: Any, subject: str) -> Exception:
+def explained(
+    error: Exception, function: Any, subject: str, terms: Sequence[str] = ()
+) -> Exception:
     """Returns an error of the same type that names the user's function and the line.
 
     Where the function calls NumPy on a symbolic tensor, the message says so, and the error is a
     `TypeError`.
 
+    Of a derivative that is None it says so, too: `tf.gradients` gives None, and what the function
+    does with it fails by words that do not tell the cause.
+
     Args:
         error: What the function raised.
         function: The user's callable.
         subject: What the function is: "The physics `f` of layer 'l'".
+        terms: Names of the terms that it computes.
     """
     last = _last_frame(error, function)
     message = (
@@ -31,6 +38,15 @@ def explained(error: Exception, function: Any, subject: str) -> Exception:
             "\n\nIt calls NumPy, or `.numpy()`, on a symbolic tensor: tensors have no values while "
             "Keras traces the training step, and NumPy passes no gradient back. Use `keras.ops` "
             "instead (`np.exp` becomes `keras.ops.exp`)."
+        )
+    if is_of_none(error):
+        of = f"of {', '.join(map(repr, terms))} " if terms else ""
+        message += (
+            f"\n\nSomething {of}is None. `tf.gradients(u, x)` is None where `u` was not computed "
+            "from this very `x`: from a slice such as `z[:, :1]` that the physics makes itself, "
+            "from inputs that the prediction does not depend on, or where `u` is linear in `x` and "
+            "`x` is no longer in its derivative. Differentiate by the `inputs` that the physics "
+            "gets, as a whole, and take the columns of the derivative."
         )
     try:
         rewritten = kind(message)
@@ -71,6 +87,13 @@ def _last_frame(error: Exception, function: Any) -> traceback.FrameSummary:
     code = _code(function)
     own = [frame for frame in frames if code and frame.filename == code.co_filename]
     return (own or frames)[-1]
+
+
+def is_of_none(error: Exception) -> bool:
+    """Returns whether an error comes of using None, as of a derivative that is not there."""
+    return isinstance(error, AttributeError | TypeError | ValueError) and (
+        "NoneType" in str(error) or "None values not supported" in str(error)
+    )
 
 
 def _is_of_numpy(error: Exception) -> bool:

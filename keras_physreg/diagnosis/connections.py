@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from keras_physreg.diagnosis.column_probe import ColumnUse
 from keras_physreg.diagnosis.gradient_products import DATA, Gradients
 from keras_physreg.diagnosis.network import feeding_variables, network_variables
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
@@ -24,6 +25,8 @@ class Connection:
         idle: Paths of those that are reached by a gradient of exactly 0, where that of other
             variables, and that of the data loss, is not.
         reason: Why there is no gradient, in TensorFlow's words, where it gave any.
+        constants: Names of the trainable `Constant`s that it reaches.
+        use: How the term uses the columns of the prediction, where that matters and is known.
     """
 
     arrives: bool
@@ -32,6 +35,8 @@ class Connection:
     missing: tuple[str, ...]
     idle: tuple[str, ...]
     reason: str | None
+    constants: tuple[str, ...] = ()
+    use: ColumnUse | None = None
 
 
 def connection(
@@ -50,6 +55,9 @@ def connection(
         missing=tuple(v.path for v in model.trainable_variables if id(v) in missing),
         idle=tuple(v.path for v in model.trainable_variables if id(v) in idle),
         reason=gradients.reasons.get(name),
+        constants=tuple(
+            each.name for each in layer.constants if each.trainable and id(each.raw) in reached
+        ),
     )
 
 

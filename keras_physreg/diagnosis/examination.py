@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import keras
 import numpy as np
 
 from keras_physreg.constants.constant import find_constants
+from keras_physreg.diagnosis.column_probe import column_use
 from keras_physreg.diagnosis.connections import connection
 from keras_physreg.diagnosis.constant_diagnosis import (
     ConstantDiagnosis,
@@ -17,7 +19,10 @@ from keras_physreg.diagnosis.constant_diagnosis import (
 from keras_physreg.diagnosis.finding import SEVERITIES, Finding
 from keras_physreg.diagnosis.gradient_products import DATA, Gradients
 from keras_physreg.diagnosis.gradients import GradientMeter
+from keras_physreg.diagnosis.label_facts import label_facts
+from keras_physreg.diagnosis.labels import with_columns
 from keras_physreg.diagnosis.measured import DiagnosisData
+from keras_physreg.diagnosis.output_columns import output_columns
 from keras_physreg.diagnosis.physics_probe import probe_physics
 from keras_physreg.diagnosis.probe_rows import Rows
 from keras_physreg.diagnosis.rules_conflicts import conflicts
@@ -45,6 +50,7 @@ def examine(
     model: keras.Model,
     rows: Rows,
     held_out_rows: Rows | None,
+    unlabelled_rows: Rows | None,
     batch_size: int,
     training: bool,
     limits: Thresholds,
@@ -55,24 +61,49 @@ def examine(
         model: A built model with physics terms.
         rows: The rows to look at.
         held_out_rows: Rows that the model was not trained on, or `None`.
+        unlabelled_rows: Rows without labels, on which the terms that need none train too.
         batch_size: Rows in a batch.
         training: Whether dropout and batch normalisation work as in training.
         limits: The limits beyond which a number becomes a finding.
     """
+    with with_columns(output_columns(model, rows)):
+        return _examine(model, rows, held_out_rows, unlabelled_rows, batch_size, training, limits)
+
+
+def _examine(
+    model: keras.Model,
+    rows: Rows,
+    held_out_rows: Rows | None,
+    unlabelled_rows: Rows | None,
+    batch_size: int,
+    training: bool,
+    limits: Thresholds,
+) -> DiagnosisData:
     meter = GradientMeter(model, training, in_full=True)
     seen = measure(meter, rows, batch_size)
+    notes = dict(meter.notes)
+    unlabelled = Measurement(0, None, {}, {})
+    if unlabelled_rows is not None:
+        unlabelled = measure(meter, unlabelled_rows, batch_size)
     held_out = _held_out(model, held_out_rows, batch_size)
     gradients, probe = meter.result(), probe_physics(model, rows, batch_size)
-    notes = {**meter.notes, **dict.fromkeys(probe.needs_network, NO_FLOOR)}
-    for floors in (seen.at_labels, held_out.at_labels):
+    notes = {**notes, **dict.fromkeys(probe.needs_network, NO_FLOOR)}
+    for floors in (
+        *(seen.at_labels, held_out.at_labels),
+        *(seen.rows_at_labels, held_out.rows_at_labels),
+    ):
         for name in probe.needs_network:
             floors.pop(name, None)
     for name in seen.without_values:
+        if name in unlabelled.at_prediction:
+            continue
         notes.setdefault(name, "no loss: its physics has selected none of the rows")
     terms = tuple(
-        _row(model, layer, name, seen, held_out, gradients, notes.get(name))
+        _row(model, layer, name, seen, held_out, unlabelled, gradients, notes.get(name))
         for name, layer in find_terms(model).items()
     )
+    terms = _with_use(model, terms, rows, batch_size)
+    terms = label_facts(model, terms, rows, seen, held_out, probe.needs_network, limits)
     found = [*_weightless(rows), *_data_findings(seen.data_loss, gradients)]
     found += [finding for row in terms for finding in term_findings(row, limits)]
     found += physics_findings(probe)
@@ -91,6 +122,18 @@ def examine(
         gradients=gradients,
         thresholds=limits,
         constants=constants,
+        unlabelled_rows=unlabelled.rows,
+    )
+
+
+def _with_use(
+    model: keras.Model, terms: tuple[TermDiagnosis, ...], rows: Rows, batch_size: int
+) -> tuple[TermDiagnosis, ...]:
+    """Looks at how terms use their prediction that do not reach all that feeds it."""
+    partly = {row.term for row in terms if row.connection.missing or row.connection.idle}
+    use = column_use(model, rows, batch_size, partly)
+    return tuple(
+        replace(row, connection=replace(row.connection, use=use.get(row.term))) for row in terms
     )
 
 
@@ -106,6 +149,7 @@ def _row(
     name: str,
     seen: Measurement,
     held_out: Measurement,
+    unlabelled: Measurement,
     gradients: Gradients,
     note: str | None,
 ) -> TermDiagnosis:
@@ -120,11 +164,13 @@ def _row(
         reached=sum(gradients.connected[name]),
         trainable=len(gradients.variables),
         connection=connection(model, layer, name, gradients),
-        here=seen.at_prediction.get(name),
+        here=seen.at_prediction.get(name, unlabelled.at_prediction.get(name)),
         labels=seen.at_labels.get(name),
         val_here=held_out.at_prediction.get(name),
         val_labels=held_out.at_labels.get(name),
         note=note,
+        unlabelled_here=unlabelled.at_prediction.get(name),
+        reference=next(term.reference for term in layer.terms if term.name == name),
     )
 
 

@@ -25,3 +25,4 @@ class DiagnosisData:
     gradients: Gradients
     thresholds: Thresholds
     constants: tuple[ConstantDiagnosis, ...] = ()
+    unlabelled_rows: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +12,20 @@ import keras
 from keras import ops
 
 from keras_physreg._utils.names import check_unique
+from keras_physreg._utils.user_errors import is_of_none
 from keras_physreg.diagnosis.labels import labels_as_prediction, why_no_labels
 from keras_physreg.layers.evaluation import Evaluation, TermValue
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
 from keras_physreg.layers.step import Step, open_step
 from keras_physreg.terms.loss import row_losses, term_reference
 from keras_physreg.terms.references import root
+
+DERIVATIVE = (
+    "its physics differentiates the prediction by the inputs, and labels are numbers that are not "
+    "computed from them"
+)
+# Values of a term's output in one row up to which they are kept row by row.
+MAX_VALUES_PER_ROW = 256
 
 
 @dataclass
@@ -135,12 +144,45 @@ def _observe_labels(
         there = layer.evaluate_physics(evaluation.inputs, labels, evaluation.targets)
         values = layer.compare(there, y, sample_weight, skip_unlabelled=True)
     except Exception as error:  # The user's physics: a derivative by the input, for example.
-        why = str(error).splitlines()[0]
+        why = DERIVATIVE if is_of_none(error) else str(error).splitlines()[0]
         seen.notes.update(dict.fromkeys(names, f"no floor: {why}"))
         return
     trusted = trusted_rows(sample_weight)
     found = {value.name: value for value in values}
-    seen.at_labels.update(_compare_rows(there, y, found, trusted, at_labels=True))
+    compared = _compare_rows(there, y, found, trusted, at_labels=True)
+    for name, parts in compared.items():
+        parts["network"] = _network_losses(evaluation, there, name, y, y_pred)
+    seen.at_labels.update(compared)
+
+
+def _network_losses(
+    evaluation: Evaluation, there: Evaluation, name: str, y: Any, y_pred: Any
+) -> Any:
+    """Returns the loss of the network's predictions as the term would judge them, per row.
+
+    They stand in for the term's output: under the same loss and components, against the label.
+
+    Args:
+        evaluation: The physics at the prediction.
+        there: The physics at the labels.
+        name: Name of the term.
+        y: Labels, or `None`.
+        y_pred: Outputs of the model.
+
+    Returns:
+        A tensor of shape `(rows,)`, or `None` where the term compares with something else.
+    """
+    term = next(term for term in evaluation.layer.terms if term.name == name)
+    if root(term.reference) not in ("target", "prediction"):
+        return None
+    model_output = y_pred if evaluation.targets is None else evaluation.prediction
+    predicted = {"target": model_output, "prediction": evaluation.prediction}
+    try:
+        network = term_reference(term, there.outputs[name], predicted)
+        label = term_reference(term, there.outputs[name], there.roots(y))
+        return row_losses(term, network, label)
+    except Exception:  # Labels of another structure than the outputs.
+        return None
 
 
 def _has_values(value: TermValue) -> Any:
@@ -181,6 +223,9 @@ def _compare_rows(
                 "has_values": _has_values(values[term.name]),
                 "rows": row_losses(term, output, reference),
                 "trusted": None if by_label else trusted,
+                "kept": trusted if at_labels else None,
+                "network": None,
+                "pairs": _pairs(output, reference) if at_labels else None,
                 "finite": finite,
                 "given": _finite_rows((given, evaluation.prediction if at_labels else None)),
                 "moments": _moments(residual, kept),
@@ -216,8 +261,16 @@ def _by_component(residual: Any) -> Any:
     return ops.reshape(residual, (shape[0] if len(residual.shape) else 1, -1, components))
 
 
+def _pairs(output: Any, reference: Any) -> tuple[Any, Any] | None:
+    """Returns output and reference by component; `None` where a row has too many values."""
+    parts = _by_component(output), _by_component(reference)
+    sizes = [size for size in output.shape[1:] if size is not None]
+    known = len(sizes) == len(output.shape) - 1
+    return parts if known and math.prod(sizes) <= MAX_VALUES_PER_ROW else None
+
+
 def _moments(residual: Any, trusted: Any) -> dict[str, Any]:
-    """Returns number, mean and sum of squared deviations of the residual, per component."""
+    """Returns moments of the residual per component, and how many values have which sign."""
     residual = ops.cast(residual, "float64")
     kept = ops.ones_like(residual)
     if trusted is not None:
@@ -226,4 +279,9 @@ def _moments(residual: Any, trusted: Any) -> dict[str, Any]:
     count = ops.sum(kept, axis=(0, 1))
     mean = ops.divide_no_nan(ops.sum(residual, axis=(0, 1)), count)
     squares = ops.sum(kept * ops.square(residual - mean), axis=(0, 1))
-    return {"count": count, "mean": mean, "squares": squares}
+    signs = {
+        "positive": ops.sum(kept * ops.cast(residual > 0, "float64"), axis=(0, 1)),
+        "negative": ops.sum(kept * ops.cast(residual < 0, "float64"), axis=(0, 1)),
+    }
+    largest = ops.max(ops.abs(residual), axis=(0, 1), initial=0.0)
+    return {"count": count, "mean": mean, "squares": squares, "largest": largest, **signs}

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+SAMPLED_ROWS = 1024
+
+
 @dataclasses.dataclass(frozen=True)
 class Diagnosis(DiagnosisData):
     """What `diagnose` found; print it to read it.
@@ -36,6 +39,7 @@ class Diagnosis(DiagnosisData):
         gradients: All inner products of the gradients.
         thresholds: The limits beyond which a number became a finding.
         constants: The numbers of each `Constant`, of a vector one by one.
+        unlabelled_rows: Number of unlabelled rows looked at.
     """
 
     def __getitem__(self, term: str) -> TermDiagnosis:
@@ -59,7 +63,8 @@ class Diagnosis(DiagnosisData):
 
         Returns:
             A dict. `"terms"` is a list of dicts with the keys `term, loss, weight, floor, val_loss,
-            val_floor, bias, grad_norm, grad_ratio, grad_cosine, reached, trainable, finite`;
+            val_floor, val_network, unlabelled_loss, bias, grad_norm, grad_ratio, grad_cosine,
+            reached, trainable, finite`;
             `"constants"` one with `constant, value, unit, low, high, scale, grad_norm, sensitivity,
             terms`; `"findings"` one with `code, severity, term, message, cure`; `"gramian"` holds
             the inner products of the gradients, rows and columns named by `"names"`.
@@ -68,6 +73,7 @@ class Diagnosis(DiagnosisData):
             "model": self.model,
             "rows": self.rows,
             "val_rows": self.val_rows,
+            "unlabelled_rows": self.unlabelled_rows,
             "data_loss": self.data_loss,
             "data_grad_norm": self.data_grad_norm,
             "terms": [row.to_dict() for row in self.terms],
@@ -103,6 +109,7 @@ def diagnose(
     validation_data: Any = None,
     training: bool = False,
     thresholds: Thresholds | None = None,
+    unlabelled: Any = None,
 ) -> Diagnosis:
     """Measures what each physics term does to a model, and says what is wrong with it.
 
@@ -114,6 +121,15 @@ def diagnose(
     The floor of a term is its loss with the labels in place of the prediction. A term has none
     where its physics depends on the network in another way, too: it calls the network itself, or
     takes `inputs` that the network computed.
+
+    A floor says where physics and labels disagree, not whether more weight pays. Where a term
+    compares with the label or the prediction, its floor on held-out rows is set beside the loss of
+    the network's own predictions there: whichever is lower knows those labels better. Of other
+    terms only the held-out data loss of a sweep decides.
+
+    At the labels it also looks for a few rows that carry the whole loss, for physics that does not
+    go along with the labels or does so by a factor or an offset, and for a systematic residual.
+    Intervals are exact for the rows there are; where they are too wide, it says so.
 
     Of each `Constant` it says whether the physics can tell its value at the present predictions,
     from how the outputs change with it, row by row. Whether the network could take its place is
@@ -136,9 +152,14 @@ def diagnose(
         max_samples: Most rows to look at, drawn at random but the same each time (of a dataset
             the first ones); `None` for all.
         validation_data: Held-out `(x, y)` or `(x, y, sample_weight)`, or a dataset: tells a term
-            at its floor from a memorised one.
+            at its floor from a memorised one, and physics that knows the labels better than the
+            network from physics that knows them worse. Its labels count for biases, too.
         training: Whether dropout and batch normalisation work as in training.
         thresholds: The limits beyond which a number becomes a finding.
+        unlabelled: Inputs without labels, of the structure of `x`, as in `PhysicsModel.fit`:
+            arrays, a dataset of inputs, or a sampler, of which 1024 rows are taken. Terms that need
+            no label are judged there too: their gradients are means over all rows, each counting
+            alike.
 
     Returns:
         A `Diagnosis`: `print` it, look into `findings`, `to_dict()` or `plot()`.
@@ -172,11 +193,12 @@ def diagnose(
     rows = choose_rows(x, y, sample_weight, max_samples)
     check_rows("diagnose", model, rows)
     held_out = _held_out(model, validation_data, max_samples)
+    others = _unlabelled(model, unlabelled, max_samples)
     # It loads TensorFlow, which importing this package does not need.
     from keras_physreg.diagnosis.examination import examine
 
     try:
-        found = examine(model, rows, held_out, batch_size, training, limits)
+        found = examine(model, rows, held_out, others, batch_size, training, limits)
     except Exception as error:
         for name, chosen in (("`y`", rows), ("the labels of `validation_data`", held_out)):
             if chosen is not None and (wrong := labels_misfit(model, chosen)):
@@ -197,6 +219,22 @@ def _check_model(model: Any) -> None:
             f"Model '{model.name}' has no physics terms to diagnose. Call a "
             "`keras_physreg.PhysicsRegularization` layer in it, or use `keras_physreg.regularize`."
         )
+
+
+def _unlabelled(model: keras.Model, inputs: Any, max_samples: int | None) -> Rows | None:
+    if inputs is None:
+        return None
+    if callable(inputs) and not hasattr(inputs, "element_spec"):
+        inputs = inputs(0, min(SAMPLED_ROWS, max_samples or SAMPLED_ROWS))
+    rows = choose_rows(inputs, max_samples=max_samples)
+    if rows.y is not None:
+        raise ValueError(
+            "`unlabelled` takes inputs alone, and the dataset has labels, too: give it as "
+            "`validation_data`, or its inputs by `dataset.map(lambda x, y: x)`. "
+            f"Received: unlabelled={inputs}"
+        )
+    check_rows("diagnose: `unlabelled`", model, rows)
+    return rows
 
 
 def _held_out(model: keras.Model, data: Any, max_samples: int | None) -> Rows | None:

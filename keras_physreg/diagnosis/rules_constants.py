@@ -62,8 +62,9 @@ def trivial_solutions(found: Sensitivities, limits: Thresholds) -> Iterator[Find
                 "trivial-solution",
                 "warning",
                 name,
-                f"'{name}' can be brought to zero without any physics, by moving {ways[0]}: there "
-                "its loss vanishes with the predictions of other rows, too.",
+                f"'{name}' can be brought to zero without any physics, by moving {ways[0]}: with "
+                f"the predictions of other rows its loss is {present:.3g} now, and "
+                f"{losses[ways[0]]:.3g} there.",
                 "Bound the constant away from there, set the output in relation to something of "
                 "its size that the constant does not move, or tie the constant by another term.",
             )
@@ -109,7 +110,7 @@ def _without_gradient(row: ConstantDiagnosis, limits: Thresholds) -> Iterator[Fi
     if row.terms:
         message = (
             f"'{row.constant}' cannot be identified: {_listed(row.terms)} is computed from it, but "
-            "does not change with it on these rows."
+            f"does not change with it on these rows (sensitivity {row.sensitivity:.2g})."
         )
         cure = (
             "Look for a factor that is 0 or a `relu` or `clip` that is saturated on all rows, "
@@ -118,7 +119,7 @@ def _without_gradient(row: ConstantDiagnosis, limits: Thresholds) -> Iterator[Fi
     else:
         message = (
             f"'{row.constant}' cannot be identified: no term is computed from it, so that its "
-            "gradient is zero and it keeps its value."
+            f"gradient is 0 and it stays at {_shown(row, row.value)}."
         )
         cure = (
             "Use the tensor that calling it returns, as in `self.gain()`, with `keras.ops`: no "

@@ -7,6 +7,7 @@ from typing import Literal
 
 from keras_physreg.diagnosis.finding import Finding
 from keras_physreg.diagnosis.summaries import Summary
+from keras_physreg.diagnosis.teacher import Teacher
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 
@@ -21,37 +22,89 @@ def floor_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
         return
     _, here, labels = places[0]
     kinds = {_against_floor(seen, floor, limits) for _, seen, floor in places}
-    if labels.loss > limits.floor_tolerance and kinds == {"below"}:
-        yield from _below_floor(row, places, limits)
-    elif labels.loss > limits.floor_tolerance and kinds <= {"at", "below"}:
-        unseen = " Give `validation_data` to see whether other rows stand there too."
-        yield Finding(
-            "at-floor",
-            "info",
-            row.term,
-            f"'{row.term}' has reached its floor: {_said(places)}.",
-            "This is the value at the true labels: a lower one means predictions that differ from "
-            "them. Whether more weight pays all the same, only the held-out data loss can tell "
-            "(`keras_physreg.sanity_sweep`); better physics or labels would lower the floor."
-            f"{unseen if len(places) == 1 else ''}",
-        )
+    if labels.loss > limits.floor_tolerance and kinds <= {"at", "below"}:
+        below = kinds == {"below"}
+        if not below or _has_a_say(row, limits):
+            yield _at_or_below(row, places, below)
     elif len(places) == 2 and here.trusted_loss <= limits.floor_factor * labels.loss + (
         limits.floor_tolerance
     ):
         yield from _memorised(row, places, limits)
 
 
-def _below_floor(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterator[Finding]:
-    ratio = row.grad_ratio
-    if row.weight and (ratio is None or ratio >= limits.negligible_ratio):
-        yield Finding(
-            "below-floor",
-            "warning",
-            row.term,
-            f"The model fits '{row.term}' better than the labels do: {_said(places)}.",
-            f"Lower the weight ({row.weight:g}) until the held-out data loss stops falling; only "
-            "where the labels are noisy and the physics is exact is it right to stand here.",
+def _has_a_say(row: TermDiagnosis, limits: Thresholds) -> bool:
+    """Returns whether the term itself can have brought the model below its floor."""
+    return row.weight > 0 and (row.grad_ratio is None or row.grad_ratio >= limits.negligible_ratio)
+
+
+def _at_or_below(row: TermDiagnosis, places: Places, below: bool) -> Finding:
+    """Returns what a term means that has no more to gain, on rows that decide where there are any.
+
+    The floor says where physics and labels disagree, not whether more weight pays: where the
+    network misses unseen labels by more, the physics is the better teacher all the same.
+    """
+    if below:
+        message = f"The model fits '{row.term}' better than the labels do: {_said(places)}."
+    else:
+        message = f"'{row.term}' has reached its floor: {_said(places)}."
+    teacher = row.teacher
+    if teacher is None or teacher.verdict is None:
+        said, cure = _undecided(row, len(places) == 2)
+    else:
+        said, cure = _decided(row, teacher)
+    harms = below and teacher is not None and teacher.verdict == "worse"
+    return Finding(
+        "below-floor" if below else "at-floor",
+        "warning" if harms else "info",
+        row.term,
+        f"{message} {said}",
+        cure,
+    )
+
+
+def _of_teacher(row: TermDiagnosis) -> str:
+    decided = row.teacher is not None and row.teacher.verdict is not None
+    return f" {_decided(row, row.teacher)[0]}" if decided and row.teacher else ""
+
+
+def _decided(row: TermDiagnosis, teacher: Teacher) -> tuple[str, str]:
+    better = teacher.verdict == "better"
+    said = (
+        f"On the {teacher.rows} held-out rows the physics misses the labels by {teacher.floor:.3g} "
+        f"and the network by {teacher.network:.3g}, under the loss of this term: there the physics "
+        f"is the {'better' if better else 'worse'} teacher."
+    )
+    if better:
+        return said, (
+            f"More weight than {row.weight:g} can pay: raise it in steps while the held-out data "
+            "loss falls (`keras_physreg.sanity_sweep`)."
         )
+    return said, (
+        f"Try less weight than {row.weight:g}, and 0: the physics takes the network away from "
+        "what it knows; better physics or labels would lower the floor. The held-out data loss "
+        "decides (`keras_physreg.sanity_sweep`)."
+    )
+
+
+def _undecided(row: TermDiagnosis, unseen: bool) -> tuple[str, str]:
+    teacher, more = row.teacher, ""
+    if teacher is not None:
+        said = (
+            f"Too few rows to tell who is the better teacher: on the {teacher.rows} held-out rows "
+            f"the physics misses the labels by {teacher.floor:.3g} and the network by "
+            f"{teacher.network:.3g}, under the loss of this term."
+        )
+    else:
+        said = (
+            "The floor is where physics and labels disagree: less loss than that means "
+            "predictions that differ from the labels, to the better or to the worse."
+        )
+    if not unseen:
+        more = " Give `validation_data` to see how the network does on other rows."
+    return said, (
+        "Whether more or less weight pays the held-out data loss decides "
+        f"(`keras_physreg.sanity_sweep`); better physics or labels would lower the floor.{more}"
+    )
 
 
 def _memorised(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterator[Finding]:
@@ -68,7 +121,7 @@ def _memorised(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterat
             "warning",
             row.term,
             f"'{row.term}' has nothing left to gain on the given rows, and much on others: "
-            f"{_said(places)}.",
+            f"{_said(places)}.{_of_teacher(row)}",
             "The model has memorised the labelled rows: before giving the term more weight on "
             "them, apply label-free terms to inputs without labels, or get more labelled rows.",
         )
@@ -76,10 +129,10 @@ def _memorised(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterat
 
 def _places(row: TermDiagnosis) -> Places:
     pairs = (
-        ("on the given rows", row.here, row.labels),
-        ("on the held-out rows", row.val_here, row.val_labels),
+        ("given", row.here, row.labels),
+        ("held-out", row.val_here, row.val_labels),
     )
-    found = [(where, here, labels) for where, here, labels in pairs if here and labels]
+    found = [(kind, here, labels) for kind, here, labels in pairs if here and labels]
     return found if found and found[0][1] is row.here else []
 
 
@@ -102,9 +155,9 @@ def _below(loss: float, floor: float, limits: Thresholds) -> bool:
 
 def _said(places: Places) -> str:
     return ", and ".join(
-        f"{here.trusted_loss:.3g} against {labels.loss:.3g} at the labels {where}"
-        f"{_medians(here, labels)}"
-        for where, here, labels in places
+        f"{here.trusted_loss:.3g} against {labels.loss:.3g} at the labels on the {labels.rows} "
+        f"{kind} rows{_medians(here, labels)}"
+        for kind, here, labels in places
     )
 
 

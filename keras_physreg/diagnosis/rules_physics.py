@@ -22,7 +22,7 @@ def _mixed_rows(term: str, probe: PhysicsProbe) -> Iterator[Finding]:
     moved, broadcasts = probe.moved_rows.get(term), probe.broadcasts[term]
     seen = f"as one row changes, its output moves in {moved} of the {probe.rows - 1} other rows"
     if broadcasts and moved is None:
-        yield _broadcast(term, "warning", "its output has no rows of its own to tell by")
+        yield _broadcast(term, "warning", f"seen on {probe.rows} rows, whose outputs are one value")
     elif broadcasts and moved:
         yield _broadcast(term, "error", seen)
     elif moved:

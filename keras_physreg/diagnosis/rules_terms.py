@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterator
 
 from keras_physreg.diagnosis.finding import Finding, Severity
+from keras_physreg.diagnosis.rules_few_rows import few_rows_findings
 from keras_physreg.diagnosis.rules_floors import floor_findings
+from keras_physreg.diagnosis.rules_labels import label_findings
+from keras_physreg.diagnosis.rules_relations import explained_components, relation_findings
 from keras_physreg.diagnosis.summaries import Summary
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
@@ -33,7 +36,9 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     if not (
         unconnected and row.here.trusted_loss == row.floor
     ):  # Then the output ignores the labels, too.
-        yield from _biased(row, limits)
+        yield from few_rows_findings(row)
+        yield from relation_findings(row, limits)
+        yield from label_findings(row, limits, explained_components(row, limits))
 
 
 def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
@@ -46,7 +51,8 @@ def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
             "constants-only",
             "info",
             row.term,
-            f"'{row.term}' trains constants alone: no gradient of it reaches the network.",
+            f"'{row.term}' trains constants alone: its gradient reaches {row.reached} of "
+            f"{row.trainable} variables, and none of the network.",
             "That is right where it compares the labels; else compute it from the `prediction`.",
         )
         return
@@ -65,7 +71,11 @@ def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
             "Compute the output from the `prediction` argument with `keras.ops`: no NumPy, no "
             "prediction made outside and captured, no integer cast, no `stop_gradient`."
         )
-    message = f"No gradient of '{row.term}' reaches the network's variables{where}."
+    message = (
+        f"No gradient of '{row.term}' reaches the network's variables{where}. It adds "
+        f"{_shown(row.weighted_loss)} to the loss, and trains {row.reached} of {row.trainable} "
+        "variables."
+    )
     yield Finding("disconnected", "error", row.term, message, cure)
 
 
@@ -73,6 +83,7 @@ def _zero_gradient(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     norm, loss = row.grad_norm, row.loss
     if not row.connection.arrives or norm is None or loss is None:
         return
+    loss = max(loss, row.unlabelled_loss or 0.0)
     if norm <= limits.zero_gradient and loss > limits.floor_tolerance:
         yield Finding(
             "zero-gradient",
@@ -93,16 +104,35 @@ def _partly_connected(row: TermDiagnosis) -> Iterator[Finding]:
         said[-1] += _listed(missing)
     if idle:
         said.append(f"in {len(idle)} of those it is exactly 0 on these rows: {_listed(idle)}")
-    if said:
+    if not said:
+        return
+    use = row.connection.use
+    message = (
+        f"The gradient of '{row.term}' reaches {row.reached} of {row.trainable} trainable "
+        f"variables; {', and '.join(said)}."
+    )
+    if use is not None and use.cut:
+        message += " Its output moves with a part of the prediction that has no gradient."
+    elif use is None or use.unused:
         yield Finding(
             "partly-connected",
-            "warning",
+            "info",
             row.term,
-            f"The gradient of '{row.term}' reaches {row.reached} of {row.trainable} trainable "
-            f"variables; {', and '.join(said)}.",
-            "Use the parts of the prediction that come from them, or look for a `stop_gradient` on "
-            "the way; if the physics is not about them, leave them out of its `prediction`.",
+            f"{message} Its output does not move with all of the prediction."
+            if use is not None
+            else message,
+            "That is right where it uses some of the outputs, or derivatives, which a last bias "
+            "does not change; else compute it from the other parts, too.",
         )
+        return
+    yield Finding(
+        "partly-connected",
+        "warning",
+        row.term,
+        message,
+        "Look for a `stop_gradient`, NumPy or an integer cast on the way from these variables, or "
+        "between that part of the prediction and the output.",
+    )
 
 
 def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
@@ -113,6 +143,7 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
         (" at the labels", row.labels),
         (" on the held-out rows", row.val_here),
         (" at the labels of the held-out rows", row.val_labels),
+        (" on the unlabelled rows", row.unlabelled_here),
     )
     bad = [(where, seen) for where, seen in places if seen and not math.isfinite(seen.loss)]
     for where, seen in bad:
@@ -149,47 +180,26 @@ def _bad_rows(seen: Summary) -> str:
     return f": {seen.bad_row_count} row(s) are not finite{of} (rows {rows})"
 
 
-def _biased(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
-    seen = row.labels
-    if seen is None or not seen.loss > limits.floor_tolerance or seen.rows < limits.bias_rows:
-        return
-    biased = [
-        k
-        for k, (bias, count) in enumerate(zip(row.biases, seen.count, strict=True))
-        if abs(bias) >= limits.bias_ratio
-        and abs(bias) * math.sqrt(count) >= limits.bias_z
-        and seen.mean[k] ** 2 + seen.sd[k] ** 2 > limits.floor_tolerance
-    ]
-    if biased:
-        biased.sort(key=lambda k: -abs(row.biases[k]))
-        listed = [f"{seen.mean[k]:+.3g} with sd {seen.sd[k]:.3g}{_of(k, seen)}" for k in biased]
-        yield Finding(
-            "biased",
-            "warning",
-            row.term,
-            f"At the labels the residual of '{row.term}' has a systematic sign: mean "
-            f"{_listed(listed, 3)}, over {seen.count[biased[0]]} values.",
-            "Correct the physics, the sensor or the labels, or let a trainable constant of a "
-            "physics layer take up the offset; a weight can only trade it against the labels.",
-        )
-
-
-def _of(component: int, seen: Summary) -> str:
-    return f" in component {component}" if len(seen.mean) > 1 else ""
-
-
 def _size(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     ratio, loss = row.grad_ratio, row.loss
     if not row.weight or ratio is None or loss is None or not math.isfinite(ratio):
         return
     if ratio >= limits.dominates_ratio:
+        cure = (
+            f"Start from a weight of about {row.weight / ratio:.2g}, where both are equal, and "
+            "ramp up from below it."
+        )
+        if row.few_rows is not None:
+            cure = (
+                "First see to the rows that carry the loss (`few-rows`): a weight that balances "
+                "them would leave all others without a say."
+            )
         yield Finding(
             "dominates",
             "warning",
             row.term,
             f"The weighted gradient of '{row.term}' is {ratio:.3g} times that of the data loss.",
-            f"Start from a weight of about {row.weight / ratio:.2g}, where both are equal, and "
-            "ramp up from below it.",
+            cure,
         )
     elif 0 < ratio < limits.negligible_ratio and loss > limits.floor_tolerance:
         yield Finding(
@@ -200,6 +210,10 @@ def _size(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
             f"It does nothing yet: it starts to count at a weight of about "
             f"{0.1 * row.weight / ratio:.2g} (a ratio of 0.1).",
         )
+
+
+def _shown(value: float | None) -> str:
+    return "nothing known" if value is None else f"{value:.3g}"
 
 
 def _listed(values: tuple | list, most: int = 6) -> str:

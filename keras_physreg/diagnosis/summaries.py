@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_physreg.diagnosis.gradient_products import DATA
 from keras_physreg.diagnosis.probe_rows import Rows
+from keras_physreg.diagnosis.row_values import RowValues, RowValuesGathering
 
 if TYPE_CHECKING:
     from keras_physreg.diagnosis.gradients import GradientMeter
@@ -34,6 +35,9 @@ class Summary:
         bad_row_count: How many rows are not finite.
         bad_given_count: In how many of them an input or label is not finite itself.
         bad_components: Components that are not finite in some row.
+        positive: Number of residuals above 0, per component.
+        negative: Number of residuals below 0, per component.
+        largest: Size of the largest residual, per component.
     """
 
     loss: float
@@ -47,6 +51,9 @@ class Summary:
     bad_row_count: int
     bad_given_count: int
     bad_components: tuple[int, ...]
+    positive: tuple[int, ...] = ()
+    negative: tuple[int, ...] = ()
+    largest: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Measurement:
     at_prediction: dict[str, Summary]
     at_labels: dict[str, Summary]
     without_values: tuple[str, ...] = ()
+    rows_at_prediction: dict[str, RowValues] = field(default_factory=dict)
+    rows_at_labels: dict[str, RowValues] = field(default_factory=dict)
 
 
 def measure(meter: GradientMeter, rows: Rows, batch_size: int) -> Measurement:
@@ -76,7 +85,45 @@ def measure(meter: GradientMeter, rows: Rows, batch_size: int) -> Measurement:
     }
     found = here.summaries()
     return Measurement(
-        len(rows.numbers), data.value, found, floors, tuple(n for n in here.names if n not in found)
+        len(rows.numbers),
+        data.value,
+        found,
+        floors,
+        tuple(n for n in here.names if n not in found),
+        here.row_values(),
+        there.row_values(),
+    )
+
+
+@np.errstate(all="ignore")
+def pooled_summary(a: Summary | None, b: Summary | None) -> Summary | None:
+    """Returns a term on two sets of rows together, for what is said of the labels alone.
+
+    Medians and rows that are not finite stay those of the first set.
+
+    Args:
+        a: A term at the labels of the given rows.
+        b: The same at those of the held-out rows.
+    """
+    if a is None or b is None or len(a.mean) != len(b.mean) or not (a.rows and b.rows):
+        return a if b is None or (a and a.rows) else b
+    first, second = (
+        (np.array(each.count, float), np.array(each.mean), np.square(each.sd) * each.count)
+        for each in (a, b)
+    )
+    names = ("count", "mean", "squares")
+    count, mean, squares = _merge(first, dict(zip(names, second, strict=True)))
+    weights = np.array([a.rows, b.rows]) / (a.rows + b.rows)
+    return replace(
+        a,
+        loss=float(weights @ [a.loss, b.loss]),
+        rows=a.rows + b.rows,
+        count=tuple(int(n) for n in count),
+        mean=tuple(float(m) for m in mean),
+        sd=tuple(float(s) for s in np.sqrt(squares / np.maximum(count, 1))),
+        positive=tuple(map(sum, zip(a.positive, b.positive, strict=True))),
+        negative=tuple(map(sum, zip(a.negative, b.negative, strict=True))),
+        largest=tuple(map(max, zip(a.largest, b.largest, strict=True))),
     )
 
 
@@ -111,6 +158,10 @@ class _Gatherings:
         found = {name: term.summary() for name, term in self._terms.items()}
         return {name: summary for name, summary in found.items() if summary is not None}
 
+    def row_values(self) -> dict[str, RowValues]:
+        found = {name: term.by_row.values() for name, term in self._terms.items()}
+        return {name: values for name, values in found.items() if values is not None}
+
 
 @dataclass
 class _Gathering:
@@ -118,7 +169,10 @@ class _Gathering:
     trusted_average: _Average = field(default_factory=_Average)
     row_count: int = 0
     rows: list[np.ndarray] = field(default_factory=list)
+    by_row: RowValuesGathering = field(default_factory=RowValuesGathering)
     moments: tuple[Any, Any, Any] = (0.0, 0.0, 0.0)
+    signs: Any = 0.0
+    largest: Any = 0.0
     bad_rows: list[int] = field(default_factory=list)
     bad_row_count: int = 0
     bad_given_count: int = 0
@@ -134,9 +188,13 @@ class _Gathering:
         finite: Any,
         given: Any,
         moments: Any,
+        kept: Any,
+        network: Any,
+        pairs: Any,
     ) -> None:
         if not has_values:
             return
+        self.by_row.add(numbers, kept, rows, network, pairs)
         if rows is not None and len(rows) != len(numbers):
             rows = None  # Physics whose output has other rows than the batch.
         self.average.add(loss, len(numbers))
@@ -152,6 +210,8 @@ class _Gathering:
         if rows is not None and len(rows):
             self.rows.append(rows)
         self.moments = _merge(self.moments, moments)
+        self.largest = np.maximum(self.largest, moments["largest"])
+        self.signs = self.signs + np.stack([moments["positive"], moments["negative"]])
         self._note_bad(numbers, finite, given)
 
     @np.errstate(all="ignore")
@@ -172,6 +232,9 @@ class _Gathering:
             bad_row_count=self.bad_row_count,
             bad_given_count=self.bad_given_count,
             bad_components=tuple(sorted(self.bad_components)),
+            positive=tuple(int(n) for n in self.signs[0]),
+            negative=tuple(int(n) for n in self.signs[1]),
+            largest=tuple(float(m) for m in self.largest),
         )
 
     def _note_bad(self, numbers: np.ndarray, finite: np.ndarray, given: list[np.ndarray]) -> None:

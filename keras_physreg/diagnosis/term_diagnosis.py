@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_physreg.diagnosis.connections import Connection
-from keras_physreg.diagnosis.summaries import Summary
+from keras_physreg.diagnosis.few_rows import FewRows
+from keras_physreg.diagnosis.relations import Relation
+from keras_physreg.diagnosis.summaries import Summary, pooled_summary
+from keras_physreg.diagnosis.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class TermDiagnosis:
         val_here: The term on the held-out rows.
         val_labels: The term on the held-out rows, with the labels in place of the prediction.
         note: Why there is no loss or no floor, in words.
+        teacher: Physics against the network on the held-out rows, where they can be compared.
+        few_rows: Rows that carry nearly all of its loss, where there are some.
+        relations: How what it says goes along with what it is compared with, per component.
+        one_sided: Components of a residual that can have one sign only, as a norm has.
+        reference: What it is compared with, as in `PhysicsTerm`.
+        unlabelled_here: The term on the rows without labels.
     """
 
     term: str
@@ -43,6 +52,12 @@ class TermDiagnosis:
     val_here: Summary | None
     val_labels: Summary | None
     note: str | None
+    teacher: Teacher | None = None
+    few_rows: FewRows | None = None
+    relations: tuple[Relation, ...] = ()
+    one_sided: frozenset[int] = frozenset()
+    reference: str | None = None
+    unlabelled_here: Summary | None = None
 
     @property
     def loss(self) -> float | None:
@@ -72,11 +87,24 @@ class TermDiagnosis:
         return _loss(self.val_labels)
 
     @property
+    def unlabelled_loss(self) -> float | None:
+        """The unweighted loss on the rows without labels."""
+        return _loss(self.unlabelled_here)
+
+    @property
+    def val_network(self) -> float | None:
+        """The loss of the network's held-out predictions in the place of the term's output."""
+        return None if self.teacher is None else self.teacher.network
+
+    @property
+    def pooled_labels(self) -> Summary | None:
+        """The term at all labels, given and held-out ones."""
+        return pooled_summary(self.labels, self.val_labels)
+
+    @property
     def biases(self) -> tuple[float, ...]:
-        """Mean residual at the labels over its standard deviation, per component."""
-        if self.labels is None:
-            return ()
-        return tuple(map(_ratio, self.labels.mean, self.labels.sd))
+        """Mean residual at the given labels over its standard deviation, per component."""
+        return () if self.labels is None else tuple(map(_ratio, self.labels.mean, self.labels.sd))
 
     @property
     def bias(self) -> float | list[float] | None:
@@ -89,11 +117,13 @@ class TermDiagnosis:
     def finite(self) -> bool:
         """Whether its losses, floors and gradient are finite, as far as there are any."""
         values = (self.loss, self.floor, self.val_loss, self.val_floor, self.grad_norm)
+        values += (self.unlabelled_loss,)
         return all(math.isfinite(value) for value in values if value is not None)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers as plain Python types."""
-        names = "term loss weight floor val_loss val_floor bias grad_norm grad_ratio grad_cosine"
+        names = "term loss weight floor val_loss val_floor val_network unlabelled_loss bias "
+        names += "grad_norm grad_ratio grad_cosine"
         return {n: getattr(self, n) for n in [*names.split(), "reached", "trainable", "finite"]}
 
 

@@ -25,8 +25,21 @@ class Thresholds:
             mean square residual under it, per component.
         memorised_factor: Times the floor from which a held-out loss is far above it.
         bias_ratio: Mean residual at the labels over its standard deviation, per component.
-        bias_z: The same mean over its standard error, so that few rows cannot look biased.
+        bias_z: The same mean over its standard error, so that few rows cannot look biased: of a
+            normal variable; of few rows as many as are as improbable by Student's t.
         bias_rows: Least number of rows from which a bias is told.
+        confidence: Probability of the intervals by which correlations, shares, and physics against
+            the network are judged.
+        few_rows_share: Share of a loss that few rows carry.
+        few_rows_part: Most of the rows that are few.
+        few_rows_count: Least number of rows from which this is told.
+        few_rows_floor: Least floor, over the loss at the prediction, at which it matters.
+        unrelated: Least share of the variance that the physics does not explain, by the interval's
+            end, from which it is unrelated to the labels.
+        rescaled: Least factor between physics and labels, or its inverse, by the interval's end.
+        rescaled_offset: Least offset between them, over the standard deviation of what the physics
+            is compared with.
+        violated: Least share of the labels that break an inequality, by the interval's end.
         zero_gradient: Gradient norm up to which a gradient is zero.
         conflict_cosine: Cosine down from which two gradients fight.
         conflict_ratio: Least ratio at which a fight matters.
@@ -53,8 +66,17 @@ class Thresholds:
     floor_tolerance: float = 1e-6
     memorised_factor: float = 5.0
     bias_ratio: float = 0.3
-    bias_z: float = 4.0
-    bias_rows: int = 20
+    bias_z: float = 2.58
+    bias_rows: int = 5
+    confidence: float = 0.95
+    few_rows_share: float = 0.9
+    few_rows_part: float = 0.05
+    few_rows_count: int = 40
+    few_rows_floor: float = 0.1
+    unrelated: float = 0.7
+    rescaled: float = 1.25
+    rescaled_offset: float = 1.0
+    violated: float = 0.05
     zero_gradient: float = 0.0
     conflict_cosine: float = -0.3
     conflict_ratio: float = 0.1
@@ -80,6 +102,11 @@ class Thresholds:
                 "`conflict_cosine` must be from -1 to 0. "
                 f"Received: conflict_cosine={self.conflict_cosine!r}"
             )
+        for name in ("confidence", "few_rows_share", "few_rows_part", "unrelated", "violated"):
+            if not getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` must be smaller than 1. Received: {name}={getattr(self, name)!r}"
+                )
         self._check_order("below_factor", "floor_factor")
         self._check_order("floor_factor", "memorised_factor")
         self._check_order("negligible_ratio", "dominates_ratio")

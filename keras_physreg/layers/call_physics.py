@@ -57,7 +57,7 @@ def call_physics(
         with inside_physics():
             outputs = _run(physics, inputs, prediction, active)
     except Exception as error:
-        raise explained(error, physics, where) from error
+        raise explained(error, physics, where, names) from error
     return _named(outputs, names, where)
 
 

@@ -46,6 +46,7 @@ class Step:
         unlabelled_share: Their factor in terms that need no label; see `RowKinds`.
         call: The last call of the model.
         counted: Whether the total loss contains a term, for each term computed in the step.
+        losses: The unweighted loss of each term that the total loss contains.
         data_loss: The compiled loss alone, once `compute_loss` has computed it.
     """
 
@@ -56,6 +57,7 @@ class Step:
     unlabelled_share: Any = None
     call: Call = field(default_factory=Call)
     counted: dict[str, bool] = field(default_factory=dict)
+    losses: dict[str, Any] = field(default_factory=dict)
     data_loss: Any = None
 
     @property

@@ -64,6 +64,7 @@ def count_terms(
             # Weighted by the rows that Keras' `loss` counts: `loss` is then the sum of its parts.
             layer.track(new, evaluation.labelled_rows)
         step.count(evaluation, [value.name for value in new])
+        step.losses |= {value.name: value.loss for value in new}
         counted.values += found
         counted.new += new
     return counted

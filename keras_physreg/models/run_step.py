@@ -7,8 +7,10 @@ from typing import Any
 import keras
 
 from keras_physreg._utils.variables import assign, values_of
+from keras_physreg.layers.physics_regularization import physics_layers
 from keras_physreg.layers.step import current_step, open_step
 from keras_physreg.models.physics_losses import check_counted, count_terms
+from keras_physreg.models.unreached_terms import warn_of_unreached
 from keras_physreg.unlabelled.checks import check_label_free_terms, check_model_called
 from keras_physreg.unlabelled.input_rows import split_rows
 
@@ -57,6 +59,9 @@ def run_in_step(
         check_model_called(model, step.call.kinds)
         check_label_free_terms(model)  # The step has built a model that had no layers before.
     if training:
+        layers = physics_layers(model)
+        weights = {n: layer.weight_variable(n) for layer in layers for n in layer.term_names}
+        warn_of_unreached(model, step.losses, weights)
         try:
             check_counted(step, own_methods(model))
         except ValueError:

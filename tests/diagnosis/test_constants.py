@@ -274,7 +274,7 @@ def test_trivial_solutions(kind):
 def test_a_trivial_solution_of_two_constants():
     report = report_of(lambda z, x, a, b: a * z + b * x, FREE, B)
     assert codes(report, "trivial-solution") == [("trivial-solution", "t")]
-    assert "moving all constants to zero" in str(report)
+    assert any("moving all constants to zero" in f.message for f in report.findings)
 
 
 def test_constants_that_are_not_finite():

@@ -62,7 +62,8 @@ def check_disconnected(kind, weight):
     finding = report.findings[0]
     assert (finding.code, finding.severity, finding.term) == ("disconnected", "error", "t")
     assert (report["t"].grad_norm, report["t"].grad_ratio, report["t"].reached) == (None, None, 0)
-    assert set(codes(report)) <= {"disconnected", "biased"}
+    assert [f.code for f in report.findings if f.severity == "error"] == ["disconnected"]
+    assert not {"at-floor", "below-floor", "negligible"} & set(codes(report))
 
 
 @pytest.mark.parametrize("kind", DISCONNECTED)
@@ -238,7 +239,7 @@ def test_below_on_given_rows_and_at_on_held_out_ones_is_at_the_floor():
 def test_the_sentence_holds_the_numbers():
     report = kp.diagnose(shifted(0.095), *rows())
     finding = next(f for f in report.findings if f.code == "at-floor")
-    assert "0.00903 against 0.01 at the labels on the given rows" in finding.message
+    assert "0.00903 against 0.01 at the labels on the 400 given rows" in finding.message
     assert "validation_data" in finding.cure
 
 
@@ -255,7 +256,7 @@ def test_memorised():
     model = shifted(0.095, third=1.0)
     report = kp.diagnose(model, z, x, validation_data=far)
     assert codes(report, "t")[0] == "memorised"
-    assert "on the held-out rows" in report.findings[0].message
+    assert "on the 400 held-out rows" in report.findings[0].message
     assert "memorised" not in codes(kp.diagnose(model, z, x, validation_data=near))
     assert "memorised" not in codes(kp.diagnose(shifted(0.5, 1.0), z, x, validation_data=far))
 
@@ -281,8 +282,8 @@ def test_heavy_tails_are_judged_by_mean_and_median():
         (0.05, 400, True),
         (-0.05, 400, True),
         (0.02, 400, False),
-        (0.5, 19, False),
-        (0.5, 20, True),
+        (0.5, 4, False),
+        (0.5, 5, True),
         (0.05, 20, False),
     ],
 )
@@ -466,7 +467,7 @@ def test_a_healthy_model_gets_a_clean_bill():
     z, x = rows()
     report = kp.diagnose(shifted(0.2, weight=0.5), z, x, validation_data=rows(count=300))
     assert report.findings == ()
-    assert str(report).endswith("none fights the data.")
+    assert str(report).splitlines()[1].endswith("none fights the data.")
 
 
 def test_a_perfect_model_gets_a_clean_bill():
@@ -506,12 +507,12 @@ def test_findings_come_by_severity():
 def test_no_clean_bill_for_what_was_not_measured():
     z, x = rows()
     model = shifted(0.2, weight=0.5)
-    assert str(kp.diagnose(model, z)).endswith("the notes say what could not.")
     with_label = linear_model(lambda z, x: x, [kp.PhysicsTerm("t", "target")])
-    assert str(kp.diagnose(with_label, z)).endswith("the notes say what could not.")
+    for report in (kp.diagnose(model, z), kp.diagnose(with_label, z)):
+        assert str(report).splitlines()[1].endswith("the notes say what could not.")
     model.trainable = False
     text = str(kp.diagnose(model, z, x))
-    assert text.endswith("the notes say what could not.")
+    assert text.splitlines()[1].endswith("the notes say what could not.")
     assert "no trainable variables" in text
     assert "No data loss" not in text
     assert "the notes say what could not." in kp.diagnose(model, z, x)._repr_html_()

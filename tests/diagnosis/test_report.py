@@ -15,6 +15,8 @@ KEYS = [
     "floor",
     "val_loss",
     "val_floor",
+    "val_network",
+    "unlabelled_loss",
     "bias",
     "grad_norm",
     "grad_ratio",
@@ -289,17 +291,40 @@ def test_subclassed_and_nested_models():
         assert report["double"].reached == 2
 
 
-def test_text_is_a_table_and_then_sentences():
+def test_text_is_what_was_found_and_then_tables():
     z, x = data()
-    model = linear_model(both, TERMS)
-    text = str(kp.diagnose(model, z, x, validation_data=(z, x)))
-    title, _, head, rule, first, *rest = text.splitlines()
-    assert title == f"Diagnosis of '{model.name}' on 70 rows, 70 held-out rows"
+    model = linear_model(
+        lambda z, x: {**both(z, x), "cut": keras.ops.stop_gradient(x)},
+        [*TERMS, kp.PhysicsTerm("cut")],
+    )
+    report = kp.diagnose(model, z, x, validation_data=(z, x))
+    lines = str(report).splitlines()
+    assert lines[0] == f"Diagnosis of '{model.name}' on 70 rows, 70 held-out rows"
+    assert lines[1].startswith("1 error, ")
+    assert lines[3].startswith("error: disconnected: ")
+    assert max(map(len, lines)) <= 100
+    cures = [k for k, line in enumerate(lines) if line.startswith("    Cure: ")]
+    assert len(cures) == len(report.findings)
+    heads = [k for k, line in enumerate(lines) if line.startswith("term  ")]
+    assert len(heads) == 2
+    assert min(heads) > max(cures)
+    head, rule, first, *rest = lines[heads[0] :]
     assert head.split()[:5] == ["term", "weight", "loss", "weighted", "floor"]
     assert set(rule) == {"-", " "}
     assert first.startswith("(data loss)")
     assert rest[0].startswith("double")
     assert max(map(len, (head, first, *rest[:2]))) <= len(rule)
+
+
+def test_no_line_is_longer_than_100_characters():
+    """With long names, many components, held-out and unlabelled rows."""
+    z, x = data()
+    name = "a_term_whose_name_tells_all_that_there_is_to_know_of_it"
+    model = linear_model(lambda z, x: keras.ops.stop_gradient(x) + 5, {name: 1.0})
+    report = kp.diagnose(model, z, x, validation_data=(z, x), unlabelled=z)
+    assert max(map(len, str(report).splitlines())) <= 100
+    assert f"'{name}'" in str(report).replace("\n    ", " ")
+    assert f"<td>{name[:18]}..." in report._repr_html_()
 
 
 def test_html_is_escaped():

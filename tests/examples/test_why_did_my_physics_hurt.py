@@ -51,20 +51,39 @@ def test_splits_share_no_row():
 
 def test_no_gradient_cases_are_disconnected():
     data, _ = ir.split(ir.load("SURFRAD Alamosa"))
-    assert [f.code for f in example.captured_prediction(data, 50).findings] == ["disconnected"]
-    assert example.numpy_physics(data, 50).findings[0].code == "disconnected"
+    for case in (example.captured_prediction, example.numpy_physics):
+        with pytest.warns(UserWarning, match="trains nothing"):
+            report = case(data, 50)
+        assert report.findings[0].code == "disconnected"
+
+
+def test_the_sun_is_hidden_in_a_few_rows():
+    """In these rows DNI is 0, and GHI and DHI differ by what the instruments do."""
+    report, _ = example.hidden_sun(example.sun_height, 50)
+    few = report["height"].few_rows
+    data, _ = ir.split(ir.load("RMIS 2022"))
+    assert (data.x[list(few.numbers), 0] <= 0).all()
+    assert few.share > 0.9
+    assert "few-rows" in [f.code for f in report.findings]
+
+
+def test_sorted_inputs_do_not_go_along_with_the_labels():
+    codes = [f.code for f in example.sorted_inputs(50).findings]
+    assert "unrelated" in codes
 
 
 @pytest.mark.slow
 def test_example_runs_and_finds_what_it_shows(tmp_path, monkeypatch, capsys):
-    figure = tmp_path / "new" / "figure.png"
-    monkeypatch.setattr(sys, "argv", ["why_did_my_physics_hurt.py", "--out", str(figure)])
-    example.main()
+    folder = tmp_path / "new"
+    monkeypatch.setattr(sys, "argv", ["why_did_my_physics_hurt.py", "--out", str(folder)])
+    with pytest.warns(UserWarning, match="trains nothing"):
+        example.main()
     printed = capsys.readouterr().out
     cases = [part for part in printed.split("\n\n\n") if part.strip()]
     expected = [["disconnected"], ["NumPy", "disconnected"], ["biased", "below-floor"]]
     expected += [["memorised: 'x'", "memorised: 'z'"], ["conflict: 'end' pulls against 'middle'"]]
+    expected += [["few-rows"], ["unrelated"]]
     for case, words in zip(cases, expected, strict=True):
         assert all(word in case for word in words), case
-    assert figure.stat().st_size > 10_000
+    assert (folder / "why_did_it_hurt.png").stat().st_size > 10_000
     keras.backend.clear_session()

@@ -1,0 +1,93 @@
+"""A term row by row: its losses, those of the network under the same, and what it compares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class RowValues:
+    """A term on rows whose labels are to be trusted, row by row.
+
+    Args:
+        numbers: Numbers of the rows in the user's data, of shape `(rows,)`.
+        losses: Loss of each row, of shape `(rows,)`.
+        network: Loss of the network's predictions under the same loss and components, of shape
+            `(rows,)`; `None` where the term compares with neither label nor prediction.
+        output: The term's output, of shape `(rows, places, components)`; `None` where it is large.
+        reference: What it is compared with, likewise.
+    """
+
+    numbers: np.ndarray
+    losses: np.ndarray
+    network: np.ndarray | None
+    output: np.ndarray | None
+    reference: np.ndarray | None
+
+    def without(self, numbers: Sequence[int]) -> RowValues:
+        """Returns the other rows."""
+        kept = ~np.isin(self.numbers, np.asarray(numbers))
+
+        def cut(values: np.ndarray | None) -> Any:
+            return None if values is None else values[kept]
+
+        parts = (self.numbers, self.losses, self.network, self.output, self.reference)
+        return RowValues(*map(cut, parts))
+
+
+@dataclass
+class RowValuesGathering:
+    """Gathers the rows of several batches."""
+
+    parts: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def add(self, numbers: np.ndarray, kept: Any, losses: Any, network: Any, pairs: Any) -> None:
+        """Adds a batch; nothing where its output has other rows than the batch.
+
+        Args:
+            numbers: Numbers of the rows.
+            kept: Which of them have a label to be trusted; `None`: all.
+            losses: Loss of each row.
+            network: Loss of the network's prediction in each row, or `None`.
+            pairs: Output and reference, or `None`.
+        """
+        if losses is None or len(losses) != len(numbers):
+            return
+        output, reference = pairs or (None, None)
+        which = slice(None) if kept is None else kept
+        self.parts.append(
+            tuple(
+                None if part is None or len(part) != len(numbers) else part[which]
+                for part in (numbers, losses, network, output, reference)
+            )
+        )
+
+    def values(self) -> RowValues | None:
+        """Returns all rows, or `None` where there are none."""
+        if not self.parts:
+            return None
+        columns = zip(*self.parts, strict=True)
+        joined = [
+            None if any(part is None for part in column) else np.concatenate(column)
+            for column in columns
+        ]
+        return RowValues(*joined) if joined[0] is not None and len(joined[0]) else None
+
+
+def pooled(parts: Sequence[RowValues | None]) -> RowValues | None:
+    """Returns the rows of several sets together, for what is said of labels alone."""
+    known = [part for part in parts if part is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    names = ("numbers", "losses", "network", "output", "reference")
+    columns = [[getattr(part, name) for part in known] for name in names]
+    return RowValues(
+        *(
+            None if any(part is None for part in column) else np.concatenate(column)
+            for column in columns
+        )
+    )

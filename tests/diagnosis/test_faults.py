@@ -1,0 +1,60 @@
+"""Built faults are found by name, and healthy setups get no warning."""
+
+import pytest
+
+from tests.diagnosis.faults import alarms, diagnosed, found
+from tests.diagnosis.setups import FAULTS, HEALTHY
+
+# One of each finding about labels: what the table is quickest to lose.
+QUICK_FAULTS = (
+    "half detached",
+    "kW for W, x_hat",
+    "swapped sign, residual",
+    "other order of rows, residual",
+    "division by nearly 0",
+    "biased x_hat",
+    "inequality broken by labels",
+    "worse than the network",
+)
+QUICK_HEALTHY = (
+    "heavy tails",
+    "labels with noise of one sd",
+    "a norm",
+    "a product with an input",
+    "a derivative",
+    "one of two outputs",
+)
+
+
+def cases(names, quick, rows):
+    return [
+        pytest.param(
+            name,
+            count,
+            id=f"{name}-{count}",
+            marks=() if name in quick and count == 64 else pytest.mark.slow,
+        )
+        for name in names
+        for count in rows(name)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    cases(FAULTS, QUICK_FAULTS, lambda name: [n for n in (16, 64, 1000) if n >= FAULTS[name][2]]),
+)
+def test_a_fault_is_found_by_name(name, rows):
+    hit, others = found(name, rows)
+    assert hit, f"{FAULTS[name][1]} is not among {others}"
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"), cases(HEALTHY, QUICK_HEALTHY, lambda name: [16, 64, 1000])
+)
+def test_a_healthy_setup_gets_no_warning(name, rows):
+    assert alarms(diagnosed(HEALTHY[name], rows, 0)) == []
+
+
+def test_the_tables_have_the_sizes_that_the_guide_tells():
+    assert len(FAULTS) >= 24
+    assert len(HEALTHY) >= 12

@@ -1,0 +1,93 @@
+"""The first `fit` warns of terms that train nothing, while the step is traced."""
+
+import warnings
+
+import keras
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import keras_physreg as kp
+from keras_physreg.models import unreached_terms
+from tests.diagnosis.setups import data, law, model_of
+from tests.diagnosis.test_findings import CONNECTED, DISCONNECTED
+
+Z, X = data(70, 0)
+
+
+def fitted(physics, weight=0.5, **options):
+    model = model_of(physics, {"t": weight}, 0)
+    model.compile("sgd", "mse", **options)
+    model.fit(Z, X, batch_size=70, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_it_warns_with_and_without_jit(jit_compile):
+    with pytest.warns(UserWarning, match=r"Physics term 't' of model .* trains nothing"):
+        fitted(lambda z, p: ops.stop_gradient(p) - law(z), jit_compile=jit_compile)
+
+
+TOLD = [kind for kind in DISCONNECTED if kind != "no gradient in TensorFlow"]
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_it_warns_of_each_kind(kind):
+    with pytest.warns(UserWarning, match="trains nothing"):
+        fitted(DISCONNECTED[kind])
+
+
+@pytest.mark.parametrize("kind", CONNECTED)
+def test_it_is_silent_where_a_gradient_arrives(kind):
+    fitted(CONNECTED[kind])
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_it_warns_once(steps):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = model_of(lambda z, p: ops.stop_gradient(p) - law(z), {"t": 0.5}, 0)
+        model.compile("sgd", "mse", steps_per_execution=steps)
+        model.fit(Z, X, batch_size=16, epochs=2, verbose=0)
+        model.fit(Z[:40], X[:40], verbose=0)
+    assert sum("trains nothing" in str(each.message) for each in caught) == 1
+
+
+def test_it_is_silent_at_weight_0_and_run_eagerly():
+    fitted(DISCONNECTED["stop_gradient"], weight=0.0)
+    fitted(DISCONNECTED["stop_gradient"], run_eagerly=True)
+
+
+def test_it_can_be_turned_off():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="Physics term .* trains nothing")
+        fitted(DISCONNECTED["stop_gradient"])
+
+
+class Calibration(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.offset = kp.Constant(0.1, name="offset")
+
+    def call(self, z, p):
+        return ops.stop_gradient(p) - law(z) - self.offset()
+
+
+def test_a_term_that_trains_a_constant_trains_something():
+    fitted(Calibration())
+
+
+def test_the_step_has_no_more_operations_for_it(monkeypatch):
+    """The graph of the traced step is the same without the look at it."""
+
+    def operations():
+        model = fitted(lambda z, p: p - law(z))
+        unreached_terms._warned.clear()
+        traced = tf.function(lambda x, y: model.train_step((x, y)))
+        graph = traced.get_concrete_function(tf.constant(Z), tf.constant(X)).graph
+        return sorted(op.type for op in graph.get_operations())
+
+    looked = operations()
+    monkeypatch.setattr("keras_physreg.models.run_step.warn_of_unreached", lambda *args: None)
+    assert operations() == looked
