@@ -112,11 +112,12 @@ class PhysicsModel(keras.Model):
             return super().__call__(*args, **kwargs)
         if step.unlabelled is None:
             with step.calling():
-                return super().__call__(*args, **kwargs)
+                step.call.outputs = super().__call__(*args, **kwargs)
+            return step.call.outputs
         args, kwargs, labelled = join_first(self.call, args, kwargs, step.unlabelled)
         with step.calling(RowKinds(labelled, step.unlabelled_share)):
-            outputs = super().__call__(*args, **kwargs)
-        return first_rows(outputs, labelled)
+            step.call.outputs = super().__call__(*args, **kwargs)
+        return first_rows(step.call.outputs, labelled)
 
     def stateless_call(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the model as Keras does on JAX, by its `call`; see `keras.Layer`."""
