@@ -79,6 +79,9 @@ class PhysicsRegularization(keras.layers.Layer):
     ['loss', 'mass_loss']
     """
 
+    # Whether `fit` has looked at the derivatives of rows that do not count.
+    left_out_rows_are_checked = False
+
     def __init__(
         self,
         physics: Callable | keras.layers.Layer,
