@@ -136,7 +136,9 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
             f"The loss of '{row.term}' is finite ({row.loss:.3g}), but its gradient is not."
             f"{shielded}",
             "Look for a derivative that is infinite where the value is not: `sqrt` or `norm` at 0, "
-            "or a `where` whose other branch is not finite; move the argument away from there.",
+            "a `where` whose other branch is not finite, or rows that do not count. Move the "
+            "argument away from there, or keep these rows from the physics by "
+            "`PhysicsTerm(where=...)`.",
         )
 
 

@@ -21,6 +21,8 @@ class Evaluation:
         where: Which values of an output count, for terms that do not count all: weights by term.
         mask: Keras masks of the prediction, in its structure; `None`: it has none.
         training: Whether the layer was called in training mode.
+        called_with: The prediction that the layer was called with, also where physics is called
+            again with another one.
         counted: Names of the terms that are already in the total loss.
     """
 
@@ -33,6 +35,7 @@ class Evaluation:
     where: dict[str, list[Any]] = field(default_factory=dict)
     mask: Any = None
     training: bool = False
+    called_with: Any = None
     counted: set[str] = field(default_factory=set, compare=False)
 
     @property

@@ -29,7 +29,7 @@ def label_as_prediction(
     wanted = keras.tree.flatten(prediction)
     found = keras.tree.flatten(given)
     if targets is None and outputs is not None:
-        found = _of_outputs(keras.tree.flatten(evaluation.prediction), given, outputs)
+        found = _of_outputs(keras.tree.flatten(evaluation.called_with), given, outputs)
     if len(found) == len(wanted) and all(part is not None for part in found):
         fitting = [_like(label, tensor) for label, tensor in zip(found, wanted, strict=True)]
         if all(label is not None for label in fitting):
@@ -42,11 +42,11 @@ def label_as_prediction(
     )
 
 
-def weight_of_labels(prediction: Any, sample_weight: Any, outputs: Any) -> Any:
-    """Returns the weights of the rows whose labels a prediction stands for.
+def weight_of_labels(evaluation: Evaluation, sample_weight: Any, outputs: Any) -> Any:
+    """Returns the weights of the rows, by the labels that stand in the place of the prediction.
 
     Args:
-        prediction: Prediction of a physics layer.
+        evaluation: What the physics layer was called with.
         sample_weight: Weights of the rows; or a structure of them, one for each output.
         outputs: As in `label_as_prediction`.
 
@@ -57,7 +57,7 @@ def weight_of_labels(prediction: Any, sample_weight: Any, outputs: Any) -> Any:
         return sample_weight
     found = keras.tree.flatten(sample_weight)
     if outputs is not None:
-        found = _of_outputs(keras.tree.flatten(prediction), sample_weight, outputs)
+        found = _of_outputs(keras.tree.flatten(evaluation.called_with), sample_weight, outputs)
     weights = [weight for weight in found if weight is not None]
     if not weights:
         return None

@@ -1,6 +1,7 @@
 """PhysicsRegularization: the layer that turns physics into named, weighted loss terms."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -212,7 +213,14 @@ class PhysicsRegularization(keras.layers.Layer):
             where=outputs.where,
             mask=mask,
             training=bool(training),
+            called_with=prediction,
         )
+
+    def evaluate_again(self, evaluation: Evaluation, prediction: Any) -> Evaluation:
+        """Calls the physics again, with another prediction and otherwise the same arguments."""
+        inputs, targets, mask = evaluation.inputs, evaluation.targets, evaluation.mask
+        there = self.evaluate_physics(inputs, prediction, targets, mask=mask)
+        return replace(there, called_with=evaluation.called_with)
 
     def evaluations(self, evaluation: Evaluation, labels: Any = None) -> dict[str, Evaluation]:
         """Returns the evaluation that each term is computed from, by its name.

@@ -75,7 +75,7 @@ def row_trust(term: PhysicsTerm, evaluation: Evaluation, sample_weight: Any) -> 
         return references.resolve_part(term.reference or "", sample_weight)
     step = current_step()
     outputs = None if step is None else step.call.outputs
-    return weight_of_labels(evaluation.prediction, sample_weight, outputs)
+    return weight_of_labels(evaluation, sample_weight, outputs)
 
 
 def _is_nowhere(weights: Sequence[Any]) -> Any:

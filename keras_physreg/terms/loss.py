@@ -82,30 +82,21 @@ def term_loss(
     return ops.mean(weighted)
 
 
-def row_losses(
-    term: PhysicsTerm, output: Any, reference: Any, where: Any | None = None
-) -> Any | None:
+def row_losses(term: PhysicsTerm, output: Any, reference: Any) -> Any | None:
     """Returns the loss of each row.
 
     Args:
         term: The term.
         output: Tensor of shape `(batch, ...)`.
         reference: Tensor of the same shape.
-        where: As in `term_loss`.
 
     Returns:
         A tensor of shape `(batch,)`, or `None` if output or loss is one number for all rows.
     """
-    if where is None:
-        values = loss_values(term, output, reference)
-    else:
-        values, where = loss_values_where(term, output, reference, where)
+    values = loss_values(term, output, reference)
     if not len(output.shape) or not len(values.shape):
         return None
-    axes = tuple(range(1, len(values.shape)))
-    if where is None:
-        return ops.mean(values, axis=axes)
-    return ops.divide_no_nan(ops.sum(where * values, axis=axes), ops.sum(where, axis=axes))
+    return ops.mean(values, axis=tuple(range(1, len(values.shape))))
 
 
 def _loss_where(
