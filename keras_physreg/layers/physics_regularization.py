@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_physreg._utils import serialization
 from keras_physreg._utils.errors import received
-from keras_physreg._utils.owners import owners, register_owner
+from keras_physreg._utils.owners import owners
 from keras_physreg.constants.constant import Constant, find_constants
 from keras_physreg.layers.added_losses import add_losses, earlier_in_call
 from keras_physreg.layers.build_physics import (
@@ -28,10 +28,15 @@ from keras_physreg.layers.groups import check_trainable
 from keras_physreg.layers.metrics import LastValues, NamedMeans
 from keras_physreg.layers.physics_calls import PhysicsCalls
 from keras_physreg.layers.step import current_step
-from keras_physreg.layers.stored_weights import checked_weights, track_in_tensorflow, weight_keys
+from keras_physreg.layers.stored_weights import (
+    add_term_weight,
+    checked_weights,
+    track_in_tensorflow,
+    weight_keys,
+)
 from keras_physreg.layers.symbolic_origins import passed_through
 from keras_physreg.layers.term_value import compare_terms
-from keras_physreg.terms.term import PhysicsTerm, check_weight, standardize_terms
+from keras_physreg.terms.term import PhysicsTerm, standardize_terms
 
 # The logs `<term>_<suffix>` of the layer and of callbacks.
 TERM_LOG_SUFFIXES = ("loss", "weight", "grad_norm", "grad_ratio", "grad_cosine")
@@ -106,7 +111,7 @@ class PhysicsRegularization(keras.layers.Layer):
             compute_in_float32(physics)
         else:
             check_no_constants(physics)
-        self._weights_by_term = {term.name: self._add_term_weight(term) for term in self.terms}
+        self._weights_by_term = {term.name: add_term_weight(self, term) for term in self.terms}
         self._calls = PhysicsCalls(self, PhysicsRegularization)
         self._term_losses = NamedMeans([f"{term.name}_loss" for term in self.terms], "term_losses")
         track_in_tensorflow(self, "term losses", self._term_losses.variables)
@@ -304,20 +309,6 @@ class PhysicsRegularization(keras.layers.Layer):
         """Loads the weights by term name; raises if one is missing or not a valid weight."""
         for name, weight in checked_weights(self.name, self.term_names, store).items():
             self._weights_by_term[name].assign(weight)
-
-    def _add_term_weight(self, term: PhysicsTerm) -> keras.Variable:
-        variable = self.add_weight(
-            name=f"{term.name}_weight",
-            shape=(),
-            initializer=keras.initializers.Constant(check_weight(term.name, term.weight)),
-            dtype="float32",
-            trainable=False,
-            autocast=False,
-        )
-        register_owner(variable, self)
-        # `tf.train.Checkpoint` finds attributes only. The spaces avoid the names of methods.
-        setattr(self, f"weight of {term.name}", variable)
-        return variable
 
     def _add_losses(self, evaluation: Evaluation, skip_unlabelled: bool) -> None:
         values = self.compare(evaluation, skip_unlabelled=skip_unlabelled)
