@@ -24,6 +24,7 @@ class Connection:
         idle: Paths of those that are reached by a gradient of exactly 0, where that of other
             variables, and that of the data loss, is not.
         reason: Why there is no gradient, in TensorFlow's words, where it gave any.
+        asked: Whether the term is asked to train constants alone, by `trains` or `at`, and does.
     """
 
     arrives: bool
@@ -32,6 +33,7 @@ class Connection:
     missing: tuple[str, ...]
     idle: tuple[str, ...]
     reason: str | None
+    asked: bool = False
 
 
 def connection(
@@ -42,14 +44,17 @@ def connection(
     reached = _reached(model, name, gradients)
     feeding = network & {id(v) for v in feeding_variables(model, layer)}
     missing, idle = feeding - reached, feeding & reached & _idle(model, name, gradients)
+    calibrates = not reached & network
+    calibrates &= bool(reached & {id(constant.raw) for constant in layer.constants})
+    term = next(term for term in layer.terms if term.name == name)
     return Connection(
         arrives=bool(reached & network),
-        calibrates=not reached & network
-        and bool(reached & {id(constant.raw) for constant in layer.constants}),
+        calibrates=calibrates,
         cut_before=name in gradients.cut_before,
         missing=tuple(v.path for v in model.trainable_variables if id(v) in missing),
         idle=tuple(v.path for v in model.trainable_variables if id(v) in idle),
         reason=gradients.reasons.get(name),
+        asked=calibrates and (term.at == "labels" or term.trains == "constants"),
     )
 
 

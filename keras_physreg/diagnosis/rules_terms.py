@@ -23,6 +23,9 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     if row.here is None:
         return
     non_finite = [*_non_finite(row)]
+    if row.connection.asked:  # Its floor and its gradient are not those of the network.
+        yield from (*non_finite, *_biased(row, limits))
+        return
     unconnected = [*_disconnected(row), *_zero_gradient(row, limits)] if row.trainable else []
     yield from (*non_finite, *unconnected)
     if row.trainable and not unconnected:

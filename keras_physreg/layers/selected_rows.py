@@ -33,9 +33,9 @@ class SelectedRows:
         first = ops.logical_and(self.hold, ops.cumsum(ops.cast(self.hold, "int32")) == 1)
 
         def replaced(tensor: Any) -> Any:
-            if tensor is None:
-                return None
-            rank = len(tensor.shape)
+            rank = len(getattr(tensor, "shape", ()))
+            if not rank:
+                return tensor
             only_first = ops.where(with_rank(first, rank), tensor, ops.zeros_like(tensor))
             if keras.backend.standardize_dtype(tensor.dtype) == "bool":
                 copy = ops.any(only_first, axis=0, keepdims=True)

@@ -49,10 +49,11 @@ def term_value(
         sample_weight: Weights of the rows, or `None`.
     """
     active = variable > 0
-    losses = [
-        _part_loss(term, active, factor, part, labels, sample_weight) for factor, part in parts
-    ]
     weights = [row_weights(term, part) for _, part in parts]
+    losses = [
+        _part_loss(term, active, factor, part, labels, sample_weight, where)
+        for (factor, part), where in zip(parts, weights, strict=True)
+    ]
     loss = losses[0] if len(losses) == 1 else ops.sum(ops.stack(losses))
     is_empty = _is_empty([part.outputs[term.name] for _, part in parts])
     if is_empty is not None:  # The mean over no rows is NaN; it must not count.
@@ -95,7 +96,13 @@ def _is_empty(outputs: Sequence[Any]) -> Any:
 
 
 def _part_loss(
-    term: PhysicsTerm, active: Any, factor: Any, part: Evaluation, labels: Any, sample_weight: Any
+    term: PhysicsTerm,
+    active: Any,
+    factor: Any,
+    part: Evaluation,
+    labels: Any,
+    sample_weight: Any,
+    where: Any,
 ) -> Any:
     counts = True if factor is None else factor > 0
     active = active if factor is None else ops.logical_and(active, counts)
@@ -103,7 +110,6 @@ def _part_loss(
     reference = shield(term_reference(term, output, part.roots(labels)), active)
     if term.trains == "constants":
         reference = ops.stop_gradient(reference)
-    where = row_weights(term, part)
     loss = term_loss(term, shield(output, active), reference, sample_weight, where)
     if factor is None:
         return loss

@@ -21,6 +21,7 @@ def uses_on_rows(physics: Any) -> bool:
     waiting, seen = [physics], set()
     while waiting:
         value = unwrapped(waiting.pop())
+        value = getattr(value, "__func__", value)  # Of a bound method.
         if value is on_rows or value is OnRows:
             return True
         if id(value) not in seen:
