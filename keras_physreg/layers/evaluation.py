@@ -100,14 +100,9 @@ class Evaluation:
         def cut(value: Any) -> Any:
             return value[rows] if len(getattr(value, "shape", ())) else value
 
-        parts = (self.outputs, self.inputs, self.prediction, self.targets)
-        return Evaluation(
-            self.layer,
-            *(keras.tree.map_structure(cut, part) for part in parts),
-            where=keras.tree.map_structure(cut, self.where),
-            mask=keras.tree.map_structure(cut, self.mask),
-            training=self.training,
-        )
+        names = ("outputs", "inputs", "prediction", "targets", "where", "mask")
+        parts = {name: keras.tree.map_structure(cut, getattr(self, name)) for name in names}
+        return Evaluation(layer=self.layer, training=self.training, **parts)
 
     def _output_by_row(self, name: str) -> Any:
         """Returns an output; raises unless its first axis is the batch."""

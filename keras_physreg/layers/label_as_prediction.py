@@ -74,11 +74,15 @@ def message_without_label(term: PhysicsTerm, layer: str) -> str:
         term: The term.
         layer: Name of its physics layer.
     """
-    why = f"reference='{term.reference}'" if term.at == "prediction" else "at='labels'"
+    why = (
+        f"compares with the label (reference='{term.reference}')"
+        if term.at == "prediction"
+        else "is computed at the labels (at='labels')"
+    )
     return (
-        f"Physics term '{term.name}' of layer '{layer}' needs the label ({why}), but received no "
-        "label. Use `keras_physreg.PhysicsModel` and fit it with labels (`fit(x, y)`); or, in a "
-        "plain `keras.Model`, make the label a second `keras.Input` and pass it to the layer as "
+        f"Physics term '{term.name}' of layer '{layer}' {why}, but received no label. Use "
+        "`keras_physreg.PhysicsModel` and fit it with labels (`fit(x, y)`); or, in a plain "
+        "`keras.Model`, make the label a second `keras.Input` and pass it to the layer as "
         "`targets`."
     )
 

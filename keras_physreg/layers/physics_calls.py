@@ -94,7 +94,7 @@ class PhysicsCalls:
         active = sum(layer.weight_variable(name) for name in group.names) > 0
         if step is not None and step.shields_inputs_of(layer):
             inputs = keras.tree.map_structure(lambda t: shield(t, active), inputs)
-        if group.trains == "constants":
+        if group.trains == "constants" and group.at == "prediction":
             inputs, prediction = _stopped(inputs), _stopped(prediction)
         selected = None
         if group.where is not None:

@@ -142,14 +142,20 @@ def _look_at(model: keras.Model, sources: list[Any]) -> dict[str, _Look]:
     def look(x: Any, y: Any, sample_weight: Any) -> dict[str, dict[str, Any]]:
         return _differentiated(model, x, y, sample_weight)
 
-    run = look if model.run_eagerly else tf.function(look, autograph=False, reduce_retracing=True)
+    run = look if model.run_eagerly else tf.function(look, autograph=False)
     for source in sources:
+        if not model.run_eagerly:  # Traced once for batches of any size.
+            run.get_concrete_function(*keras.tree.map_structure(_of_any_size, source))
         size = arrays.size(source)
         for first in range(0, size, ROWS_PER_CALL):
             batch = arrays.gather(source, np.arange(first, min(first + ROWS_PER_CALL, size)))
             for term, found in run(*batch).items():
                 looks.setdefault(term, _Look()).add(found)
     return looks
+
+
+def _of_any_size(tensor: Any) -> Any:
+    return None if tensor is None else tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
 
 
 def _differentiated(model: keras.Model, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:

@@ -24,16 +24,18 @@ def as_weights(weights: Any, what: str) -> Any:
         if weights is None:
             raise TypeError
         tensor = ops.convert_to_tensor(weights)
-        is_bool = keras.backend.standardize_dtype(tensor.dtype) == "bool"
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        if dtype == "string":
+            raise TypeError
         tensor = ops.stop_gradient(ops.cast(tensor, "float32"))
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{what} must be a boolean tensor, or weights >= 0. Received: {weights!r} (of type "
             f"{type(weights)})"
         ) from error
-    return (
-        tensor if is_bool else ops.where(tensor >= 0, tensor, ops.full_like(tensor, float("nan")))
-    )
+    if dtype == "bool":
+        return tensor
+    return ops.where(tensor >= 0, tensor, ops.full_like(tensor, float("nan")))
 
 
 def fitted(weights: Any, output: Any, what: str) -> Any:

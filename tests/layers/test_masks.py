@@ -97,7 +97,7 @@ def test_sample_weight_beside_the_mask():
     def same(z, x_pred):
         return {"r": x_pred}
 
-    trust = np.random.default_rng(1).uniform(0, 2, ROWS).astype("float32")
+    trust = np.random.default_rng(1).uniform(0, 2, (ROWS, 1)).astype("float32")
     history = logged(model(same, kp.PhysicsTerm("r", "target")), *data(), sample_weight=trust)
     assert history["r_loss"] == pytest.approx(history["data_loss"], rel=1e-6)
 
