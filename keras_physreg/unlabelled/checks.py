@@ -22,8 +22,8 @@ def check_usable(model: keras.Model) -> None:
     if all(term.needs_label for term in terms):
         references = {t.name: t.reference if t.at == "prediction" else "at labels" for t in terms}
         raise ValueError(
-            f"`unlabelled` has no effect: all physics terms of model '{model.name}' need the label. "
-            f"Received: references {references}. Add a term that needs no label, such as "
+            f"`unlabelled` has no effect: all physics terms of model '{model.name}' need the "
+            f"label. Received: references {references}. Add a term that needs no label, such as "
             "`reference='input'` or a residual, or leave `unlabelled` out."
         )
 

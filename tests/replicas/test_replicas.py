@@ -301,7 +301,7 @@ class RandomAtLabels(keras.layers.Layer):
 def test_random_rows_and_random_physics_at_the_labels_are_named(physics, terms):
     model = problems.physics_model(physics() if isinstance(physics, type) else physics, terms)
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match=r"term 'x'.*it is random, and replicas could not"):
+    with pytest.raises(ValueError, match=r"term 'x'.*it is random, so replicas cannot"):
         kp.ReplicaTrainer(model, {"x": [0.0, 1.0]}).fit(*DATA, verbose=0)
 
 
