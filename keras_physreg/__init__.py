@@ -29,6 +29,7 @@ from keras_physreg.sweep import (
     TermVerdict,
     sanity_sweep,
 )
+from keras_physreg.terms.on_rows import on_rows
 from keras_physreg.terms.term import PhysicsTerm
 from keras_physreg.unlabelled import UniformSampler
 
@@ -67,6 +68,7 @@ __all__ = [
     "diagnose",
     "get_constants",
     "get_term_weights",
+    "on_rows",
     "pareto_front",
     "plot_schedules",
     "regularize",

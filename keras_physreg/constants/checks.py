@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_physreg._utils.errors import received
+from keras_physreg._utils.errors import number, received
 
 MIN_MAGNITUDE, MAX_MAGNITUDE = 1e-37, 1e37  # Within float32.
 
@@ -116,6 +116,17 @@ def check_scale(name: str, scale: np.ndarray | None) -> None:
             f"`scale` of constant '{name}' must be above 0, and within float32: "
             f"{MIN_MAGNITUDE:g} to {MAX_MAGNITUDE:g}. {received('scale', scale.tolist())}"
         )
+
+
+def check_rate(name: str, rate: Any) -> float:
+    """Returns the rate of a constant as a float; raises unless it is a number above 0."""
+    value = number(f"Constant '{name}'", "rate", rate)
+    if not MIN_SIZE <= value <= MAX_SIZE:
+        raise ValueError(
+            f"`rate` of constant '{name}' must be above 0, and within float32: {MIN_SIZE:g} to "
+            f"{MAX_SIZE:g}. To fix a constant, give it `trainable=False`. {received('rate', rate)}"
+        )
+    return value
 
 
 def _beyond_float32(array: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from keras_physreg._utils.errors import boolean, received
 from keras_physreg._utils.names import check_name
 from keras_physreg._utils.owners import owners, register_owner
 from keras_physreg.constants.checks import (
+    check_rate,
     check_scale,
     check_values,
     standardize_floats,
@@ -44,9 +45,13 @@ class Constant(keras.layers.Layer):
     `z = 1.3 x + 0.2 + noise`, with the physics `gain * x_pred + offset - z`. The network learns
     the mean of `x` at a given `z`, and the gain converges to `1.3 / R^2`, where both losses are
     smallest (512 rows: 1.31 at a noise of 0.1 standard deviations of `x`, 1.48 at 0.5). If you
-    have labels, let the constants learn from them: pass the label to the physics as an `Input` of
-    its own, and return two terms, one with the label in place of the prediction, and one with
-    `keras.ops.stop_gradient` around the constants. The second example does this.
+    have labels, let the constants learn from them, and the network from the constants: two terms
+    of one output, `PhysicsTerm(..., at="labels")` and `PhysicsTerm(..., trains="network")`, as in
+    the second example.
+
+    A constant whose initial value is far off, in units of its `scale`, needs many steps at the
+    learning rate of a network. Give it a `rate` above 1 then. (Adam does not notice a factor on
+    the gradient or on the loss.)
 
     The optimizer trains a dimensionless variable in place of the constant. The variable is 0 at
     the initial value and about 1 one `scale` away, so that a constant of 1e-9 learns as fast as one
@@ -68,6 +73,8 @@ class Constant(keras.layers.Layer):
             bound, and `1 / (1 / d_low + 1 / d_high)` between two; with `log`, distances are those
             of the logarithm times `initial`. If `initial` is 0 and there are no bounds, the
             default is 1: give a scale.
+        rate: Learning rate of the constant, as a multiple of the optimizer's: any optimizer's
+            update moves the constant `rate` times as far. A number above 0.
         name: Name in the logs and reports: letters, digits, `_`, `-` and `.`. Give one: the
             automatic names `constant`, `constant_1` ... count all constants created so far.
         **kwargs: `trainable` and other arguments of `keras.layers.Layer`.
@@ -75,7 +82,7 @@ class Constant(keras.layers.Layer):
     Raises:
         TypeError: If `initial`, a bound or `scale` is not a number or vector, or `log` not a bool.
         ValueError: If a number is not finite, the bounds are not in order or exclude `initial`, a
-            number has no logarithm with `log`, or `dtype` is not floating.
+            number has no logarithm with `log`, `rate` is not above 0, or `dtype` is not floating.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -93,17 +100,14 @@ class Constant(keras.layers.Layer):
     {'gain': 1.0, 'offset': 0.0}
 
     >>> class Calibrated(Sensor):
-    ...     def call(self, inputs, x):
-    ...         gain, offset = self.gain(), self.offset()
-    ...         at_label = gain * inputs["label"] + offset - inputs["z"]
-    ...         gain, offset = map(keras.ops.stop_gradient, (gain, offset))
-    ...         return {"sensor": gain * x + offset - inputs["z"], "calibration": at_label}
-    >>> inputs = {name: keras.Input((1,), name=name) for name in ("z", "label")}
-    >>> x = keras.layers.Dense(1)(inputs["z"])
-    >>> terms = {"sensor": 1.0, "calibration": 1.0}
-    >>> model = kp.PhysicsModel(inputs, kp.PhysicsRegularization(Calibrated(), terms)(inputs, x))
-    >>> [tensor.name for tensor in kp.strip_physics(model).inputs]
-    ['z']
+    ...     def call(self, z, x):
+    ...         residual = super().call(z, x)
+    ...         return {"sensor": residual, "calibration": residual}
+    >>> terms = [
+    ...     kp.PhysicsTerm("sensor", trains="network"),
+    ...     kp.PhysicsTerm("calibration", at="labels"),
+    ... ]
+    >>> model = kp.PhysicsModel(z, kp.PhysicsRegularization(Calibrated(), terms)(z, x))
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class Constant(keras.layers.Layer):
         log: bool = False,
         unit: str | None = None,
         scale: float | Sequence[float] | None = None,
+        rate: float = 1.0,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -137,6 +142,7 @@ class Constant(keras.layers.Layer):
         self._given_scale = standardize_like(self.name, scale, "scale", self._initial)
         check_values(self.name, self._initial, self._low, self._high, self.log, self.variable_dtype)
         check_scale(self.name, self._given_scale)
+        self.rate = check_rate(self.name, rate)
         self._transform = Transform(
             self._initial, self._low, self._high, self.log, self._given_scale, self.variable_dtype
         )
@@ -197,7 +203,7 @@ class Constant(keras.layers.Layer):
 
     def nearest_to_zero(self) -> np.ndarray:
         """Returns the variable at which the constant is as close to 0 as its bounds allow."""
-        return self._transform.nearest_to_zero()
+        return self._transform.nearest_to_zero() / np.asarray(self.rate, self.variable_dtype)
 
     def __call__(self) -> Any:
         """Returns the value, a tensor of the shape of `initial`."""
@@ -205,13 +211,16 @@ class Constant(keras.layers.Layer):
 
     def call(self) -> Any:
         """Returns the value, a tensor of the shape of `initial`."""
-        return self._transform(keras.ops.convert_to_tensor(self._raw))
+        raw = keras.ops.convert_to_tensor(self._raw)
+        if self.rate != 1.0:  # `rate * raw`, but with the derivative 1 by `raw`.
+            raw = raw + keras.ops.stop_gradient((self.rate - 1.0) * raw)
+        return self._transform(raw)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration, without the trained value, which is a weight."""
         given = None if self._given_scale is None else self._given_scale.tolist()
         own = {"initial": self.initial, "low": self.low, "high": self.high, "log": self.log}
-        return {**super().get_config(), **own, "unit": self.unit, "scale": given}
+        return {**super().get_config(), **own, "unit": self.unit, "scale": given, "rate": self.rate}
 
     def save_own_variables(self, store: Any) -> None:
         """Stores the variable, and the value of the constant for a check when it is loaded."""
@@ -229,9 +238,10 @@ class Constant(keras.layers.Layer):
                 return
             self._raw.assign(before)
         raise ValueError(
-            f"The file holds constant '{self.name}' with another initial value, bounds, log or "
-            f"scale: its value was {value}, and its variable {raw} would give another value here. "
-            "Build the constant with the arguments it was saved with, or train it again."
+            f"The file holds constant '{self.name}' with another initial value, bounds, log, "
+            f"scale or rate: its value was {value}, and its variable {raw} would give another "
+            "value here. Build the constant with the arguments it was saved with, or train it "
+            "again."
         )
 
 

@@ -27,6 +27,7 @@ class Connection:
         reason: Why there is no gradient, in TensorFlow's words, where it gave any.
         constants: Names of the trainable `Constant`s that it reaches.
         use: How the term uses the columns of the prediction, where that matters and is known.
+        asked: Whether the term is asked to train constants alone, by `trains` or `at`, and does.
     """
 
     arrives: bool
@@ -37,6 +38,7 @@ class Connection:
     reason: str | None
     constants: tuple[str, ...] = ()
     use: ColumnUse | None = None
+    asked: bool = False
 
 
 def connection(
@@ -47,10 +49,12 @@ def connection(
     reached = _reached(model, name, gradients)
     feeding = network & {id(v) for v in feeding_variables(model, layer)}
     missing, idle = feeding - reached, feeding & reached & _idle(model, name, gradients)
+    calibrates = not reached & network
+    calibrates &= bool(reached & {id(constant.raw) for constant in layer.constants})
+    term = next(term for term in layer.terms if term.name == name)
     return Connection(
         arrives=bool(reached & network),
-        calibrates=not reached & network
-        and bool(reached & {id(constant.raw) for constant in layer.constants}),
+        calibrates=calibrates,
         cut_before=name in gradients.cut_before,
         missing=tuple(v.path for v in model.trainable_variables if id(v) in missing),
         idle=tuple(v.path for v in model.trainable_variables if id(v) in idle),
@@ -58,6 +62,7 @@ def connection(
         constants=tuple(
             each.name for each in layer.constants if each.trainable and id(each.raw) in reached
         ),
+        asked=calibrates and (term.at == "labels" or term.trains == "constants"),
     )
 
 

@@ -65,7 +65,10 @@ class _Trials:
         self._raws = [constant.raw for constant in constants]
         rng = np.random.default_rng(0)
         self._moves = [
-            [MOVE_SIZE * rng.normal(size=raw.shape).astype(raw.dtype) for raw in self._raws]
+            [
+                (MOVE_SIZE / constant.rate * rng.normal(size=raw.shape)).astype(raw.dtype)
+                for constant, raw in zip(constants, self._raws, strict=True)
+            ]
             for _ in range(RANDOM_MOVES)
         ]
         self._places = _places(constants)
@@ -115,9 +118,7 @@ class _Trials:
     ) -> dict[str, Any]:
         layer = evaluation.layer
         with scope_of(self._raws, values):
-            there = layer.evaluate_physics(
-                evaluation.inputs, evaluation.prediction, evaluation.targets
-            )
+            there = layer.evaluate_again(evaluation, evaluation.prediction)
             found = layer.compare(there, y, sample_weight, skip_unlabelled=True)
         return {value.name: value.loss for value in found}
 

@@ -16,6 +16,7 @@ from keras_physreg._utils.user_errors import is_of_none
 from keras_physreg.diagnosis.labels import labels_as_prediction, why_no_labels
 from keras_physreg.layers.evaluation import Evaluation, TermValue
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
+from keras_physreg.layers.row_weights import row_weights, values_that_count
 from keras_physreg.layers.step import Step, open_step
 from keras_physreg.terms.loss import row_losses, term_reference
 from keras_physreg.terms.references import root
@@ -141,7 +142,7 @@ def _observe_labels(
         seen.notes.update(dict.fromkeys(names, f"no floor: {why}"))
         return
     try:
-        there = layer.evaluate_physics(evaluation.inputs, labels, evaluation.targets)
+        there = layer.evaluate_again(evaluation, labels)
         values = layer.compare(there, y, sample_weight, skip_unlabelled=True)
     except Exception as error:  # The user's physics: a derivative by the input, for example.
         why = DERIVATIVE if is_of_none(error) else str(error).splitlines()[0]
@@ -186,7 +187,8 @@ def _network_losses(
 
 
 def _has_values(value: TermValue) -> Any:
-    return True if value.is_empty is None else ops.logical_not(value.is_empty)
+    flags = [flag for flag in (value.is_empty, value.is_nowhere) if flag is not None]
+    return ops.logical_not(ops.any(ops.stack(flags))) if flags else True
 
 
 def trusted_rows(sample_weight: Any) -> Any:
@@ -204,13 +206,17 @@ def _compare_rows(
     at_labels: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Returns per term its loss, its loss per row, which rows are finite, and residual moments."""
-    compared = {}
+    compared, evaluations = {}, evaluation.layer.evaluations(evaluation, y)
     # At the prediction, what happens in the rows without a label counts, too.
     counted = trusted if at_labels else None
     for term in evaluation.layer.terms:
         if term.name in values:
-            output = evaluation.outputs[term.name]
-            reference = term_reference(term, output, evaluation.roots(y))
+            there = evaluations[term.name]
+            output = there.outputs[term.name]
+            reference = term_reference(term, output, there.roots(y))
+            where = row_weights(term, there)
+            if where is not None:
+                output, reference = values_that_count(where, output, reference)
             residual = _by_component(output - reference)
             finite = ops.all(ops.isfinite(residual), axis=1)
             kept = None if counted is None else _of_rows(counted, residual)

@@ -143,10 +143,11 @@ def _at_labels(evaluation: Evaluation, y: Any, y_pred: Any) -> dict[str, list]:
         return {}
     layer, found = evaluation.layer, {}
     try:
-        there = layer.evaluate_physics(evaluation.inputs, labels, evaluation.targets)
-        for term in layer.terms:
-            output = there.outputs[term.name]
-            found[term.name] = [output, term_reference(term, output, there.roots(y))]
+        again = layer.evaluate_again(evaluation, labels)
+        for name, there in layer.evaluations(again, y).items():
+            term = next(term for term in layer.terms if term.name == name)
+            output = there.outputs[name]
+            found[name] = [output, term_reference(term, output, there.roots(y))]
     except Exception:  # Then there is no floor.
         return {}
     return found

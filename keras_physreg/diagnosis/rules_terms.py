@@ -26,6 +26,9 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     if row.here is None:
         return
     non_finite = [*_non_finite(row)]
+    if row.connection.asked:  # Its floor and its gradient are not those of the network.
+        yield from (*non_finite, *_biased(row, limits))
+        return
     unconnected = [*_disconnected(row), *_zero_gradient(row, limits)] if row.trainable else []
     yield from (*non_finite, *unconnected)
     if row.trainable and not unconnected:
@@ -167,7 +170,9 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
             f"The loss of '{row.term}' is finite ({row.loss:.3g}), but its gradient is not."
             f"{shielded}",
             "Look for a derivative that is infinite where the value is not: `sqrt` or `norm` at 0, "
-            "or a `where` whose other branch is not finite; move the argument away from there.",
+            "a `where` whose other branch is not finite, or rows that do not count. Move the "
+            "argument away from there, or keep these rows from the physics by "
+            "`PhysicsTerm(where=...)`.",
         )
 
 

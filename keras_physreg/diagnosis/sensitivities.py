@@ -86,14 +86,15 @@ class _Meter:
 
     def measure(self, x: Any, y: Any, sample_weight: Any) -> dict[str, tuple]:
         """Returns per term the Gramian's sum and number of values."""
-        del y, sample_weight
+        del sample_weight
         values = [ops.copy(raw) for raw in self._raws]
         with unweighted_step(self._model) as step, new_tape() as outer:
             with new_tape() as inner:
                 inner.watch(values)
                 with scope_of(self._raws, values):
                     call_unnoticed(self._model, x, False)
-            outputs = {n: out for e in step.evaluations for n, out in e.outputs.items()}
+                    found = [e.layer.evaluations(e, y) for e in step.evaluations]
+            outputs = {n: there.outputs[n] for each in found for n, there in each.items()}
             starts = {name: ops.zeros_like(output) for name, output in outputs.items()}
             outer.watch(starts)
             back = {n: _back(inner, outputs[n], values, starts[n]) for n in outputs}

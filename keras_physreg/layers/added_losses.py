@@ -6,10 +6,14 @@ time, and Keras sums these losses, so the logs must sum them, too.
 
 import threading
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import ops
+
+from keras_physreg.layers.evaluation import TermValue
 
 _local = threading.local()  # MirroredStrategy calls each replica in a thread of its own.
 
@@ -35,9 +39,20 @@ def earlier_in_call(layer: keras.layers.Layer) -> Added | None:
     return added if still_there else None
 
 
-def note_in_call(layer: keras.layers.Layer, loss: Any, rows: Any) -> None:
-    """Records what a layer adds."""
-    _added_in_this_thread()[layer] = Added(loss, rows)
+def add_losses(layer: keras.layers.Layer, values: Sequence[TermValue], rows: Any) -> None:
+    """Adds the weighted losses of terms to their layer, and records that it did.
+
+    Args:
+        layer: The physics layer.
+        values: The terms.
+        rows: Number of rows by which their losses are weighted in the logs.
+    """
+    # Keras sums the losses of a model, which fails if their dtypes differ.
+    losses = [ops.cast(value.weighted, keras.config.floatx()) for value in values]
+    for loss in losses:
+        layer.add_loss(loss)
+    if losses:
+        _added_in_this_thread()[layer] = Added(losses[0], rows)
 
 
 def _added_in_this_thread() -> weakref.WeakKeyDictionary:

@@ -1,6 +1,7 @@
 """Calls the user's physics in float32, with shielded gradients, and checks its outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -11,6 +12,21 @@ from keras_physreg._utils.serialization import display_name
 from keras_physreg._utils.user_errors import explained
 from keras_physreg.layers.build_physics import is_built
 from keras_physreg.layers.shield import inside_physics, shield
+from keras_physreg.terms.on_rows import OnRows
+from keras_physreg.terms.row_weights import as_weights, fitted
+
+
+@dataclass
+class Outputs:
+    """Outputs of the physics.
+
+    Args:
+        values: A tensor per term.
+        where: Which of its values count, for terms that say so: weights by term.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    where: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def at_full_precision(structure: Any) -> Any:
@@ -31,8 +47,14 @@ def at_full_precision(structure: Any) -> Any:
 
 
 def call_physics(
-    physics: Any, inputs: Any, prediction: Any, names: Sequence[str], layer: str, active: Any
-) -> dict[str, Any]:
+    physics: Any,
+    inputs: Any,
+    prediction: Any,
+    names: Sequence[str],
+    layer: str,
+    active: Any,
+    guard: Callable[[keras.Variable, Any], Any] | None = None,
+) -> Outputs:
     """Calls the physics and returns its outputs by term name.
 
     Args:
@@ -42,9 +64,11 @@ def call_physics(
         names: Names of the terms, in order.
         layer: Name of the physics layer, for messages.
         active: Scalar boolean tensor: whether any weight is above 0.
+        guard: Function from a trainable variable of the physics and its value to the value that
+            the physics gets, such as one that stops the gradient.
 
     Returns:
-        A dict of floating tensors, of float32 or wider.
+        Floating tensors, of float32 or wider, by term.
 
     Raises:
         TypeError: If the physics returns nothing, or an output that is not a floating tensor.
@@ -55,33 +79,48 @@ def call_physics(
     prediction = keras.tree.map_structure(lambda t: shield(t, active), prediction)
     try:
         with inside_physics():
-            outputs = _run(physics, inputs, prediction, active)
+            outputs = _run(physics, inputs, prediction, active, guard)
     except Exception as error:
         raise explained(error, physics, where, names) from error
     return _named(outputs, names, where)
 
 
-def call_unshielded(physics: Any, inputs: Any, prediction: Any, names: Sequence[str]) -> Any:
+def call_unshielded(
+    physics: Any, inputs: Any, prediction: Any, names: Sequence[str]
+) -> dict[str, Any]:
     """Calls the physics without a shield, and returns its outputs by term name."""
     inputs, prediction = at_full_precision((inputs, prediction))
-    return _named(physics(inputs, prediction), names, f"The physics `{display_name(physics)}`")
+    outputs = physics(inputs, prediction)
+    return _named(outputs, names, f"The physics `{display_name(physics)}`").values
 
 
-def _named(outputs: Any, names: Sequence[str], where: str) -> dict[str, Any]:
-    named = _by_name(outputs, names, where)
-    return {name: _checked(named[name], name, where) for name in names}
+def _named(outputs: Any, names: Sequence[str], where: str) -> Outputs:
+    named, found = _by_name(outputs, names, where), Outputs()
+    for name in names:
+        output = named[name]
+        values = output.values if isinstance(output, OnRows) else output
+        found.values[name] = _checked(values, name, where)
+        if isinstance(output, OnRows):
+            what = f"The `where` of `on_rows` for physics term '{name}'"
+            weights = as_weights(output.where, what)
+            found.where[name] = [fitted(weights, found.values[name], what)]
+    return found
 
 
-def _run(physics: Any, inputs: Any, prediction: Any, active: Any) -> Any:
+def _run(physics: Any, inputs: Any, prediction: Any, active: Any, guard: Callable | None) -> Any:
     if not isinstance(physics, keras.Layer) or not is_built(physics):
         return physics(inputs, prediction)
-    return _run_layer(physics, inputs, prediction, active)
+    return _run_layer(physics, inputs, prediction, active, guard)
 
 
-def _run_layer(layer: keras.Layer, inputs: Any, prediction: Any, active: Any) -> Any:
+def _run_layer(
+    layer: keras.Layer, inputs: Any, prediction: Any, active: Any, guard: Callable | None
+) -> Any:
     """Calls a physics layer with shielded trainable variables, and keeps updates of its state."""
     values = [(v, ops.convert_to_tensor(v)) for v in layer.variables]
     values = [(v, shield(value, active) if v.trainable else value) for v, value in values]
+    if guard is not None:
+        values = [(v, guard(v, value) if v.trainable else value) for v, value in values]
     scope = keras.StatelessScope(values, collect_losses=True, initialize_variables=False)
     with scope:
         outputs = layer(inputs, prediction)

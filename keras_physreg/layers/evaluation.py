@@ -18,6 +18,11 @@ class Evaluation:
         prediction: Second argument of the physics.
         targets: The label, if the layer was called with it.
         kinds: Which rows have labels; `None`: all of them.
+        where: Which values of an output count, for terms that do not count all: weights by term.
+        mask: Keras masks of the prediction, in its structure; `None`: it has none.
+        training: Whether the layer was called in training mode.
+        called_with: The prediction that the layer was called with, also where physics is called
+            again with another one.
         counted: Names of the terms that are already in the total loss.
     """
 
@@ -27,6 +32,10 @@ class Evaluation:
     prediction: Any
     targets: Any = None
     kinds: "RowKinds | None" = None
+    where: dict[str, list[Any]] = field(default_factory=dict)
+    mask: Any = None
+    training: bool = False
+    called_with: Any = None
     counted: set[str] = field(default_factory=set, compare=False)
 
     @property
@@ -67,19 +76,33 @@ class Evaluation:
         targets = labels if self.targets is None else self.targets
         return {"prediction": self.prediction, "input": self.inputs, "target": targets}
 
+    def labelled_part(self) -> "Evaluation":
+        """Returns what the physics was given on the rows that have labels, without its outputs."""
+        everything = replace(self, outputs={}, where={}, kinds=None)
+        return everything if self.kinds is None else everything._cut(slice(self.kinds.labelled))
+
+    def with_outputs(self, outputs: Any, inputs: Any, prediction: Any) -> "Evaluation":
+        """Returns the evaluation with other outputs, computed from other arguments."""
+        return replace(
+            self,
+            outputs=outputs.values,
+            where=outputs.where,
+            inputs=inputs,
+            prediction=prediction,
+        )
+
     def _part(self, name: str, rows: slice) -> "Evaluation":
         """Returns one output and its possible references for some of the rows."""
+        where = {name: self.where[name]} if name in self.where else {}
+        return replace(self, outputs={name: self._output_by_row(name)}, where=where)._cut(rows)
 
+    def _cut(self, rows: slice) -> "Evaluation":
         def cut(value: Any) -> Any:
             return value[rows] if len(getattr(value, "shape", ())) else value
 
-        output = self._output_by_row(name)
-        parts = (self.inputs, self.prediction, self.targets)
-        return Evaluation(
-            self.layer,
-            {name: output[rows]},
-            *(keras.tree.map_structure(cut, part) for part in parts),
-        )
+        names = ("outputs", "inputs", "prediction", "targets", "where", "mask")
+        parts = {name: keras.tree.map_structure(cut, getattr(self, name)) for name in names}
+        return Evaluation(layer=self.layer, training=self.training, **parts)
 
     def _output_by_row(self, name: str) -> Any:
         """Returns an output; raises unless its first axis is the batch."""
@@ -127,12 +150,15 @@ class TermValue:
         weighted: Weighted loss, which the total loss contains, a scalar tensor.
         is_empty: Scalar boolean tensor: whether the term had no values to average. `None`: it
             always has some.
+        is_nowhere: Scalar boolean tensor: whether none of its values counts, so that the loss is
+            0. `None`: all of them count.
     """
 
     name: str
     loss: Any
     weighted: Any
     is_empty: Any = None
+    is_nowhere: Any = None
 
 
 def row_count(structure: Any) -> Any:

@@ -1,7 +1,7 @@
 """PhysicsRegularization: the layer that turns physics into named, weighted loss terms."""
 
-import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -9,32 +9,34 @@ from keras import ops
 
 from keras_physreg._utils import serialization
 from keras_physreg._utils.errors import received
-from keras_physreg._utils.owners import owners, register_owner
+from keras_physreg._utils.owners import owners
 from keras_physreg.constants.constant import Constant, find_constants
-from keras_physreg.layers.added_losses import earlier_in_call, note_in_call
+from keras_physreg.layers.added_losses import add_losses, earlier_in_call
 from keras_physreg.layers.build_physics import (
     build_physics,
     compute_in_float32,
     is_built,
     symbolic,
 )
-from keras_physreg.layers.call_physics import call_physics, call_unshielded
 from keras_physreg.layers.constant_logs import (
     check_no_constants,
     constants_by_log_name,
     logged_values,
 )
 from keras_physreg.layers.evaluation import Evaluation, TermValue, row_count
+from keras_physreg.layers.groups import check_trainable
 from keras_physreg.layers.metrics import LastValues, NamedMeans
-from keras_physreg.layers.network_state import NetworkState
-from keras_physreg.layers.row_pairs import check_no_row_pairs
-from keras_physreg.layers.shield import shield
-from keras_physreg.layers.step import current_step, open_step
-from keras_physreg.layers.stored_weights import checked_weights, track_in_tensorflow, weight_keys
+from keras_physreg.layers.physics_calls import PhysicsCalls
+from keras_physreg.layers.step import current_step
+from keras_physreg.layers.stored_weights import (
+    add_term_weight,
+    checked_weights,
+    track_in_tensorflow,
+    weight_keys,
+)
 from keras_physreg.layers.symbolic_origins import passed_through
-from keras_physreg.layers.term_value import term_value
-from keras_physreg.terms.references import root
-from keras_physreg.terms.term import PhysicsTerm, check_weight, standardize_terms
+from keras_physreg.layers.term_value import compare_terms
+from keras_physreg.terms.term import PhysicsTerm, standardize_terms
 
 # The logs `<term>_<suffix>` of the layer and of callbacks.
 TERM_LOG_SUFFIXES = ("loss", "weight", "grad_norm", "grad_ratio", "grad_cosine")
@@ -83,6 +85,9 @@ class PhysicsRegularization(keras.layers.Layer):
     ['loss', 'mass_loss']
     """
 
+    # Whether `fit` has looked at the derivatives of rows that do not count.
+    left_out_rows_are_checked = False
+
     def __init__(
         self,
         physics: Callable | keras.layers.Layer,
@@ -101,13 +106,13 @@ class PhysicsRegularization(keras.layers.Layer):
         self.supports_masking = True
         self.physics = physics
         self.terms = standardize_terms(terms)
+        check_trainable(physics, self.terms)
         if isinstance(physics, keras.layers.Layer):
             compute_in_float32(physics)
         else:
             check_no_constants(physics)
-        self._weights_by_term = {term.name: self._add_term_weight(term) for term in self.terms}
-        self._checked_signatures: set[Any] = set()
-        self._network_state = NetworkState(self._call_unshielded)
+        self._weights_by_term = {term.name: add_term_weight(self, term) for term in self.terms}
+        self._calls = PhysicsCalls(self, PhysicsRegularization)
         self._term_losses = NamedMeans([f"{term.name}_loss" for term in self.terms], "term_losses")
         track_in_tensorflow(self, "term losses", self._term_losses.variables)
         if isinstance(physics, keras.layers.Layer):
@@ -126,8 +131,8 @@ class PhysicsRegularization(keras.layers.Layer):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether any term compares with the label."""
-        return any(root(term.reference) == "target" for term in self.terms)
+        """Whether any term needs the label."""
+        return any(term.needs_label for term in self.terms)
 
     def weight_variable(self, name: str) -> keras.Variable:
         """Returns the float32 variable that holds a term's weight."""
@@ -151,23 +156,30 @@ class PhysicsRegularization(keras.layers.Layer):
         del targets_shape
         self._build_physics(symbolic(inputs_shape), symbolic(prediction_shape))
 
-    def compute_output_spec(self, inputs: Any, prediction: Any, targets: Any = None) -> Any:
+    def compute_output_spec(
+        self, inputs: Any, prediction: Any, targets: Any = None, prediction_mask: Any = None
+    ) -> Any:
         """Returns the spec of the prediction; the physics terms are not computed."""
         self._build_physics(inputs, prediction)
-        del targets
+        del targets, prediction_mask
         return keras.tree.map_structure(lambda t: passed_through(t, inputs, self), prediction)
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         """Returns `None`: the prediction keeps its own mask."""
 
     def call(
-        self, inputs: Any, prediction: Any, targets: Any = None, training: bool | None = None
+        self,
+        inputs: Any,
+        prediction: Any,
+        targets: Any = None,
+        training: bool | None = None,
+        prediction_mask: Any = None,
     ) -> Any:
         """Computes the physics and returns the prediction unchanged."""
         step = current_step()
         if step is not None and (step.mode == "skip" or not step.model.built):
             return prediction  # Keras first runs an unbuilt model on symbolic tensors.
-        evaluation = self.evaluate_physics(inputs, prediction, targets, training)
+        evaluation = self.evaluate_physics(inputs, prediction, targets, training, prediction_mask)
         if step is not None and step.mode == "labelled":
             step.record(evaluation, trains=bool(training))
         else:
@@ -175,33 +187,59 @@ class PhysicsRegularization(keras.layers.Layer):
         return prediction
 
     def evaluate_physics(
-        self, inputs: Any, prediction: Any, targets: Any = None, training: Any = None
+        self,
+        inputs: Any,
+        prediction: Any,
+        targets: Any = None,
+        training: Any = None,
+        mask: Any = None,
     ) -> Evaluation:
-        """Calls the physics; the arguments are those of the layer's call.
+        """Calls the physics for the terms at the prediction.
+
+        Args:
+            inputs: As in the layer's call, like `prediction`, `targets` and `training`.
+            prediction: Second argument of the physics.
+            targets: The label, or `None`.
+            training: Whether the layer is called in training mode.
+            mask: Keras masks of the prediction, in its structure, or `None`.
 
         Returns:
             The outputs by term name, and what they may be compared with.
         """
+        outputs = self._calls.at_prediction(inputs, prediction, bool(training))
         step = current_step()
-        active = sum(self._weights_by_term.values()) > 0
-        given = inputs
-        if step is not None and step.shields_inputs_of(self):
-            given = keras.tree.map_structure(lambda t: shield(t, active), inputs)
+        return Evaluation(
+            self,
+            outputs.values,
+            inputs,
+            prediction,
+            targets,
+            kinds=None if step is None else step.call.kinds,
+            where=outputs.where,
+            mask=mask,
+            training=bool(training),
+            called_with=prediction,
+        )
 
-        call = functools.partial(
-            call_physics, self.physics, names=self.term_names, layer=self.name, active=active
-        )
-        if step is None or step.unshielded:
-            outputs = call(given, prediction)
-        else:
-            others = [x for x in step.model.layers if not isinstance(x, PhysicsRegularization)]
-            kept = self._network_state.of(step.model, others, bool(training))
-            outputs = kept.call(call, given, prediction, active)
-        check_no_row_pairs(
-            self._call_unshielded, inputs, prediction, outputs, self._checked_signatures
-        )
-        kinds = None if step is None else step.call.kinds
-        return Evaluation(self, outputs, inputs, prediction, targets, kinds)
+    def evaluate_again(self, evaluation: Evaluation, prediction: Any) -> Evaluation:
+        """Calls the physics again, with another prediction and otherwise the same arguments."""
+        inputs, targets, mask = evaluation.inputs, evaluation.targets, evaluation.mask
+        there = self.evaluate_physics(inputs, prediction, targets, mask=mask)
+        return replace(there, called_with=evaluation.called_with)
+
+    def evaluations(self, evaluation: Evaluation, labels: Any = None) -> dict[str, Evaluation]:
+        """Returns the evaluation that each term is computed from, by its name.
+
+        For terms at the labels the physics is called here, on the rows that have labels; they are
+        missing if there is no label.
+
+        Args:
+            evaluation: The result of `evaluate_physics`.
+            labels: The label, used if the layer was called without `targets`.
+        """
+        there = self._calls.at_labels(evaluation, labels)
+        found = {term.name: there if term.at == "labels" else evaluation for term in self.terms}
+        return {name: each for name, each in found.items() if each is not None}
 
     def compare(
         self,
@@ -216,7 +254,7 @@ class PhysicsRegularization(keras.layers.Layer):
             evaluation: The result of `evaluate_physics`.
             labels: The label, used if the layer was called without `targets`.
             sample_weight: Weights of the labelled rows, of shape `(batch,)`; they apply only to
-                terms that compare with the label.
+                terms that need the label.
             skip_unlabelled: Whether to leave out terms whose label is missing, in place of raising.
 
         Returns:
@@ -225,18 +263,7 @@ class PhysicsRegularization(keras.layers.Layer):
         Raises:
             ValueError: If a term needs the label, there is none, and `skip_unlabelled` is false.
         """
-        values = []
-        for term in self.terms:
-            labelled = root(term.reference) == "target"
-            if labelled and evaluation.roots(labels)["target"] is None:
-                if skip_unlabelled:
-                    continue
-                raise ValueError(self._message_no_label(term))
-            parts = evaluation.parts(term.name, labelled)
-            weights = sample_weight if labelled else None
-            variable = self._weights_by_term[term.name]
-            values.append(term_value(term, variable, parts, labels, weights))
-        return values
+        return compare_terms(self, evaluation, labels, sample_weight, skip_unlabelled)
 
     def track(self, values: Sequence[TermValue], rows: Any, again: bool = False) -> None:
         """Updates the logged means of the term losses, and the logged constants.
@@ -283,20 +310,6 @@ class PhysicsRegularization(keras.layers.Layer):
         for name, weight in checked_weights(self.name, self.term_names, store).items():
             self._weights_by_term[name].assign(weight)
 
-    def _add_term_weight(self, term: PhysicsTerm) -> keras.Variable:
-        variable = self.add_weight(
-            name=f"{term.name}_weight",
-            shape=(),
-            initializer=keras.initializers.Constant(check_weight(term.name, term.weight)),
-            dtype="float32",
-            trainable=False,
-            autocast=False,
-        )
-        register_owner(variable, self)
-        # `tf.train.Checkpoint` finds attributes only. The spaces avoid the names of methods.
-        setattr(self, f"weight of {term.name}", variable)
-        return variable
-
     def _add_losses(self, evaluation: Evaluation, skip_unlabelled: bool) -> None:
         values = self.compare(evaluation, skip_unlabelled=skip_unlabelled)
         earlier = earlier_in_call(self)
@@ -305,16 +318,7 @@ class PhysicsRegularization(keras.layers.Layer):
             self._log(False)
         else:
             self.track(values, rows, again=earlier is not None)
-        # Keras sums the losses of a model, which fails if their dtypes differ.
-        losses = [ops.cast(value.weighted, keras.config.floatx()) for value in values]
-        for loss in losses:
-            self.add_loss(loss)
-        if losses:
-            note_in_call(self, losses[0], rows)
-
-    def _call_unshielded(self, inputs: Any, prediction: Any) -> dict[str, Any]:
-        with open_step(None, "skip"):  # Layers that the physics calls must not record in the step.
-            return call_unshielded(self.physics, inputs, prediction, self.term_names)
+        add_losses(self, values, rows)
 
     def _build_physics(self, inputs: Any, prediction: Any) -> None:
         if isinstance(self.physics, keras.layers.Layer) and not is_built(self.physics):
@@ -332,15 +336,6 @@ class PhysicsRegularization(keras.layers.Layer):
         self._term_losses.is_logged = is_logged
         if self.constants:
             self._constant_values.is_logged = is_logged
-
-    def _message_no_label(self, term: PhysicsTerm) -> str:
-        return (
-            f"Physics term '{term.name}' of layer '{self.name}' compares with the label "
-            f"(reference='{term.reference}'), but received no label. Use "
-            "`keras_physreg.PhysicsModel` and fit it with labels (`fit(x, y)`); or, in a plain "
-            "`keras.Model`, make the label a second `keras.Input` and pass it to the layer as "
-            "`targets`."
-        )
 
 
 def physics_layers(model: keras.Model) -> list[PhysicsRegularization]:

@@ -24,11 +24,13 @@ class Call:
     Args:
         kinds: Which rows have labels; `None`: all of them.
         evaluations: Results of the physics layers in this call and after it.
+        outputs: What the model returned, for all rows; `None` until it has.
         in_progress: Whether the call has not returned yet.
     """
 
     kinds: RowKinds | None = None
     evaluations: list[Evaluation] = field(default_factory=list)
+    outputs: Any = None
     in_progress: bool = False
 
 
@@ -94,7 +96,7 @@ class Step:
             known[:] = [other for other in known if other.layer is not evaluation.layer]
         known.append(evaluation)
         if in_progress or trains:
-            for name in evaluation.outputs:
+            for name in evaluation.layer.term_names:
                 self.counted.setdefault(name, False)
 
     def count(self, evaluation: Evaluation, names: list[str]) -> None:

@@ -1,10 +1,29 @@
-"""Term weights in files and checkpoints: keys, checks, and tracking by TensorFlow."""
+"""Variables of term weights, in files and checkpoints: keys, checks, tracking by TensorFlow."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+
+from keras_physreg._utils.owners import register_owner
+from keras_physreg.terms.term import PhysicsTerm
+
+
+def add_term_weight(layer: keras.layers.Layer, term: PhysicsTerm) -> keras.Variable:
+    """Adds the variable that holds the weight of a term to a physics layer."""
+    variable = layer.add_weight(
+        name=f"{term.name}_weight",
+        shape=(),
+        initializer=keras.initializers.Constant(term.weight),
+        dtype="float32",
+        trainable=False,
+        autocast=False,
+    )
+    register_owner(variable, layer)
+    # `tf.train.Checkpoint` finds attributes only. The spaces avoid the names of methods.
+    setattr(layer, f"weight of {term.name}", variable)
+    return variable
 
 
 def weight_keys(term_names: Sequence[str]) -> dict[str, str]:

@@ -7,10 +7,29 @@ import keras
 from keras import ops
 
 from keras_physreg.layers.evaluation import Evaluation, TermValue
+from keras_physreg.layers.label_as_prediction import message_without_label, weight_of_labels
+from keras_physreg.layers.row_weights import row_weights
 from keras_physreg.layers.shield import shield
+from keras_physreg.layers.step import current_step
 from keras_physreg.terms import references
 from keras_physreg.terms.loss import term_loss, term_reference
 from keras_physreg.terms.term import PhysicsTerm
+
+
+def compare_terms(
+    layer: Any, evaluation: Evaluation, labels: Any, sample_weight: Any, skip_unlabelled: bool
+) -> list[TermValue]:
+    """Computes the loss of each term of a physics layer; see `PhysicsRegularization.compare`."""
+    values, evaluations = [], layer.evaluations(evaluation, labels)
+    for term in layer.terms:
+        if term.needs_label and evaluation.roots(labels)["target"] is None:
+            if skip_unlabelled:
+                continue
+            raise ValueError(message_without_label(term, layer.name))
+        parts = evaluations[term.name].parts(term.name, term.needs_label)
+        trust = row_trust(term, evaluation, sample_weight)
+        values.append(term_value(term, layer.weight_variable(term.name), parts, labels, trust))
+    return values
 
 
 def term_value(
@@ -27,18 +46,45 @@ def term_value(
         variable: Variable that holds the weight of the term.
         parts: Groups of rows with their factors, as `Evaluation.parts` returns them.
         labels: The label, used if the layer was called without `targets`.
-        sample_weight: Weights of the labelled rows, or `None`.
+        sample_weight: Weights of the rows, or `None`.
     """
     active = variable > 0
+    weights = [row_weights(term, part) for _, part in parts]
     losses = [
-        _part_loss(term, active, factor, part, labels, sample_weight) for factor, part in parts
+        _part_loss(term, active, factor, part, labels, sample_weight, where)
+        for (factor, part), where in zip(parts, weights, strict=True)
     ]
     loss = losses[0] if len(losses) == 1 else ops.sum(ops.stack(losses))
     is_empty = _is_empty([part.outputs[term.name] for _, part in parts])
     if is_empty is not None:  # The mean over no rows is NaN; it must not count.
         loss = ops.where(is_empty, ops.zeros_like(loss), loss)
     weighted = ops.where(active, ops.cast(variable, loss.dtype) * loss, ops.zeros_like(loss))
-    return TermValue(term.name, loss, weighted, is_empty)
+    return TermValue(term.name, loss, weighted, is_empty, _is_nowhere(weights))
+
+
+def row_trust(term: PhysicsTerm, evaluation: Evaluation, sample_weight: Any) -> Any:
+    """Returns the weights of the rows of a term by their labels; `None` if it needs none.
+
+    Args:
+        term: The term.
+        evaluation: The result of the call of the physics layer.
+        sample_weight: Weights of the rows that have labels, or a structure of them.
+    """
+    if not term.needs_label or sample_weight is None:
+        return None
+    if term.at == "prediction":
+        return references.resolve_part(term.reference or "", sample_weight)
+    step = current_step()
+    outputs = None if step is None else step.call.outputs
+    return weight_of_labels(evaluation, sample_weight, outputs)
+
+
+def _is_nowhere(weights: Sequence[Any]) -> Any:
+    """Returns a scalar boolean: whether no value counts; `None` if all do."""
+    if any(each is None for each in weights):
+        return None
+    holds = [ops.any(each != 0) for each in weights]
+    return ops.logical_not(holds[0] if len(holds) == 1 else ops.any(ops.stack(holds)))
 
 
 def _is_empty(outputs: Sequence[Any]) -> Any:
@@ -50,14 +96,21 @@ def _is_empty(outputs: Sequence[Any]) -> Any:
 
 
 def _part_loss(
-    term: PhysicsTerm, active: Any, factor: Any, part: Evaluation, labels: Any, sample_weight: Any
+    term: PhysicsTerm,
+    active: Any,
+    factor: Any,
+    part: Evaluation,
+    labels: Any,
+    sample_weight: Any,
+    where: Any,
 ) -> Any:
     counts = True if factor is None else factor > 0
     active = active if factor is None else ops.logical_and(active, counts)
     output = part.outputs[term.name]
     reference = shield(term_reference(term, output, part.roots(labels)), active)
-    row_weights = references.resolve_part(term.reference or "", sample_weight)
-    loss = term_loss(term, shield(output, active), reference, row_weights)
+    if term.trains == "constants":
+        reference = ops.stop_gradient(reference)
+    loss = term_loss(term, shield(output, active), reference, sample_weight, where)
     if factor is None:
         return loss
     # At factor 0 the rows may hold NaN or infinity.

@@ -96,7 +96,11 @@ def check_counted(step: Step, methods: Sequence[str]) -> None:
     if not missing:
         return
     layers = sorted(
-        {e.layer.name for e in step.evaluations if any(name in missing for name in e.outputs)}
+        {
+            e.layer.name
+            for e in step.evaluations
+            if any(name in missing for name in e.layer.term_names)
+        }
     )
     which = " and ".join(f"`{method}`" for method in methods) or "The training step"
     in_compute_loss = bool(methods) and methods[-1].endswith(".compute_loss")

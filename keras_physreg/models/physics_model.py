@@ -13,6 +13,7 @@ from keras_physreg.layers.step import current_step, open_step
 from keras_physreg.models.callback_order import arrange_callbacks
 from keras_physreg.models.distribution import replica_count
 from keras_physreg.models.functional import is_functional
+from keras_physreg.models.left_out_rows import check_left_out_rows
 from keras_physreg.models.log_names import check_log_names
 from keras_physreg.models.loss_means import TOTAL, LossMeans
 from keras_physreg.models.physics_losses import count_terms, is_foreign, sum_weighted
@@ -110,13 +111,13 @@ class PhysicsModel(keras.Model):
                 return super().__call__(*args, **kwargs)
         if step.model is not self:
             return super().__call__(*args, **kwargs)
-        if step.unlabelled is None:
-            with step.calling():
-                return super().__call__(*args, **kwargs)
-        args, kwargs, labelled = join_first(self.call, args, kwargs, step.unlabelled)
-        with step.calling(RowKinds(labelled, step.unlabelled_share)):
-            outputs = super().__call__(*args, **kwargs)
-        return first_rows(outputs, labelled)
+        kinds = None
+        if step.unlabelled is not None:
+            args, kwargs, labelled = join_first(self.call, args, kwargs, step.unlabelled)
+            kinds = RowKinds(labelled, step.unlabelled_share)
+        with step.calling(kinds):
+            outputs = step.call.outputs = super().__call__(*args, **kwargs)
+        return outputs if kinds is None else first_rows(outputs, kinds.labelled)
 
     def stateless_call(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the model as Keras does on JAX, by its `call`; see `keras.Layer`."""
@@ -167,7 +168,8 @@ class PhysicsModel(keras.Model):
         With all weights 0, unlabelled rows change only the random order of the labelled rows, as
         long as they are finite: a NaN row still turns the weights into NaN.
 
-        A warning tells you if a callback compares weighted losses.
+        A warning tells you if a callback compares weighted losses. Rows that do not count, but
+        would make the gradient NaN, are an error before the first training.
 
         Args:
             x: As in `keras.Model.fit`, like all arguments up to `validation_freq`.
@@ -237,6 +239,7 @@ class PhysicsModel(keras.Model):
             "validation_batch_size": validation_batch_size,
             "validation_freq": validation_freq,
         }
+        check_left_out_rows(self, x, y, sample_weight, unlabelled)
         if unlabelled is None:
             check_no_options(
                 unlabelled_batch_size=unlabelled_batch_size,

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_physreg._utils.errors import received, whole_number
+from keras_physreg.models.left_out_rows import check_left_out_rows
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.job import Job
@@ -90,6 +91,7 @@ def first_job(
     held_out_batch_size = given.held_out_batch_size(train.batch_size)
     validation = given.validation(held_out_batch_size)
     preparation.build(model, train)
+    check_left_out_rows(model, given.x, given.y, given.sample_weight, given.unlabelled)
     preparation.check_repeatable(model, train)
     unlabelled = unlabelled_rows(
         model, given.unlabelled, given.unlabelled_batch_size, given.unlabelled_share, train

@@ -79,9 +79,11 @@ def build(model: keras.Model, data: Batches) -> None:
 
 def check_repeatable(model: keras.Model, data: Batches) -> None:
     """Raises if model or physics give other values when they are called again."""
-    x = data.take(np.arange(min(data.size, data.batch_size)))[0]
-    for first, second in zip(_evaluations(model, x), _evaluations(model, x), strict=True):
-        names = ", ".join(f"'{name}'" for name in first.outputs)
+    x, y, _ = data.take(np.arange(min(data.size, data.batch_size)))
+    for (first, terms), (second, again) in zip(
+        _evaluations(model, x, y), _evaluations(model, x, y), strict=True
+    ):
+        names = ", ".join(f"'{name}'" for name in first.layer.term_names)
         if not _equal((first.inputs, first.prediction), (second.inputs, second.prediction)):
             raise ValueError(
                 f"Model '{model.name}' gives the physics of the terms {names} another prediction "
@@ -90,8 +92,11 @@ def check_repeatable(model: keras.Model, data: Batches) -> None:
                 "`keras.random.SeedGenerator` of the layer, which each replica then has for "
                 "itself, and only where `training` is true."
             )
-        for name, output in first.outputs.items():
-            if not _equal(output, second.outputs[name]):
+        for name in terms:
+            one, other = (
+                (there[name].outputs[name], there[name].where.get(name)) for there in (terms, again)
+            )
+            if not _equal(one, other):
                 raise ValueError(
                     f"The physics of term '{name}' gives other values when it is called again with "
                     "the same input: it is random, so replicas cannot be compared. Pass the random "
@@ -125,12 +130,17 @@ def log_names(model: keras.Model, validation: bool) -> list[str]:
     return names + [f"val_{name}" for name in names] if validation else names
 
 
-def _evaluations(model: keras.Model, x: Any) -> list[Evaluation]:
-    """Returns what the physics layers compute in a call, without changing the model."""
+def _evaluations(
+    model: keras.Model, x: Any, y: Any
+) -> list[tuple[Evaluation, dict[str, Evaluation]]]:
+    """Returns what the physics layers compute in a call, without changing the model.
+
+    For each layer its evaluation, and the evaluations of its terms by name.
+    """
     hidden = [variable for _, variable in hidden_variables(model)]
     with unchanged([*model.variables, *hidden]), open_step(model, "labelled") as step:
         model(x)
-    return step.evaluations
+        return [(each, each.layer.evaluations(each, y)) for each in step.evaluations]
 
 
 def _equal(value: Any, other: Any) -> bool:

@@ -5,9 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_physreg._utils.serialization import display_name
-from keras_physreg._utils.user_errors import explained
 from keras_physreg.terms import references
+from keras_physreg.terms.loss_values import (
+    aligned,
+    check_has_rows,
+    loss_values,
+    loss_values_where,
+)
 from keras_physreg.terms.term import PhysicsTerm
 
 
@@ -39,7 +43,11 @@ def term_reference(term: PhysicsTerm, output: Any, roots: dict[str, Any]) -> Any
 
 
 def term_loss(
-    term: PhysicsTerm, output: Any, reference: Any, sample_weight: Any | None = None
+    term: PhysicsTerm,
+    output: Any,
+    reference: Any,
+    sample_weight: Any | None = None,
+    where: Any | None = None,
 ) -> Any:
     """Returns the scalar loss of a term: the mean over rows, each with its weight.
 
@@ -52,20 +60,20 @@ def term_loss(
         output: Tensor of shape `(batch, ...)`.
         reference: Tensor of the same shape.
         sample_weight: Row weights of shape `(batch,)` or `(batch, 1)`, or `None`.
+        where: Which values count, with which weight >= 0: a tensor with the shape of the first
+            axes of `output`, by whose sum the sum is then divided; `None`: all count alike.
 
     Returns:
-        A scalar tensor.
+        A scalar tensor; 0 if `where` is 0 everywhere.
     """
     loss = keras.losses.get(term.loss)
-    values = _values(term, output, reference)
+    if where is not None:
+        return _loss_where(term, output, reference, sample_weight, where)
+    values = loss_values(term, output, reference)
     if sample_weight is None:
         return ops.mean(values)
-    if not len(values.shape):
-        raise ValueError(
-            f"The loss of physics term '{term.name}' returns one number for the whole batch: "
-            "`sample_weight` and `class_weight` cannot weight its rows. Return one value per row."
-        )
-    weights = _align(term, ops.cast(sample_weight, values.dtype), values)
+    check_has_rows(term, values)
+    weights = aligned(term, ops.cast(sample_weight, values.dtype), values)
     weighted = values * weights
     if getattr(loss, "reduction", None) == "mean_with_sample_weight":
         return ops.divide_no_nan(
@@ -85,26 +93,23 @@ def row_losses(term: PhysicsTerm, output: Any, reference: Any) -> Any | None:
     Returns:
         A tensor of shape `(batch,)`, or `None` if output or loss is one number for all rows.
     """
-    values = _values(term, output, reference)
+    values = loss_values(term, output, reference)
     if not len(output.shape) or not len(values.shape):
         return None
     return ops.mean(values, axis=tuple(range(1, len(values.shape))))
 
 
-def _values(term: PhysicsTerm, output: Any, reference: Any) -> Any:
-    loss = keras.losses.get(term.loss)
-    compare = loss.call if isinstance(loss, keras.losses.Loss) else loss
-    subject = f"The loss `{display_name(loss)}` of physics term '{term.name}'"
-    try:
-        values = compare(_with_last_axis(reference), _with_last_axis(output))
-    except Exception as error:
-        raise explained(error, compare, subject) from error
-    if not ops.is_tensor(values):
-        raise TypeError(
-            f"{subject} must return a tensor, or no gradient can flow. It returned {values!r} "
-            f"(of type {type(values)}). Compute the loss from `y_pred` with `keras.ops`."
-        )
-    return values
+def _loss_where(
+    term: PhysicsTerm, output: Any, reference: Any, sample_weight: Any | None, where: Any
+) -> Any:
+    values, where = loss_values_where(term, output, reference, where)
+    weighted, counted = where * values, where
+    if sample_weight is not None:
+        weights = aligned(term, ops.cast(sample_weight, values.dtype), values)
+        weighted = weighted * weights
+        if getattr(keras.losses.get(term.loss), "reduction", None) == "mean_with_sample_weight":
+            counted = where * weights
+    return ops.divide_no_nan(ops.sum(weighted), ops.sum(counted))
 
 
 def _check_same_shape(term: PhysicsTerm, output: Any, reference: Any) -> None:
@@ -127,24 +132,3 @@ def _check_same_shape(term: PhysicsTerm, output: Any, reference: Any) -> None:
 def _same_size(a: int | None, b: int | None) -> bool:
     # A size of 1 beside an unknown one: the physics reduced the batch, and 1 would broadcast.
     return a == b or (a is None and b != 1) or (b is None and a != 1)
-
-
-def _with_last_axis(tensor: Any) -> Any:
-    """Adds the last axis that losses average over to `(batch,)`, and two axes to a scalar."""
-    if not len(tensor.shape):
-        return ops.reshape(tensor, (1, 1))
-    return ops.expand_dims(tensor, -1) if len(tensor.shape) == 1 else tensor
-
-
-def _align(term: PhysicsTerm, weights: Any, values: Any) -> Any:
-    rank = len(values.shape)
-    if len(weights.shape) == rank + 1 and weights.shape[-1] == 1:
-        weights = ops.squeeze(weights, -1)
-    if len(weights.shape) > rank:
-        raise ValueError(
-            f"`sample_weight` has shape {tuple(weights.shape)}, which does not fit the loss of "
-            f"physics term '{term.name}' of shape {tuple(values.shape)}. Give one weight per row."
-        )
-    for _ in range(rank - len(weights.shape)):
-        weights = ops.expand_dims(weights, -1)
-    return weights

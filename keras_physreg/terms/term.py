@@ -3,13 +3,14 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
 from keras_physreg._utils import names, serialization
 from keras_physreg._utils.errors import is_whole, received
 from keras_physreg.terms import references
+from keras_physreg.terms.options import check_options
 from keras_physreg.terms.weights import check_weight
 
 RESERVED_NAMES = ("data", "physics")
@@ -35,10 +36,24 @@ class PhysicsTerm:
             returns one value per row. `y_true` is the reference (zeros for a residual) and `y_pred`
             is the physics output. Tensors of shape `(batch,)` are passed as `(batch, 1)`.
         weight: Initial weight, a float >= 0, in units of 1 / loss.
+        scale: What a deviation of 1 means, in the unit of the output; `None` for 1.
+        where: Function of the inputs that says which rows count: boolean, or a weight >= 0, of
+            shape `(batch,)` (or `(batch, steps)`). The term's loss is the mean over these rows, 0
+            if there are none. The physics never sees the other rows: it gets a row that counts in
+            the place of each. Physics that differentiates the prediction by the inputs needs the
+            true rows; it returns `keras_physreg.on_rows(output, where)` instead. To save the model,
+            register the function with `keras.saving.register_keras_serializable`.
+        at: `"prediction"`, or `"labels"`: the physics gets the label in place of the prediction,
+            on rows that have one. Such a term trains the constants of the physics, and nothing
+            else; `sample_weight` applies to it.
+        trains: What the term's gradient reaches. `None`: all that the term is computed from.
+            `"network"`: not the trainable weights of the physics, its constants. `"constants"`:
+            only these.
+        mask: Whether steps that the Keras mask of the prediction leaves out do not count.
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If a name, reference, component, loss or weight is not valid.
+        ValueError: If a name, reference, component, loss, weight or option is not valid.
 
     Example:
     >>> term = PhysicsTerm("x", reference="target", components=[0, 1], weight=1e-10)
@@ -51,6 +66,11 @@ class PhysicsTerm:
     components: Sequence[int] | None = None
     loss: str | keras.losses.Loss | Callable = "mse"
     weight: float = 1.0
+    scale: Any = None
+    where: Callable[[Any], Any] | None = None
+    at: Literal["prediction", "labels"] = "prediction"
+    trains: Literal["network", "constants"] | None = None
+    mask: bool = True
 
     def __post_init__(self) -> None:
         names.check_name("a physics term", self.name, RESERVED_NAMES, log="{}_loss")
@@ -58,24 +78,38 @@ class PhysicsTerm:
         object.__setattr__(self, "components", _standardize_components(self))
         object.__setattr__(self, "weight", check_weight(self.name, self.weight))
         _check_loss(self)
+        check_options(self.name, self.where, self.at, self.trains, self.mask)
+
+    @property
+    def needs_label(self) -> bool:
+        """Whether the term can be computed only on rows that have a label."""
+        return self.at == "labels" or references.root(self.reference) == "target"
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration, from which `from_config` rebuilds the term."""
+        of = f"of physics term '{self.name}'"
         return {
             "name": self.name,
             "reference": self.reference,
             "components": None if self.components is None else list(self.components),
-            "loss": serialization.serialize(self.loss, f"the loss of physics term '{self.name}'"),
+            "loss": serialization.serialize(self.loss, f"the loss {of}"),
             "weight": self.weight,
+            "scale": self.scale,
+            "where": self.where and serialization.serialize(self.where, f"the `where` {of}"),
+            "at": self.at,
+            "trains": self.trains,
+            "mask": self.mask,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "PhysicsTerm":
         """Rebuilds a term from its configuration."""
-        loss = config["loss"]
+        loss, where = config["loss"], config.get("where")
         if isinstance(loss, dict):
             loss = keras.losses.deserialize(loss)
-        return cls(**{**config, "loss": loss})
+        if isinstance(where, dict):
+            where = keras.saving.deserialize_keras_object(where)
+        return cls(**{**config, "loss": loss, "where": where})
 
 
 def standardize_terms(terms: Any) -> tuple[PhysicsTerm, ...]:

@@ -6,25 +6,25 @@ import keras
 
 from keras_physreg._utils.errors import received, whole_number
 from keras_physreg.layers.physics_regularization import physics_layers
-from keras_physreg.terms.references import root
 
 
 def check_label_free_terms(model: keras.Model) -> None:
     """Raises unless a model has a term that needs no label."""
     layers = physics_layers(model)
-    references = {term.name: term.reference for layer in layers for term in layer.terms}
-    if not references and not model.built:
+    terms = [term for layer in layers for term in layer.terms]
+    if not terms and not model.built:
         return  # Its first call may create physics layers.
-    if not references:
+    if not terms:
         raise ValueError(
             f"`unlabelled` has no effect: model '{model.name}' has no physics terms. Call a "
             "`keras_physreg.PhysicsRegularization` layer in it, or leave `unlabelled` out."
         )
-    if all(root(reference) == "target" for reference in references.values()):
+    if all(term.needs_label for term in terms):
+        references = {t.name: t.reference if t.at == "prediction" else "at labels" for t in terms}
         raise ValueError(
-            f"`unlabelled` has no effect: all physics terms of model '{model.name}' compare with "
-            f"the label. Received: references {references}. Add a term that needs no label, such "
-            "as `reference='input'` or a residual, or leave `unlabelled` out."
+            f"`unlabelled` has no effect: all physics terms of model '{model.name}' need the "
+            f"label. Received: references {references}. Add a term that needs no label, such as "
+            "`reference='input'` or a residual, or leave `unlabelled` out."
         )
 
 

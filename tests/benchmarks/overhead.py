@@ -111,9 +111,9 @@ def bare_loop(dataset):
     return lambda: [step(z, x) for z, x in dataset]
 
 
-def batches(size, count):
+def batches(size, count, more=()):
     rng = np.random.default_rng(0)
-    arrays = rng.normal(size=(size * count, 8)), rng.normal(size=(size * count, 5))
+    arrays = (rng.normal(size=(size * count, *more, width)) for width in (8, 5))
     tensors = tuple(tf.constant(array, tf.float32) for array in arrays)
     return tf.data.Dataset.from_tensor_slices(tensors).batch(size).cache()
 
@@ -156,6 +156,40 @@ def unlabelled_rows(repeats):
         some = fitting_arrays(z[:half], x[:half], z[half:], batch // 2)
         name = f"(f) `fit`, {EPOCHS} epochs, half of the rows unlabelled, against all labelled"
         row(name, batch, some, fitting_arrays(z, x, None, batch), repeats)
+
+
+def on_some_rows(z, x_pred):
+    return {name: kp.on_rows(value, z[:, 7] > 0) for name, value in physics(z, x_pred).items()}
+
+
+def scaled_terms():
+    return [
+        kp.PhysicsTerm("x", "target", weight=WEIGHTS["x"], scale=0.5),
+        kp.PhysicsTerm("z", "input", weight=WEIGHTS["z"], scale=[0.5] * 8),
+    ]
+
+
+def sequence_model(mask):
+    """The encoder for each of 10 steps, all of which the mask leaves in."""
+    keras.utils.set_random_seed(0)
+    z = keras.Input((10, 8))
+    hidden = keras.layers.Dense(64, activation="tanh")(keras.layers.Masking(1e9)(z))
+    x = keras.layers.Dense(5)(keras.layers.Dense(64, activation="tanh")(hidden))
+    term = kp.PhysicsTerm("z", "input", components=range(5), weight=WEIGHTS["z"], mask=mask)
+    return kp.PhysicsModel(z, kp.PhysicsRegularization(lambda z, x: 2 * x, [term])(z, x))
+
+
+def option_rows(repeats):
+    """Terms with options against the same terms without."""
+    for batch, steps in BATCHES.items():
+        dataset = batches(batch, steps)
+        options = fitting(kp.regularize(encoder(), on_some_rows, scaled_terms()), dataset)
+        name = "(g) training step with `scale` and `on_rows` in both terms against without"
+        row(name, batch, options, fitting(with_physics(), dataset), repeats)
+        sequences = batches(batch // 8, steps, (10,))
+        masked, plain = (fitting(sequence_model(mask), sequences) for mask in (True, False))
+        name = "(g') training step on sequences of 10 with a masked term against `mask=False`"
+        row(name, batch // 8, masked, plain, repeats)
 
 
 IMPORTS = """
@@ -236,6 +270,7 @@ def main():
     prediction_rows(repeats)
     scheduling_rows(repeats)
     unlabelled_rows(repeats)
+    option_rows(repeats)
     imports = [import_ratio() for _ in range(repeats + 1)][1:]
     print_row("(d) `import keras_physreg` against `import keras`", "", imports)
 

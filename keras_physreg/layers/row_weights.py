@@ -1,0 +1,64 @@
+"""Which rows or steps a term is a mean over: its `where`, and the Keras mask of the prediction."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_physreg._utils.backend import tensorflow as tf
+from keras_physreg.layers.evaluation import Evaluation
+from keras_physreg.terms.row_weights import combined
+from keras_physreg.terms.term import PhysicsTerm
+
+
+def row_weights(term: PhysicsTerm, evaluation: Evaluation) -> Any | None:
+    """Returns how much each row, step or value of a term counts; `None` if all count alike.
+
+    Args:
+        term: The term.
+        evaluation: The evaluation that the term is computed from.
+
+    Returns:
+        A tensor with the shape of the first axes of the output.
+
+    Raises:
+        ValueError: If the prediction has a Keras mask, and the output other steps.
+    """
+    weights = list(evaluation.where.get(term.name, []))
+    if term.mask:
+        weights += _masks(term, evaluation, max([len(each.shape) for each in weights], default=0))
+    return combined(weights)
+
+
+def values_that_count(where: Any, *tensors: Any) -> list[Any]:
+    """Returns the values of tensors that count, one row for each; for TensorFlow.
+
+    Args:
+        where: Weights, as `row_weights` returns them.
+        *tensors: Tensors whose first axes have the shape of `where`.
+    """
+    return [tf.boolean_mask(tensor, where != 0) for tensor in tensors]
+
+
+def _masks(term: PhysicsTerm, evaluation: Evaluation, rank_of_where: int) -> list[Any]:
+    output = evaluation.outputs[term.name]
+    found = [mask for mask in keras.tree.flatten(evaluation.mask) if mask is not None]
+    fitting = [mask for mask in found if _begins_with(output, mask)]
+    for mask in found:
+        rank = len(mask.shape)
+        if not fitting and rank_of_where < rank <= len(output.shape) and rank > 1:
+            raise ValueError(
+                f"The prediction of physics term '{term.name}' has a Keras mask of shape "
+                f"{tuple(mask.shape)}, but the output has shape {tuple(output.shape)}: which of "
+                "its steps are padding is not known. Return `keras_physreg.on_rows(output, where)` "
+                "with a `where` of the output's own steps; or give the term `mask=False` if all of "
+                "them count."
+            )
+    return [ops.cast(mask, "float32") for mask in fitting]
+
+
+def _begins_with(output: Any, mask: Any) -> bool:
+    if not len(output.shape):
+        return False
+    first, wanted = tuple(output.shape)[: len(mask.shape)], tuple(mask.shape)
+    return first[1:] == wanted[1:] and (first[:1] == wanted[:1] or None in (first[0], wanted[0]))

@@ -1,0 +1,88 @@
+"""Keeps rows that do not count away from the physics: each gets the values of one that counts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_physreg._utils.user_errors import explained
+from keras_physreg.layers.call_physics import at_full_precision
+from keras_physreg.layers.evaluation import row_count
+from keras_physreg.terms.row_weights import as_weights, with_rank
+
+
+@dataclass(frozen=True)
+class SelectedRows:
+    """Which rows count, and their copies in the place of the others.
+
+    Args:
+        weights: Weights of shape `(batch,)`, or with further axes such as time.
+        hold: Boolean tensor of shape `(batch,)`: whether a row counts.
+    """
+
+    weights: Any
+    hold: Any
+
+    def replace(self, structure: Any) -> Any:
+        """Returns tensors in which rows that do not count have the values of one that does.
+
+        No gradient reaches the others, nor comes from the copies. If no row counts, all are 0.
+        """
+        first = ops.logical_and(self.hold, ops.cumsum(ops.cast(self.hold, "int32")) == 1)
+
+        def replaced(tensor: Any) -> Any:
+            rank = len(getattr(tensor, "shape", ()))
+            if not rank:
+                return tensor
+            only_first = ops.where(with_rank(first, rank), tensor, ops.zeros_like(tensor))
+            if keras.backend.standardize_dtype(tensor.dtype) == "bool":
+                copy = ops.any(only_first, axis=0, keepdims=True)
+            else:
+                copy = ops.stop_gradient(ops.sum(only_first, axis=0, keepdims=True))
+            return ops.where(with_rank(self.hold, rank), tensor, ops.cast(copy, tensor.dtype))
+
+        return keras.tree.map_structure(replaced, structure)
+
+    def if_any(self, tensor: Any) -> Any:
+        """Returns the tensor with a gradient of exactly 0 if no row counts."""
+        return ops.where(ops.any(self.hold), tensor, ops.stop_gradient(tensor))
+
+
+def select_rows(where: Callable[[Any], Any], inputs: Any, term: str) -> SelectedRows:
+    """Returns which rows the `where` of a term selects.
+
+    Args:
+        where: Function of the inputs.
+        inputs: Inputs of the physics.
+        term: Name of the term, for messages.
+
+    Raises:
+        TypeError: If `where` does not return numbers or booleans.
+        ValueError: If it does not return one per row.
+    """
+    what = f"The `where` of physics term '{term}'"
+    given = at_full_precision(inputs)
+    try:
+        found = where(given)
+    except Exception as error:
+        raise explained(error, where, what) from error
+    weights = as_weights(found, what)
+    if len(weights.shape) > 1 and weights.shape[-1] == 1:
+        weights = ops.squeeze(weights, -1)
+    rows, got = row_count(given), tuple(weights.shape)
+    known = rows if isinstance(rows, int) else None
+    if (
+        not got
+        or (known is not None and got[0] not in (None, known))
+        or (known is None and got[0] == 1)
+    ):
+        raise ValueError(
+            f"{what} must return one value per row. It returned shape {got} for inputs of "
+            f"{'an unknown number of' if known is None else known} rows."
+        )
+    holds = weights != 0
+    return SelectedRows(
+        weights, ops.any(holds, axis=tuple(range(1, len(got)))) if got[1:] else holds
+    )

@@ -1,0 +1,213 @@
+"""Looks, before the first `fit`, at rows that do not count: their derivatives must be finite.
+
+The gradient of a row that a term leaves out is 0 times the derivative of the physics there: NaN,
+where the physics divides by 0.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_physreg._utils.backend import tensorflow as tf
+from keras_physreg._utils.owners import with_sublayers
+from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
+from keras_physreg.layers.row_weights import row_weights
+from keras_physreg.layers.step import open_step
+from keras_physreg.layers.uses_on_rows import uses_on_rows
+from keras_physreg.unlabelled import arrays
+
+ROWS_PER_CALL = 1024
+MAX_ROWS_NAMED = 10
+
+
+def check_left_out_rows(
+    model: keras.Model, x: Any, y: Any = None, sample_weight: Any = None, unlabelled: Any = None
+) -> None:
+    """Raises if rows that do not count would make the gradient of a term NaN.
+
+    A model is looked at once, and only if its terms may leave rows out.
+
+    Args:
+        model: The model to train.
+        x: Inputs: all of arrays are looked at, and the first batch of a dataset.
+        y: Labels, or `None`.
+        sample_weight: Weights of the rows, or `None`.
+        unlabelled: Inputs without labels: arrays, or something else, which is not looked at.
+
+    Raises:
+        ValueError: If the derivative of a row that does not count is not finite, a `where` is
+            negative or NaN, or holds in none of the rows in memory.
+    """
+    if not model.compiled:  # Keras will say so.
+        return
+    layers = [layer for layer in physics_layers(model) if not layer.left_out_rows_are_checked]
+    for layer in layers:
+        layer.left_out_rows_are_checked = True
+    if keras.backend.backend() != "tensorflow" or not any(_leaves_out(model, x) for x in layers):
+        return
+    try:
+        sources, complete = _sources(x, y, sample_weight, unlabelled)
+        looks = _look_at(model, sources)
+    except Exception:  # Data or physics that cannot run: the training says it better.
+        return
+    for term, look in looks.items():
+        look.check(term, complete)
+
+
+def _leaves_out(model: keras.Model, layer: PhysicsRegularization) -> bool:
+    if any(term.where is not None for term in layer.terms) or uses_on_rows(layer.physics):
+        return True
+    return any(term.mask for term in layer.terms) and any(
+        isinstance(part, keras.layers.Masking) or getattr(part, "mask_zero", False)
+        for part in with_sublayers(model)
+    )
+
+
+class _Look:
+    """What was seen of one term, batch by batch."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.holds = False
+        self.bad_weights: list[int] = []
+        self.bad: list[int] = []
+        self.is_bad = False
+
+    def add(self, found: dict[str, Any]) -> None:
+        """Adds a batch."""
+        seen = keras.tree.map_structure(np.asarray, found)
+        left_out = seen["left_out"]
+        self.holds = self.holds or bool(seen["holds"].any())
+        self.bad_weights += [int(k) + self.rows for k in np.flatnonzero(seen["bad_weights"])]
+        bad = np.zeros_like(left_out)
+        for rows in seen["bad_gradients"]:
+            bad = bad | rows if len(rows) == len(bad) else bad
+        by_constants = any(flags.any() for flags in seen["bad_variables"])
+        if seen["loss"] and left_out.any() and not (bad & ~left_out).any():
+            self.is_bad = self.is_bad or by_constants or bool(bad.any())
+            if by_constants and len(seen["bad_output"]) == len(bad):
+                bad = bad | seen["bad_output"]
+            self.bad += [int(k) + self.rows for k in np.flatnonzero(bad & left_out)]
+        self.rows += len(left_out)
+
+    def check(self, term: str, complete: bool) -> None:
+        """Raises if something is wrong; `complete`: whether all rows of the training were seen."""
+        if self.bad_weights:
+            raise ValueError(
+                f"The weights that say which rows of physics term '{term}' count must be >= 0, "
+                f"but are negative or NaN in {_named(self.bad_weights)}."
+            )
+        if self.is_bad:
+            which = f" {_named(self.bad).capitalize()}." if self.bad else ""
+            raise ValueError(
+                f"Rows or steps of physics term '{term}' do not count, but the derivative of its "
+                "physics is not finite there. They send 0 times infinity back, which is NaN, and "
+                f"turn all weights into NaN.{which} Let the physics never see these rows: "
+                f"`PhysicsTerm('{term}', where=...)`; or replace there what it divides by, before "
+                "it divides: `keras.ops.where(q > 0, q, 1.0)`."
+            )
+        if complete and not self.holds:
+            raise ValueError(
+                f"Physics term '{term}' counts in none of the {self.rows} rows: its `where` is "
+                "false or 0 everywhere, and the term would train nothing. Look at the units and "
+                "the columns that it compares."
+            )
+
+
+def _named(rows: list[int]) -> str:
+    more = f" ... ({len(rows)} rows)" if len(rows) > MAX_ROWS_NAMED else ""
+    return f"row(s) {', '.join(map(str, rows[:MAX_ROWS_NAMED]))}{more}"
+
+
+def _sources(x: Any, y: Any, sample_weight: Any, unlabelled: Any) -> tuple[list[Any], bool]:
+    """Returns data `(x, y, sample_weight)` to look at, and whether these are all."""
+    complete = unlabelled is None
+    if isinstance(x, tf.data.Dataset):
+        sources, complete = [keras.utils.unpack_x_y_sample_weight(next(iter(x.take(1))))], False
+    elif isinstance(x, keras.utils.PyDataset):
+        sources, complete = [keras.utils.unpack_x_y_sample_weight(x[0])], False
+    else:
+        sources = [arrays.as_tensors((x, y, sample_weight), "x")]
+    if not complete and not callable(unlabelled) and not isinstance(unlabelled, tf.data.Dataset):
+        sources.append((arrays.as_tensors(unlabelled, "unlabelled"), None, None))
+        complete = not isinstance(x, tf.data.Dataset | keras.utils.PyDataset)
+    return sources, complete
+
+
+def _look_at(model: keras.Model, sources: list[Any]) -> dict[str, _Look]:
+    looks: dict[str, _Look] = {}
+
+    def look(x: Any, y: Any, sample_weight: Any) -> dict[str, dict[str, Any]]:
+        return _differentiated(model, x, y, sample_weight)
+
+    run = look if model.run_eagerly else tf.function(look, autograph=False)
+    for source in sources:
+        if not model.run_eagerly:  # Traced once for batches of any size.
+            run.get_concrete_function(*keras.tree.map_structure(_of_any_size, source))
+        size = arrays.size(source)
+        for first in range(0, size, ROWS_PER_CALL):
+            batch = arrays.gather(source, np.arange(first, min(first + ROWS_PER_CALL, size)))
+            for term, found in run(*batch).items():
+                looks.setdefault(term, _Look()).add(found)
+    return looks
+
+
+def _of_any_size(tensor: Any) -> Any:
+    return None if tensor is None else tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
+
+
+def _differentiated(model: keras.Model, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
+    found: dict[str, dict[str, Any]] = {}
+    scope = keras.StatelessScope(collect_losses=True, initialize_variables=False)
+    step_of_model = open_step(model, "labelled", unshielded=True)
+    with tf.GradientTape(persistent=True) as tape, scope, step_of_model as step:
+        model(x, training=False)
+        seen = [_compared(evaluation, y, sample_weight) for evaluation in step.evaluations]
+    for evaluation, terms in zip(step.evaluations, seen, strict=True):
+        for name, (loss, output, weights) in terms.items():
+            found[name] = _of_term(tape, evaluation, loss, output, weights)
+    return found
+
+
+def _compared(evaluation: Any, y: Any, sample_weight: Any) -> dict[str, tuple]:
+    """Returns loss, output and weights of the terms that leave rows out."""
+    layer = evaluation.layer
+    there = layer.evaluations(evaluation, y)
+    values = layer.compare(evaluation, y, sample_weight, skip_unlabelled=True)
+    losses = {value.name: value.loss for value in values}
+    found = {}
+    for term in layer.terms:
+        if term.name in losses:
+            weights = row_weights(term, there[term.name])
+            if weights is not None:
+                output = there[term.name].outputs[term.name]
+                found[term.name] = losses[term.name], output, weights
+    return found
+
+
+def _of_term(tape: Any, evaluation: Any, loss: Any, output: Any, weights: Any) -> dict[str, Any]:
+    predictions = keras.tree.flatten(evaluation.prediction)
+    gradients = tape.gradient(loss, [*predictions, *evaluation.layer.trainable_variables])
+    found = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
+    by_prediction = [g for g in found[: len(predictions)] if g is not None]
+    by_variable = [g for g in found[len(predictions) :] if g is not None]
+    return {
+        "loss": ops.isfinite(loss),
+        "bad_weights": _any_by_row(ops.isnan(weights)),
+        "holds": _any_by_row(weights > 0),
+        "left_out": _any_by_row(weights == 0),
+        "bad_output": _not_finite(output),
+        "bad_gradients": [_not_finite(gradient) for gradient in by_prediction],
+        "bad_variables": [_not_finite(ops.reshape(g, (1, -1))) for g in by_variable],
+    }
+
+
+def _not_finite(tensor: Any) -> Any:
+    return _any_by_row(ops.logical_not(ops.isfinite(tensor)))
+
+
+def _any_by_row(flags: Any) -> Any:
+    axes = tuple(range(1, len(flags.shape)))
+    return ops.any(flags, axis=axes) if axes else flags

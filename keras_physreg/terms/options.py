@@ -1,0 +1,50 @@
+"""Checks of the options of a term: which rows it sees, where, and what it trains."""
+
+import inspect
+from typing import Any
+
+import keras
+
+from keras_physreg._utils.errors import received
+
+PLACES = ("prediction", "labels")
+TRAINED = (None, "network", "constants")
+
+
+def check_options(term: str, where: Any, at: Any, trains: Any, mask: Any) -> None:
+    """Raises unless the options of a term are valid and do not contradict each other.
+
+    Args:
+        term: Name of the term, for messages.
+        where: Function of the inputs, or `None`.
+        at: `"prediction"` or `"labels"`.
+        trains: `"network"`, `"constants"` or `None`.
+        mask: `True` or `False`.
+
+    Raises:
+        TypeError: If `where` is not a function, or `mask` not a boolean.
+        ValueError: If `at` or `trains` is unknown, or they contradict each other.
+    """
+    of = f"of physics term '{term}'"
+    if where is not None and (
+        not callable(where) or inspect.isclass(where) or isinstance(where, keras.Layer)
+    ):
+        raise TypeError(
+            f"`where` {of} must be a function of the inputs that returns one value per row: True, "
+            "or a weight above 0, where the row counts. To use values that the physics computes, "
+            f"return `keras_physreg.on_rows(output, where)` there. {received('where', where)}"
+        )
+    if at not in PLACES:
+        raise ValueError(f"`at` {of} must be 'prediction' or 'labels'. {received('at', at)}")
+    if trains not in TRAINED:
+        raise ValueError(
+            f"`trains` {of} must be None (all), 'network' or 'constants'. "
+            + received("trains", trains)
+        )
+    if at == "labels" and trains == "network":
+        raise ValueError(
+            f"Physics term '{term}' has `at='labels'` and `trains='network'`: at the labels there "
+            "is no prediction, so the term can train constants only. Leave one of the two out."
+        )
+    if not isinstance(mask, bool):
+        raise TypeError(f"`mask` {of} must be True or False. {received('mask', mask)}")

@@ -1,0 +1,84 @@
+"""Weights of the rows, or steps, over which a term is a mean."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def as_weights(weights: Any, what: str) -> Any:
+    """Returns what says which rows count as a tensor of float32, through which no gradient flows.
+
+    Args:
+        weights: Boolean tensor or array, or numbers >= 0.
+        what: What it is, for messages: "The `where` of physics term 'x'".
+
+    Returns:
+        A tensor of the same shape; NaN where a weight is negative, which makes the loss NaN.
+
+    Raises:
+        TypeError: If it is no tensor or array of numbers or booleans.
+    """
+    try:
+        if weights is None:
+            raise TypeError
+        tensor = ops.convert_to_tensor(weights)
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        if dtype == "string":
+            raise TypeError
+        tensor = ops.stop_gradient(ops.cast(tensor, "float32"))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{what} must be a boolean tensor, or weights >= 0. Received: {weights!r} (of type "
+            f"{type(weights)})"
+        ) from error
+    if dtype == "bool":
+        return tensor
+    return ops.where(tensor >= 0, tensor, ops.full_like(tensor, float("nan")))
+
+
+def fitted(weights: Any, output: Any, what: str) -> Any:
+    """Returns weights whose shape is that of the first axes of an output, or raises.
+
+    Args:
+        weights: Tensor of weights; a last axis of size 1 is taken off.
+        output: Tensor of shape `(batch, ...)`.
+        what: What the weights are, for the message.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+    got, wanted = tuple(weights.shape), tuple(output.shape)
+    while len(got) > 1 and got[-1] == 1:
+        weights, got = ops.squeeze(weights, -1), got[:-1]
+    if not got or len(got) > len(wanted) or not all(map(_same_size, got, wanted)):
+        raise ValueError(
+            f"{what} has shape {tuple(weights.shape)}, which does not fit the output of shape "
+            f"{wanted}: it must have the shape of the output without some of the last axes, such "
+            "as one value per row."
+        )
+    return weights
+
+
+def combined(weights: Sequence[Any]) -> Any | None:
+    """Returns the product of weights, aligned by their first axes; `None` if there are none."""
+    if not weights:
+        return None
+    rank = max(len(each.shape) for each in weights)
+    product, *others = (with_rank(each, rank) for each in weights)
+    for other in others:
+        product = product * other
+    return product
+
+
+def with_rank(weights: Any, rank: int) -> Any:
+    """Returns weights with as many axes as `rank`: the new ones are last, and of size 1."""
+    for _ in range(rank - len(weights.shape)):
+        weights = ops.expand_dims(weights, -1)
+    return weights
+
+
+def _same_size(a: int | None, b: int | None) -> bool:
+    # A size of 1 beside an unknown one would broadcast.
+    return a == b or (a is None and b != 1) or (b is None and a != 1)

@@ -1,0 +1,131 @@
+"""The diagnosis of terms on some of the rows, with masks, and at the labels."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_physreg as kp
+from tests.layers import test_masks as masks
+from tests.layers.test_at_labels import sensor_model
+from tests.problems import data
+
+pytestmark = pytest.mark.tensorflow
+ROWS = 40
+
+
+def law(z, x_pred):
+    """Holds at the labels where the third column is above 0."""
+    return {"law": x_pred - z[:, :2]}
+
+
+def chosen(z, x_pred):
+    return {"law": kp.on_rows(law(z, x_pred)["law"], z[:, 2] > 0)}
+
+
+def weighted(z, x_pred):
+    return {"law": kp.on_rows(law(z, x_pred)["law"], ops.relu(z[:, 2]))}
+
+
+def rows(offset=0.0):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(ROWS, 3)).astype("float32")
+    x = z[:, :2] + 0.1 * rng.normal(size=(ROWS, 2)).astype("float32") + offset
+    x[z[:, 2] <= 0] += 50.0
+    return z, x.astype("float32")
+
+
+def model(physics=law, term=None):
+    keras.utils.set_random_seed(1)
+    z = keras.Input((3,))
+    layer = kp.PhysicsRegularization(physics, [term or kp.PhysicsTerm("law")])
+    made = kp.PhysicsModel(z, layer(z, keras.layers.Dense(2)(z)))
+    made.compile("sgd", "mse")
+    return made
+
+
+WAYS = {
+    "on_rows": (chosen, None),
+    "where": (law, kp.PhysicsTerm("law", where=lambda z: z[:, 2] > 0)),
+}
+
+
+@pytest.mark.parametrize("batch_size", [ROWS, 16], ids=["one batch", "batches"])
+@pytest.mark.parametrize("way", WAYS)
+def test_the_floor_is_that_of_the_rows_that_count(way, batch_size):
+    z, x = rows()
+    row = kp.diagnose(model(*WAYS[way]), z, x, batch_size=batch_size).terms[0]
+    squares = (x - z[:, :2])[z[:, 2] > 0] ** 2
+    assert row.floor == pytest.approx(np.mean(squares), rel=0.1 if batch_size < ROWS else 1e-5)
+    assert row.floor < 0.02
+
+
+def test_the_floor_has_the_weights_of_the_rows():
+    z, x = rows()
+    row = kp.diagnose(model(weighted), z, x, batch_size=ROWS).terms[0]
+    squares = np.mean((x - z[:, :2]) ** 2, axis=1)
+    expected = np.average(squares, weights=np.maximum(z[:, 2], 0))
+    assert row.floor == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_bias_is_that_of_the_rows_that_count(way):
+    fair, off = (kp.diagnose(model(*WAYS[way]), *rows(offset)) for offset in (0.0, 3.0))
+    assert "biased" not in {finding.code for finding in fair.findings}
+    assert "biased" in {finding.code for finding in off.findings}
+
+
+def test_the_floor_of_a_masked_term():
+    z, y = masks.data()
+    y = np.where(masks.holds()[..., None], z[..., :1] / 2, 7.0).astype("float32")
+    row = kp.diagnose(masks.model(), z, y).terms[0]
+    assert row.floor == pytest.approx(0.0, abs=1e-10)
+    old = kp.diagnose(masks.model(term=kp.PhysicsTerm("r", mask=False)), z, y).terms[0]
+    assert old.floor > 1
+
+
+def test_a_derivative_that_is_not_finite_is_found():
+    def trap(z, x_pred):
+        return {"law": kp.on_rows(x_pred[:, 0] / ops.relu(z[:, 2]), z[:, 2] > 0)}
+
+    report = kp.diagnose(model(trap), *rows())
+    (finding,) = [each for each in report.findings if each.code == "non-finite"]
+    assert "its gradient is not" in finding.message
+    assert "PhysicsTerm(where=...)" in finding.cure
+
+
+def test_a_term_at_the_labels_tells_constants():
+    report = kp.diagnose(sensor_model(), *data())
+    codes = {(finding.code, finding.term) for finding in report.findings}
+    about = {code for code, term in codes if term == "calibration"}
+    assert about <= {"biased"}
+    assert "unidentified" not in {code for code, _ in codes}
+    assert [row.constant for row in report.constants] == ["gain", "offset"]
+    assert all(row.sensitivity > 0 for row in report.constants)
+    calibration = next(row for row in report.terms if row.term == "calibration")
+    z, y = data()
+    assert calibration.loss == pytest.approx(np.mean((y - z[:, :2]) ** 2), rel=1e-5)
+    assert calibration.floor == pytest.approx(calibration.loss, rel=1e-6)
+
+
+def test_a_term_that_trains_constants_alone_is_not_disconnected():
+    terms = [kp.PhysicsTerm("sensor", trains="constants"), kp.PhysicsTerm("calibration")]
+    report = kp.diagnose(sensor_model(terms), *data())
+    assert not {f.code for f in report.findings if f.term == "sensor"} & {
+        *("disconnected", "constants-only", "partly-connected", "at-floor", "dominates")
+    }
+
+
+def test_the_rate_changes_no_sensitivity():
+    slow, fast = (
+        kp.diagnose(sensor_model(physics=physics), *data())
+        for physics in (sensor_physics(1.0), sensor_physics(50.0))
+    )
+    for one, other in zip(slow.constants, fast.constants, strict=True):
+        assert other.sensitivity == pytest.approx(one.sensitivity, rel=1e-4)
+
+
+def sensor_physics(rate):
+    from tests.layers.test_at_labels import Sensor
+
+    return Sensor(rate=rate)
