@@ -1,9 +1,10 @@
 """Student's t distribution in closed form, since this package does not require SciPy."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def student_t_cdf(t: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+def student_t_cdf(t: ArrayLike, freedom: ArrayLike) -> np.ndarray:
     """Returns the probability that a variable of Student's t distribution is at most `t`.
 
     Source: Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), equations 26.7.3

@@ -121,10 +121,11 @@ def check_scale(name: str, scale: np.ndarray | None) -> None:
 def check_rate(name: str, rate: Any) -> float:
     """Returns the rate of a constant as a float; raises unless it is a number above 0."""
     value = number(f"Constant '{name}'", "rate", rate)
-    if not MIN_SIZE <= value <= MAX_SIZE:
+    if not MIN_MAGNITUDE <= value <= MAX_MAGNITUDE:
         raise ValueError(
-            f"`rate` of constant '{name}' must be above 0, and within float32: {MIN_SIZE:g} to "
-            f"{MAX_SIZE:g}. To fix a constant, give it `trainable=False`. {received('rate', rate)}"
+            f"`rate` of constant '{name}' must be above 0, and within float32: "
+            f"{MIN_MAGNITUDE:g} to {MAX_MAGNITUDE:g}. To fix a constant, give it "
+            f"`trainable=False`. {received('rate', rate)}"
         )
     return value
 

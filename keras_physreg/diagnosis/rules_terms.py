@@ -27,7 +27,8 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
         return
     non_finite = [*_non_finite(row)]
     if row.connection.asked:  # Its floor and its gradient are not those of the network.
-        yield from (*non_finite, *_biased(row, limits))
+        explained = explained_components(row, limits)
+        yield from (*non_finite, *label_findings(row, limits, explained))
         return
     unconnected = [*_disconnected(row), *_zero_gradient(row, limits)] if row.trainable else []
     yield from (*non_finite, *unconnected)

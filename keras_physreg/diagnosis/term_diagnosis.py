@@ -116,8 +116,8 @@ class TermDiagnosis:
     @property
     def finite(self) -> bool:
         """Whether its losses, floors and gradient are finite, as far as there are any."""
-        values = (self.loss, self.floor, self.val_loss, self.val_floor, self.grad_norm)
-        values += (self.unlabelled_loss,)
+        losses = (self.loss, self.val_loss, self.unlabelled_loss)
+        values = (*losses, self.floor, self.val_floor, self.grad_norm)
         return all(math.isfinite(value) for value in values if value is not None)
 
     def to_dict(self) -> dict[str, Any]:
