@@ -17,8 +17,8 @@ def explained(
     Where the function calls NumPy on a symbolic tensor, the message says so, and the error is a
     `TypeError`.
 
-    Of a derivative that is None it says so, too: `tf.gradients` gives None, and what the function
-    does with it fails by words that do not tell the cause.
+    It also explains a derivative that is None: `tf.gradients` returns None, and the error of the
+    function that uses it does not name the cause.
 
     Args:
         error: What the function raised.
@@ -90,7 +90,7 @@ def _last_frame(error: Exception, function: Any) -> traceback.FrameSummary:
 
 
 def is_of_none(error: Exception) -> bool:
-    """Returns whether an error comes of using None, as of a derivative that is not there."""
+    """Returns whether an error comes from using None, such as a missing derivative."""
     return isinstance(error, AttributeError | TypeError | ValueError) and (
         "NoneType" in str(error) or "None values not supported" in str(error)
     )

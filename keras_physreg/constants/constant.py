@@ -49,9 +49,9 @@ class Constant(keras.layers.Layer):
     of one output, `PhysicsTerm(..., at="labels")` and `PhysicsTerm(..., trains="network")`, as in
     the second example.
 
-    A constant whose initial value is far off, in units of its `scale`, needs many steps at the
-    learning rate of a network. Give it a `rate` above 1 then. (Adam does not notice a factor on
-    the gradient or on the loss.)
+    A constant whose initial value is many `scale`s away from the truth needs many steps at the
+    learning rate of a network. Give it a `rate` above 1. (A factor on the loss does not help:
+    Adam cancels it.)
 
     The optimizer trains a dimensionless variable in place of the constant. The variable is 0 at
     the initial value and about 1 one `scale` away, so that a constant of 1e-9 learns as fast as one
@@ -73,8 +73,8 @@ class Constant(keras.layers.Layer):
             bound, and `1 / (1 / d_low + 1 / d_high)` between two; with `log`, distances are those
             of the logarithm times `initial`. If `initial` is 0 and there are no bounds, the
             default is 1: give a scale.
-        rate: Learning rate of the constant, as a multiple of the optimizer's: any optimizer's
-            update moves the constant `rate` times as far. A number above 0.
+        rate: Learning rate of the constant, as a multiple of the optimizer's: the update of any
+            optimizer changes the constant `rate` times as much. A number above 0.
         name: Name in the logs and reports: letters, digits, `_`, `-` and `.`. Give one: the
             automatic names `constant`, `constant_1` ... count all constants created so far.
         **kwargs: `trainable` and other arguments of `keras.layers.Layer`.

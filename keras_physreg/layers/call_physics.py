@@ -22,7 +22,7 @@ class Outputs:
 
     Args:
         values: A tensor per term.
-        where: Which of its values count, for terms that say so: weights by term.
+        where: Weights of these values, by term, for terms that do not count all.
     """
 
     values: dict[str, Any] = field(default_factory=dict)

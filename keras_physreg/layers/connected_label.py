@@ -12,14 +12,14 @@ from keras_physreg.layers.call_physics import Outputs
 def check_needs_prediction(call: Callable[[Any], Outputs], label: Any) -> Outputs:
     """Calls physics with the label as its prediction; raises if an output does not depend on it.
 
-    On other backends than TensorFlow this is not checked.
+    Only TensorFlow can check this.
 
     Args:
         call: Function from a prediction to the outputs of the terms at the labels.
         label: Tensor or structure.
 
     Raises:
-        ValueError: If a term is the same whatever the label.
+        ValueError: If the output of a term does not depend on the label.
     """
     if keras.backend.backend() != "tensorflow":
         return call(label)
@@ -35,6 +35,6 @@ def check_needs_prediction(call: Callable[[Any], Outputs], label: Any) -> Output
         if all(part is None for part in gradient):
             raise ValueError(
                 f"Physics term '{name}' has `at='labels'`, but its physics does not use the "
-                "prediction: at the labels it is what it is at the prediction. Leave `at` out."
+                "prediction, which the label would replace. Leave `at` out."
             )
     return outputs

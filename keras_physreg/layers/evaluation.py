@@ -18,11 +18,11 @@ class Evaluation:
         prediction: Second argument of the physics.
         targets: The label, if the layer was called with it.
         kinds: Which rows have labels; `None`: all of them.
-        where: Which values of an output count, for terms that do not count all: weights by term.
+        where: Weights of the values of an output, by term, for terms that do not count all.
         mask: Keras masks of the prediction, in its structure; `None`: it has none.
         training: Whether the layer was called in training mode.
-        called_with: The prediction that the layer was called with, also where physics is called
-            again with another one.
+        called_with: The prediction of the layer's call, even if the physics is called again with
+            another one.
         counted: Names of the terms that are already in the total loss.
     """
 
@@ -77,7 +77,7 @@ class Evaluation:
         return {"prediction": self.prediction, "input": self.inputs, "target": targets}
 
     def labelled_part(self) -> "Evaluation":
-        """Returns what the physics was given on the rows that have labels, without its outputs."""
+        """Returns the arguments of the physics on the labelled rows, without its outputs."""
         everything = replace(self, outputs={}, where={}, kinds=None)
         return everything if self.kinds is None else everything._cut(slice(self.kinds.labelled))
 

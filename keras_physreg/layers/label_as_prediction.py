@@ -1,4 +1,4 @@
-"""The label in the place of the prediction, for terms with `at="labels"`."""
+"""The label in place of the prediction, for terms with `at="labels"`."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ def label_as_prediction(
     """Returns the label in the structure, shapes and dtypes of the prediction.
 
     Args:
-        evaluation: What the physics layer was called with.
-        labelled: The same on the rows that have labels.
+        evaluation: The result of the call of the physics layer.
+        labelled: The same on the labelled rows.
         labels: The labels of the model's outputs, used if the layer was called without `targets`.
-        outputs: What the model returned for all rows; `None` if it is unknown.
+        outputs: Outputs of the model for all rows; `None` if they are unknown.
         names: Names of the terms, for messages.
 
     Raises:
-        ValueError: If the label has another structure or shape than the prediction.
+        ValueError: If the label differs from the prediction in structure or shape.
     """
     prediction, targets = labelled.prediction, labelled.targets
     given = labels if targets is None else targets
@@ -35,23 +35,23 @@ def label_as_prediction(
         if all(label is not None for label in fitting):
             return keras.tree.pack_sequence_as(prediction, fitting)
     raise ValueError(
-        f"Terms at the labels ({names}): the physics gets the label in the place of the "
-        f"prediction. The prediction has {_described(prediction)}, the label {_described(given)}. "
-        "Give the physics layer outputs of the model as its prediction, each with a label of its "
-        "shape; or call the layer with `targets` of the structure of the prediction."
+        f"Terms at the labels ({names}): the physics gets the label in place of the prediction, "
+        f"and both must match. The prediction has {_described(prediction)}, the label "
+        f"{_described(given)}. Call the physics layer on outputs of the model, each with a label "
+        "of its shape; or pass `targets` with the structure and shapes of the prediction."
     )
 
 
 def weight_of_labels(evaluation: Evaluation, sample_weight: Any, outputs: Any) -> Any:
-    """Returns the weights of the rows, by the labels that stand in the place of the prediction.
+    """Returns the weights of the rows for terms that get the label in place of the prediction.
 
     Args:
-        evaluation: What the physics layer was called with.
-        sample_weight: Weights of the rows; or a structure of them, one for each output.
+        evaluation: The result of the call of the physics layer.
+        sample_weight: Weights of the rows; or a structure of them, one per output.
         outputs: As in `label_as_prediction`.
 
     Returns:
-        A tensor or `None`. Of several labels the least trusted one counts.
+        A tensor or `None`. With several labels, the smallest weight of a row counts.
     """
     if not keras.tree.is_nested(sample_weight):
         return sample_weight
@@ -68,7 +68,7 @@ def weight_of_labels(evaluation: Evaluation, sample_weight: Any, outputs: Any) -
 
 
 def message_without_label(term: PhysicsTerm, layer: str) -> str:
-    """Returns the error message for a term that needs the label where there is none.
+    """Returns the error message for a term whose label is missing.
 
     Args:
         term: The term.
@@ -88,7 +88,7 @@ def message_without_label(term: PhysicsTerm, layer: str) -> str:
 
 
 def _of_outputs(wanted: list[Any], structure: Any, outputs: Any) -> list[Any]:
-    """Returns what a structure with one entry per output of the model has for some of these."""
+    """Returns the entries of a structure, which has one per output, for some outputs."""
     if isinstance(structure, dict) and isinstance(outputs, dict):
         pairs = [(outputs[key], structure.get(key)) for key in outputs]
     else:

@@ -26,7 +26,7 @@ class PhysicsCalls:
 
     Args:
         layer: The `PhysicsRegularization`.
-        kind: This class.
+        kind: The class `PhysicsRegularization`, which this module cannot import.
     """
 
     def __init__(self, layer: Any, kind: type) -> None:
@@ -39,7 +39,7 @@ class PhysicsCalls:
         self._is_checked_at_labels = False
 
     def at_prediction(self, inputs: Any, prediction: Any, training: bool) -> Outputs:
-        """Calls the physics for the terms at the prediction.
+        """Calls the physics for the terms with `at="prediction"`.
 
         Args:
             inputs: First argument of the physics.
@@ -49,15 +49,14 @@ class PhysicsCalls:
         return self._call(self._groups, inputs, prediction, training)
 
     def at_labels(self, evaluation: Evaluation, labels: Any) -> Evaluation | None:
-        """Calls the physics for the terms at the labels.
+        """Calls the physics for the terms with `at="labels"`.
 
         Args:
             evaluation: The result of the call of the layer.
             labels: The label, used if the layer was called without `targets`.
 
         Returns:
-            An evaluation of the rows that have a label; `None` if no term is at the labels, or
-            there is no label.
+            An evaluation of the labelled rows; `None` if there is no such term or no label.
         """
         labelled = evaluation.labelled_part()
         if not self._groups_at_labels or labelled.roots(labels)["target"] is None:
@@ -124,7 +123,7 @@ class PhysicsCalls:
         return outputs
 
     def _guard(self, group: Group, selected: SelectedRows | None) -> Callable | None:
-        """Returns what decides which gradient reaches the trainable variables of the physics."""
+        """Returns a function that stops gradients to trainable variables, or `None`."""
         if group.trains is None and group.at == "prediction" and selected is None:
             return None
         step = current_step()
@@ -157,7 +156,7 @@ def _stopped(structure: Any) -> Any:
 
 
 def _outside_of(kind: type, layers: Sequence[keras.Layer]) -> Iterator[keras.Layer]:
-    """Yields layers, and those of models among them, that are not of a kind."""
+    """Yields the layers, and layers of nested models, that are not of a class."""
     for layer in layers:
         if isinstance(layer, keras.Model):
             yield from _outside_of(kind, layer.layers)

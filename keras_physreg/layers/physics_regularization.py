@@ -85,7 +85,7 @@ class PhysicsRegularization(keras.layers.Layer):
     ['loss', 'mass_loss']
     """
 
-    # Whether `fit` has looked at the derivatives of rows that do not count.
+    # Whether `fit` has checked the derivatives of rows that do not count.
     left_out_rows_are_checked = False
 
     def __init__(
@@ -230,7 +230,7 @@ class PhysicsRegularization(keras.layers.Layer):
     def evaluations(self, evaluation: Evaluation, labels: Any = None) -> dict[str, Evaluation]:
         """Returns the evaluation that each term is computed from, by its name.
 
-        For terms at the labels the physics is called here, on the rows that have labels; they are
+        This calls the physics for terms with `at="labels"`, on the labelled rows; these terms are
         missing if there is no label.
 
         Args:

@@ -1,4 +1,4 @@
-"""Which rows or steps a term is a mean over: its `where`, and the Keras mask of the prediction."""
+"""Weights of the rows or steps of a term, from its `where` and the Keras mask of the prediction."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def row_weights(term: PhysicsTerm, evaluation: Evaluation) -> Any | None:
         A tensor with the shape of the first axes of the output.
 
     Raises:
-        ValueError: If the prediction has a Keras mask, and the output other steps.
+        ValueError: If the prediction has a Keras mask whose steps are not those of the output.
     """
     weights = list(evaluation.where.get(term.name, []))
     if term.mask:
@@ -31,7 +31,7 @@ def row_weights(term: PhysicsTerm, evaluation: Evaluation) -> Any | None:
 
 
 def values_that_count(where: Any, *tensors: Any) -> list[Any]:
-    """Returns the values of tensors that count, one row for each; for TensorFlow.
+    """Returns the values of tensors that count, one per row of the result; TensorFlow only.
 
     Args:
         where: Weights, as `row_weights` returns them.
@@ -49,9 +49,9 @@ def _masks(term: PhysicsTerm, evaluation: Evaluation, rank_of_where: int) -> lis
         if not fitting and rank_of_where < rank <= len(output.shape) and rank > 1:
             raise ValueError(
                 f"The prediction of physics term '{term.name}' has a Keras mask of shape "
-                f"{tuple(mask.shape)}, but the output has shape {tuple(output.shape)}: which of "
-                "its steps are padding is not known. Return `keras_physreg.on_rows(output, where)` "
-                "with a `where` of the output's own steps; or give the term `mask=False` if all of "
+                f"{tuple(mask.shape)}, but the output has shape {tuple(output.shape)}, so its "
+                "padded steps are unknown. Return `keras_physreg.on_rows(output, where)` with a "
+                "`where` for the steps of the output; or give the term `mask=False` if all of "
                 "them count."
             )
     return [ops.cast(mask, "float32") for mask in fitting]

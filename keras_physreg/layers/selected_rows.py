@@ -1,4 +1,4 @@
-"""Keeps rows that do not count away from the physics: each gets the values of one that counts."""
+"""Replaces rows that do not count by a copy of a row that counts, before the physics gets them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from keras_physreg.terms.row_weights import as_weights, with_rank
 
 @dataclass(frozen=True)
 class SelectedRows:
-    """Which rows count, and their copies in the place of the others.
+    """The rows that count; copies of one of them replace the others.
 
     Args:
         weights: Weights of shape `(batch,)`, or with further axes such as time.
@@ -26,9 +26,10 @@ class SelectedRows:
     hold: Any
 
     def replace(self, structure: Any) -> Any:
-        """Returns tensors in which rows that do not count have the values of one that does.
+        """Returns tensors in which rows that do not count have the values of a row that counts.
 
-        No gradient reaches the others, nor comes from the copies. If no row counts, all are 0.
+        No gradient flows to the replaced rows, or from their copies to the row that counts. If no
+        row counts, all rows are 0.
         """
         first = ops.logical_and(self.hold, ops.cumsum(ops.cast(self.hold, "int32")) == 1)
 
@@ -51,7 +52,7 @@ class SelectedRows:
 
 
 def select_rows(where: Callable[[Any], Any], inputs: Any, term: str) -> SelectedRows:
-    """Returns which rows the `where` of a term selects.
+    """Returns the rows that the `where` of a term selects.
 
     Args:
         where: Function of the inputs.
@@ -60,7 +61,7 @@ def select_rows(where: Callable[[Any], Any], inputs: Any, term: str) -> Selected
 
     Raises:
         TypeError: If `where` does not return numbers or booleans.
-        ValueError: If it does not return one per row.
+        ValueError: If it does not return one value per row.
     """
     what = f"The `where` of physics term '{term}'"
     given = at_full_precision(inputs)

@@ -24,7 +24,7 @@ class Call:
     Args:
         kinds: Which rows have labels; `None`: all of them.
         evaluations: Results of the physics layers in this call and after it.
-        outputs: What the model returned, for all rows; `None` until it has.
+        outputs: Outputs of the model for all rows; `None` before it has returned.
         in_progress: Whether the call has not returned yet.
     """
 

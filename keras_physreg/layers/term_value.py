@@ -63,12 +63,12 @@ def term_value(
 
 
 def row_trust(term: PhysicsTerm, evaluation: Evaluation, sample_weight: Any) -> Any:
-    """Returns the weights of the rows of a term by their labels; `None` if it needs none.
+    """Returns the sample weights of the rows of a term; `None` if it needs no label.
 
     Args:
         term: The term.
         evaluation: The result of the call of the physics layer.
-        sample_weight: Weights of the rows that have labels, or a structure of them.
+        sample_weight: Weights of the labelled rows, or a structure of them.
     """
     if not term.needs_label or sample_weight is None:
         return None

@@ -1,4 +1,4 @@
-"""Finds out whether physics calls `on_rows`, without running it."""
+"""Finds out from the code of physics whether it calls `on_rows`."""
 
 from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
@@ -21,7 +21,7 @@ def uses_on_rows(physics: Any) -> bool:
     waiting, seen = [physics], set()
     while waiting:
         value = unwrapped(waiting.pop())
-        value = getattr(value, "__func__", value)  # Of a bound method.
+        value = getattr(value, "__func__", value)  # The function of a bound method.
         if value is on_rows or value is OnRows:
             return True
         if id(value) not in seen:
@@ -53,7 +53,7 @@ def _reached(function: FunctionType, names: set[str]) -> Iterator[Any]:
     for cell in function.__closure__ or ():
         try:
             yield cell.cell_contents
-        except ValueError:  # A cell that is still empty.
+        except ValueError:  # An empty cell.
             continue
 
 

@@ -1,7 +1,7 @@
-"""Looks, before the first `fit`, at rows that do not count: their derivatives must be finite.
+"""Checks before the first `fit` that the derivatives of rows that do not count are finite.
 
-The gradient of a row that a term leaves out is 0 times the derivative of the physics there: NaN,
-where the physics divides by 0.
+The gradient of such a row is 0 times the derivative of the physics, which is NaN if the physics
+divides by 0 there.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from keras_physreg.layers.uses_on_rows import uses_on_rows
 from keras_physreg.unlabelled import arrays
 
 ROWS_PER_CALL = 1024
-MAX_ROWS_NAMED = 10
+MAX_NAMED_ROWS = 10
 
 
 def check_left_out_rows(
@@ -27,20 +27,20 @@ def check_left_out_rows(
 ) -> None:
     """Raises if rows that do not count would make the gradient of a term NaN.
 
-    A model is looked at once, and only if its terms may leave rows out.
+    This runs once per model, and only if its terms may leave rows out.
 
     Args:
         model: The model to train.
-        x: Inputs: all of arrays are looked at, and the first batch of a dataset.
+        x: Inputs: all rows of arrays are checked, and the first batch of a dataset.
         y: Labels, or `None`.
         sample_weight: Weights of the rows, or `None`.
-        unlabelled: Inputs without labels: arrays, or something else, which is not looked at.
+        unlabelled: Inputs without labels; only arrays are checked.
 
     Raises:
         ValueError: If the derivative of a row that does not count is not finite, a `where` is
-            negative or NaN, or holds in none of the rows in memory.
+            negative or NaN, or no row of arrays counts.
     """
-    if not model.compiled:  # Keras will say so.
+    if not model.compiled:  # Keras raises for it.
         return
     layers = [layer for layer in physics_layers(model) if not layer.left_out_rows_are_checked]
     for layer in layers:
@@ -50,7 +50,7 @@ def check_left_out_rows(
     try:
         sources, complete = _sources(x, y, sample_weight, unlabelled)
         looks = _look_at(model, sources)
-    except Exception:  # Data or physics that cannot run: the training says it better.
+    except Exception:  # Data or physics that cannot run: the training raises a better error.
         return
     for term, look in looks.items():
         look.check(term, complete)
@@ -66,7 +66,7 @@ def _leaves_out(model: keras.Model, layer: PhysicsRegularization) -> bool:
 
 
 class _Look:
-    """What was seen of one term, batch by batch."""
+    """The rows of one term that were checked, batch by batch."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -93,36 +93,36 @@ class _Look:
         self.rows += len(left_out)
 
     def check(self, term: str, complete: bool) -> None:
-        """Raises if something is wrong; `complete`: whether all rows of the training were seen."""
+        """Raises if a row is bad; `complete`: whether all rows of the training were checked."""
         if self.bad_weights:
             raise ValueError(
-                f"The weights that say which rows of physics term '{term}' count must be >= 0, "
-                f"but are negative or NaN in {_named(self.bad_weights)}."
+                f"The `where` weights of physics term '{term}' must be >= 0, but are negative or "
+                f"NaN in {_named(self.bad_weights)}."
             )
         if self.is_bad:
             which = f" {_named(self.bad).capitalize()}." if self.bad else ""
             raise ValueError(
                 f"Rows or steps of physics term '{term}' do not count, but the derivative of its "
-                "physics is not finite there. They send 0 times infinity back, which is NaN, and "
-                f"turn all weights into NaN.{which} Let the physics never see these rows: "
-                f"`PhysicsTerm('{term}', where=...)`; or replace there what it divides by, before "
-                "it divides: `keras.ops.where(q > 0, q, 1.0)`."
+                "physics is not finite there. Their gradient is 0 times infinity, which is NaN "
+                f"and would turn all weights into NaN.{which} Use "
+                f"`PhysicsTerm('{term}', where=...)`, with which the physics never gets these "
+                "rows; or replace the divisor before you divide: `keras.ops.where(q > 0, q, 1.0)`."
             )
         if complete and not self.holds:
             raise ValueError(
                 f"Physics term '{term}' counts in none of the {self.rows} rows: its `where` is "
-                "false or 0 everywhere, and the term would train nothing. Look at the units and "
-                "the columns that it compares."
+                "false or 0 everywhere, and the term would train nothing. Check the units and "
+                "columns that `where` compares."
             )
 
 
 def _named(rows: list[int]) -> str:
-    more = f" ... ({len(rows)} rows)" if len(rows) > MAX_ROWS_NAMED else ""
-    return f"row(s) {', '.join(map(str, rows[:MAX_ROWS_NAMED]))}{more}"
+    more = f" ... ({len(rows)} rows)" if len(rows) > MAX_NAMED_ROWS else ""
+    return f"row(s) {', '.join(map(str, rows[:MAX_NAMED_ROWS]))}{more}"
 
 
 def _sources(x: Any, y: Any, sample_weight: Any, unlabelled: Any) -> tuple[list[Any], bool]:
-    """Returns data `(x, y, sample_weight)` to look at, and whether these are all."""
+    """Returns data `(x, y, sample_weight)` to check, and whether these are all rows."""
     complete = unlabelled is None
     if isinstance(x, tf.data.Dataset):
         sources, complete = [keras.utils.unpack_x_y_sample_weight(next(iter(x.take(1))))], False

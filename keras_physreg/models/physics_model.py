@@ -169,7 +169,7 @@ class PhysicsModel(keras.Model):
         long as they are finite: a NaN row still turns the weights into NaN.
 
         A warning tells you if a callback compares weighted losses. Rows that do not count, but
-        would make the gradient NaN, are an error before the first training.
+        would make the gradient NaN, raise an error before the first training.
 
         Args:
             x: As in `keras.Model.fit`, like all arguments up to `validation_freq`.

@@ -1,4 +1,4 @@
-"""Warns of terms whose loss has no way back to what trains, while a training step is traced."""
+"""Warns, while a training step is traced, of terms whose gradient reaches no trainable variable."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import keras
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.models.distribution import replica_count
 
-# Operations without a gradient whose output is floating. What passes integers or booleans, as an
-# integer cast or a comparison does, shows by their dtype.
+# Operations without a gradient, but with a floating output. Integer casts and comparisons are
+# found by the dtype of their output.
 WITHOUT_GRADIENT = ("StopGradient", "PyFunc", "PyFuncStateless", "Round", "Rint", "Floor", "Ceil")
 _warned: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
 
@@ -20,9 +20,9 @@ _warned: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
 def warn_of_unreached(model: keras.Model, losses: dict[str, Any], weights: dict[str, Any]) -> None:
     """Warns, once per model, of terms that train nothing.
 
-    The traced graph is walked from the loss of each term to the variables it is computed from, past
-    no operation that has no gradient. That adds nothing to the graph, so that a step costs what it
-    did. Where steps run eagerly there is no graph, and nothing is said.
+    This walks the traced graph from the loss of each term back to the variables, and stops at
+    operations without a gradient. It adds nothing to the graph, so a step costs the same. Steps
+    that run eagerly have no graph and are not checked.
 
     Args:
         model: The model that trains.
@@ -42,8 +42,8 @@ def warn_of_unreached(model: keras.Model, losses: dict[str, Any], weights: dict[
                 f"Physics term '{name}' of model '{model.name}' has a weight above 0 and trains "
                 "nothing: no gradient of it reaches the network or a constant. Compute its output "
                 "from the `prediction` argument with `keras.ops`: no NumPy, no prediction made "
-                "outside and captured, no integer cast, no `stop_gradient`. "
-                "`keras_physreg.diagnose` says more.",
+                "outside and captured, no integer cast, no `stop_gradient`. Run "
+                "`keras_physreg.diagnose` for details.",
                 stacklevel=2,
             )
 
@@ -58,12 +58,12 @@ def _is_on(weight: Any) -> bool:
 
 
 def _handle_in(graph: Any, variable: keras.Variable) -> str:
-    """Returns the name of what stands for a variable in a graph."""
+    """Returns the name of the tensor by which a graph reads a variable."""
     return graph.capture(variable.value.handle).name
 
 
 def _reaches(loss: Any, handles: set[str]) -> bool:
-    """Returns whether one of the handles is on the way back from a loss."""
+    """Returns whether a gradient of the loss reaches one of the handles."""
     seen, waiting = {loss.name}, [loss]
     while waiting:
         tensor = waiting.pop()

@@ -1,4 +1,4 @@
-"""The values of a term's loss, before they are averaged, and the weights of rows beside them."""
+"""Computes the values of a term's loss before they are averaged, and aligns weights with them."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from keras_physreg._utils.user_errors import explained
 from keras_physreg.terms.row_weights import with_rank
 from keras_physreg.terms.term import PhysicsTerm
 
-# Keras losses that are no mean over the last axis.
+# Keras losses that are not means over the last axis.
 JOINT_LOSSES = (
     *("cosine_similarity", "categorical_crossentropy", "sparse_categorical_crossentropy"),
     *("kl_divergence", "categorical_hinge", "categorical_focal_crossentropy"),
@@ -18,7 +18,7 @@ JOINT_LOSSES = (
 
 
 def loss_values(term: PhysicsTerm, output: Any, reference: Any) -> Any:
-    """Returns the values of a term's loss before they are averaged: one per row, or more."""
+    """Returns the values of a term's loss before they are averaged, at least one per row."""
     loss = keras.losses.get(term.loss)
     compare = loss.call if isinstance(loss, keras.losses.Loss) else loss
     subject = f"The loss `{display_name(loss)}` of physics term '{term.name}'"
@@ -42,8 +42,8 @@ def loss_values_where(
         _check_elementwise(term)
         output, reference = ops.expand_dims(output, -1), ops.expand_dims(reference, -1)
     counts = with_rank(where, len(output.shape)) != 0
-    # Of what does not count neither the value nor the derivative may be NaN: most losses have
-    # both at two equal numbers that are neither 0 nor 1.
+    # Values that do not count need a finite loss and derivative. Most losses have both at two
+    # equal numbers other than 0 and 1.
     neutral = ops.full_like(output, 0.5)
     output, reference = (ops.where(counts, t, neutral) for t in (output, reference))
     values = loss_values(term, output, reference)
@@ -83,9 +83,9 @@ def _check_elementwise(term: PhysicsTerm) -> None:
     name = getattr(loss, "name", getattr(loss, "__name__", ""))
     if name in JOINT_LOSSES:
         raise ValueError(
-            f"Physics term '{term.name}' counts single values (`where` has the shape of the "
-            f"output), but its loss '{name}' is one of all values on the last axis. Choose rows, "
-            "with a `where` that lacks this axis, or another loss."
+            f"Physics term '{term.name}' selects single values (`where` has the shape of the "
+            f"output), but its loss '{name}' combines all values on the last axis. Use a `where` "
+            "without this axis, or another loss."
         )
 
 

@@ -1,4 +1,4 @@
-"""on_rows: a physics output that counts on some of the rows only."""
+"""on_rows: a physics output that counts on some rows only."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 
 @dataclass(frozen=True, eq=False)
 class OnRows:
-    """What `on_rows` returns.
+    """The result of `on_rows`.
 
     Args:
         values: The physics output.
-        where: Which of its values count.
+        where: Weights of its values, or whether they count.
     """
 
     values: Any
@@ -18,21 +18,21 @@ class OnRows:
 
 
 def on_rows(values: Any, where: Any) -> OnRows:
-    """Returns a physics output whose term is a mean over some of the rows, or time steps.
+    """Returns a physics output whose term is a mean over some rows or time steps.
 
-    Return it from the physics in the place of the output. The term's loss is
-    `sum(where * sample_weight * loss per value) / sum(where)`, and 0 if `where` holds nowhere in
-    the batch. What is left out may be NaN or infinite. Its derivative may not: a row that is left
-    out still sends 0 times its derivative back through the physics, which is NaN where the
-    derivative is infinite, as that of `p / q` at `q = 0`. `fit` and `diagnose` look for such rows.
-    Replace `q` there before you divide, or use `PhysicsTerm(where=...)`, with which the physics
-    never sees these rows.
+    Return it from the physics in place of the output. The term's loss is
+    `sum(where * sample_weight * loss per value) / sum(where)`, and 0 if no value of the batch
+    counts. Values that do not count may be NaN or infinite, but their derivatives must be finite:
+    the gradient of such a value is 0 times its derivative, which is NaN if the derivative is
+    infinite, as for `p / q` at `q = 0`. `fit` and `diagnose` look for such rows. Replace `q` there
+    before you divide, or use `PhysicsTerm(where=...)`, with which the physics never gets these
+    rows.
 
     Args:
         values: Tensor of shape `(batch, ...)`: the output of the physics for one term.
-        where: Boolean tensor, or weights >= 0, of the shape of `values` without some of the last
-            axes: `(batch,)` chooses rows, `(batch, steps)` time steps, the full shape single
-            values. No gradient flows through it.
+        where: Boolean tensor, or weights >= 0, of the shape of `values` or of its first axes:
+            `(batch,)` selects rows, `(batch, steps)` time steps, the full shape single values. No
+            gradient flows through it.
 
     Returns:
         An object that only `PhysicsRegularization` reads.

@@ -1,4 +1,4 @@
-"""Checks of the options of a term: which rows it sees, where, and what it trains."""
+"""Checks of the options `where`, `at`, `trains` and `mask` of a term."""
 
 import inspect
 from typing import Any
@@ -7,8 +7,8 @@ import keras
 
 from keras_physreg._utils.errors import received
 
-PLACES = ("prediction", "labels")
-TRAINED = (None, "network", "constants")
+AT_VALUES = ("prediction", "labels")
+TRAINS_VALUES = (None, "network", "constants")
 
 
 def check_options(term: str, where: Any, at: Any, trains: Any, mask: Any) -> None:
@@ -30,13 +30,13 @@ def check_options(term: str, where: Any, at: Any, trains: Any, mask: Any) -> Non
         not callable(where) or inspect.isclass(where) or isinstance(where, keras.Layer)
     ):
         raise TypeError(
-            f"`where` {of} must be a function of the inputs that returns one value per row: True, "
-            "or a weight above 0, where the row counts. To use values that the physics computes, "
-            f"return `keras_physreg.on_rows(output, where)` there. {received('where', where)}"
+            f"`where` {of} must be a function of the inputs that returns one value per row: "
+            "whether it counts, or a weight >= 0. To use values that the physics computes, return "
+            f"`keras_physreg.on_rows(output, where)` there. {received('where', where)}"
         )
-    if at not in PLACES:
+    if at not in AT_VALUES:
         raise ValueError(f"`at` {of} must be 'prediction' or 'labels'. {received('at', at)}")
-    if trains not in TRAINED:
+    if trains not in TRAINS_VALUES:
         raise ValueError(
             f"`trains` {of} must be None (all), 'network' or 'constants'. "
             + received("trains", trains)

@@ -1,4 +1,4 @@
-"""Weights of the rows, or steps, over which a term is a mean."""
+"""Weights of the rows, or steps, over which a term is averaged."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,19 +6,21 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_physreg._utils.errors import received
+
 
 def as_weights(weights: Any, what: str) -> Any:
-    """Returns what says which rows count as a tensor of float32, through which no gradient flows.
+    """Returns weights as a float32 tensor through which no gradient flows.
 
     Args:
         weights: Boolean tensor or array, or numbers >= 0.
-        what: What it is, for messages: "The `where` of physics term 'x'".
+        what: What the weights are, for messages: "The `where` of physics term 'x'".
 
     Returns:
-        A tensor of the same shape; NaN where a weight is negative, which makes the loss NaN.
+        A tensor of the same shape. A negative weight becomes NaN, which makes the loss NaN.
 
     Raises:
-        TypeError: If it is no tensor or array of numbers or booleans.
+        TypeError: If `weights` is not a tensor or array of numbers or booleans.
     """
     try:
         if weights is None:
@@ -30,8 +32,7 @@ def as_weights(weights: Any, what: str) -> Any:
         tensor = ops.stop_gradient(ops.cast(tensor, "float32"))
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"{what} must be a boolean tensor, or weights >= 0. Received: {weights!r} (of type "
-            f"{type(weights)})"
+            f"{what} must be a boolean tensor, or weights >= 0. {received('where', weights)}"
         ) from error
     if dtype == "bool":
         return tensor
@@ -42,7 +43,7 @@ def fitted(weights: Any, output: Any, what: str) -> Any:
     """Returns weights whose shape is that of the first axes of an output, or raises.
 
     Args:
-        weights: Tensor of weights; a last axis of size 1 is taken off.
+        weights: Tensor of weights; last axes of size 1 are removed.
         output: Tensor of shape `(batch, ...)`.
         what: What the weights are, for the message.
 
@@ -54,9 +55,8 @@ def fitted(weights: Any, output: Any, what: str) -> Any:
         weights, got = ops.squeeze(weights, -1), got[:-1]
     if not got or len(got) > len(wanted) or not all(map(_same_size, got, wanted)):
         raise ValueError(
-            f"{what} has shape {tuple(weights.shape)}, which does not fit the output of shape "
-            f"{wanted}: it must have the shape of the output without some of the last axes, such "
-            "as one value per row."
+            f"{what} must have the shape of the output, {wanted}, or of its first axes, such as "
+            f"one value per row. Received: shape {tuple(weights.shape)}"
         )
     return weights
 
@@ -73,7 +73,7 @@ def combined(weights: Sequence[Any]) -> Any | None:
 
 
 def with_rank(weights: Any, rank: int) -> Any:
-    """Returns weights with as many axes as `rank`: the new ones are last, and of size 1."""
+    """Returns weights with `rank` axes; the new axes are last, and of size 1."""
     for _ in range(rank - len(weights.shape)):
         weights = ops.expand_dims(weights, -1)
     return weights

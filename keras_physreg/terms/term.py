@@ -37,19 +37,18 @@ class PhysicsTerm:
             is the physics output. Tensors of shape `(batch,)` are passed as `(batch, 1)`.
         weight: Initial weight, a float >= 0, in units of 1 / loss.
         scale: What a deviation of 1 means, in the unit of the output; `None` for 1.
-        where: Function of the inputs that says which rows count: boolean, or a weight >= 0, of
-            shape `(batch,)` (or `(batch, steps)`). The term's loss is the mean over these rows, 0
-            if there are none. The physics never sees the other rows: it gets a row that counts in
-            the place of each. Physics that differentiates the prediction by the inputs needs the
-            true rows; it returns `keras_physreg.on_rows(output, where)` instead. To save the model,
+        where: Function of the inputs that selects rows: boolean, or a weight >= 0, of shape
+            `(batch,)` (or `(batch, steps)`). The term's loss is the mean over these rows, 0 if
+            there are none. The physics never gets the other rows: a copy of a row that counts
+            replaces each. Physics that differentiates the prediction by the inputs needs the true
+            rows: return `keras_physreg.on_rows(output, where)` from it instead. To save the model,
             register the function with `keras.saving.register_keras_serializable`.
         at: `"prediction"`, or `"labels"`: the physics gets the label in place of the prediction,
-            on rows that have one. Such a term trains the constants of the physics, and nothing
-            else; `sample_weight` applies to it.
-        trains: What the term's gradient reaches. `None`: all that the term is computed from.
-            `"network"`: not the trainable weights of the physics, its constants. `"constants"`:
-            only these.
-        mask: Whether steps that the Keras mask of the prediction leaves out do not count.
+            on labelled rows. Such a term trains only the constants of the physics;
+            `sample_weight` applies to it.
+        trains: What the term trains. `None`: everything that it is computed from. `"network"`: all
+            but the trainable weights of the physics, such as constants. `"constants"`: only these.
+        mask: Whether to leave out the steps that the Keras mask of the prediction leaves out.
 
     Raises:
         TypeError: If an argument has the wrong type.

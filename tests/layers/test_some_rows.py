@@ -281,7 +281,7 @@ def test_weights_below_zero_are_named(way):
     model = some_rows.model(WAYS[way], lambda z: z[:, 2])
     z, x = some_rows.data()
     first = int(np.flatnonzero(z[:, 2] < 0)[0])
-    with pytest.raises(ValueError, match=rf"'z' count must be >= 0, .* row\(s\) {first},"):
+    with pytest.raises(ValueError, match=rf"'z' must be >= 0, .* row\(s\) {first},"):
         model.fit(z, x, verbose=0)
 
 
@@ -381,7 +381,7 @@ def test_one_number_for_all_rows_has_no_rows_to_choose():
     model = some_rows.model(
         lambda hold: (wrong(lambda z: z[:, 0] > 0, lambda z, x: ops.mean(x)), {}), None
     )
-    with pytest.raises(ValueError, match="does not fit the output of shape"):
+    with pytest.raises(ValueError, match="must have the shape of the output"):
         model.fit(*some_rows.data(), verbose=0)
 
 
