@@ -1,7 +1,5 @@
 """Fresh Keras state: seeds and dtypes for every test, graphs and names for every file."""
 
-import gc
-
 import keras
 import pytest
 
@@ -16,17 +14,6 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("tensorflow"):
                 item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def pytest_collection_finish():
-    """Spares the garbage collector the millions of objects that imports have made.
-
-    Tracing makes so many more that it would look through all of them again and again: a fifth of
-    the time of a test run. Each file ends with a collection of its own, see `_fresh_session`.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.hookimpl(optionalhook=True)
