@@ -32,6 +32,15 @@ def pytest_make_parametrize_id(val):
     return id_of(val)
 
 
+@pytest.fixture
+def quick():
+    """Replicas that are quick to compile, see there."""
+    from tests.quick_replicas import quick_replicas
+
+    with quick_replicas():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _fresh_settings():
     keras.utils.set_random_seed(0)

@@ -130,7 +130,7 @@ def test_compiled_and_eagerly(how):
 
 
 @pytest.mark.tensorflow
-def test_replicas_equal_fit():
+def test_replicas_equal_fit(quick):
     model = sensor_model()
     weights = {"sensor": [0.5, 0.0], "calibration": [2.0, 1.0]}
     fit = {"batch_size": 5, "epochs": 3, "shuffle": False, "verbose": 0}
