@@ -338,7 +338,7 @@ def test_unlabelled_rows_serve_no_term_at_the_labels():
             return {"calibration": super().call(z, x_pred)["sensor"]}
 
     model = sensor_model([term], One())
-    with pytest.raises(ValueError, match="needs the label"):
+    with pytest.raises(ValueError, match="need the label"):
         model.fit(*data(), unlabelled=data()[0], verbose=0)
 
 
