@@ -1,7 +1,5 @@
 """Fresh Keras state: seeds and dtypes for every test, graphs and names for every file."""
 
-import gc
-
 import keras
 import pytest
 
@@ -18,17 +16,6 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def pytest_collection_finish():
-    """Spares the garbage collector the millions of objects that imports have made.
-
-    Tracing makes so many more that it would look through all of them again and again: a fifth of
-    the time of a test run. Each file ends with a collection of its own, see `_fresh_session`.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Keeps a file on one worker: what its tests share is made once, and its graphs go with it."""
@@ -43,6 +30,15 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_make_parametrize_id(val):
     """Names a test by what its arguments hold."""
     return id_of(val)
+
+
+@pytest.fixture
+def quick():
+    """Replicas that are quick to compile, see there."""
+    from tests.quick_replicas import quick_replicas
+
+    with quick_replicas():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -48,7 +48,8 @@ def _check_training(layer, inputs, labels, model_class, policy):
     model = model_class(z, layer(z, keras.layers.Dense(labels.shape[-1])(z)))
     model.compile("adam", "mse")
     before = _values(model)
-    history = model.fit(inputs, labels, epochs=2, verbose=0).history
+    # The factor on losses in 16 bits is too large for the first steps on some backends.
+    history = model.fit(inputs, labels, batch_size=2, verbose=0).history
     assert np.isfinite(list(history.values())).all()
     assert not any(np.array_equal(a, b) for a, b in zip(before, _values(model), strict=True))
     assert all(variable.dtype == "float32" for variable in model.trainable_variables)

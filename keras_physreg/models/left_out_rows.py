@@ -130,7 +130,8 @@ def _sources(x: Any, y: Any, sample_weight: Any, unlabelled: Any) -> tuple[list[
         sources, complete = [keras.utils.unpack_x_y_sample_weight(x[0])], False
     else:
         sources = [arrays.as_tensors((x, y, sample_weight), "x")]
-    if not complete and not callable(unlabelled) and not isinstance(unlabelled, tf.data.Dataset):
+    in_memory = not callable(unlabelled) and not isinstance(unlabelled, tf.data.Dataset)
+    if unlabelled is not None and in_memory:
         sources.append((arrays.as_tensors(unlabelled, "unlabelled"), None, None))
         complete = not isinstance(x, tf.data.Dataset | keras.utils.PyDataset)
     return sources, complete

@@ -130,7 +130,7 @@ def test_compiled_and_eagerly(how):
 
 
 @pytest.mark.tensorflow
-def test_replicas_equal_fit():
+def test_replicas_equal_fit(quick):
     model = sensor_model()
     weights = {"sensor": [0.5, 0.0], "calibration": [2.0, 1.0]}
     fit = {"batch_size": 5, "epochs": 3, "shuffle": False, "verbose": 0}
@@ -338,7 +338,7 @@ def test_unlabelled_rows_serve_no_term_at_the_labels():
             return {"calibration": super().call(z, x_pred)["sensor"]}
 
     model = sensor_model([term], One())
-    with pytest.raises(ValueError, match="needs the label"):
+    with pytest.raises(ValueError, match="need the label"):
         model.fit(*data(), unlabelled=data()[0], verbose=0)
 
 

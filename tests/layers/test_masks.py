@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_physreg as kp
+from tests.variants import slow_but
 
 ROWS, STEPS = 8, 5
 LENGTHS = np.array([5, 3, 1, 4, 2, 5, 3, 4])
@@ -50,7 +51,7 @@ CELLS = {
 }
 
 
-def model(physics=residual, term=None, cell="LSTM", model_class=kp.PhysicsModel, **compile_args):
+def model(physics=residual, term=None, cell="Dense", model_class=kp.PhysicsModel, **compile_args):
     keras.utils.set_random_seed(1)
     z = keras.Input((STEPS, 2))
     hidden = CELLS[cell]()(keras.layers.Masking()(z))
@@ -68,7 +69,7 @@ def logged(made, z, y, **fit):
     return made.fit(z, y, batch_size=ROWS, shuffle=False, verbose=0, **fit).history
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", slow_but({"LSTM", "Dense"}, CELLS))
 def test_the_mean_is_over_the_steps_of_the_mask(cell):
     (z, y), made = data(), model(cell=cell)
     x = made.predict(z, verbose=0).astype("float64")
@@ -183,7 +184,7 @@ def test_terms_at_the_labels():
 
 
 @pytest.mark.tensorflow
-def test_replicas_equal_fit():
+def test_replicas_equal_fit(quick):
     (z, y), made = data(), model(cell="Dense")
     fit = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
     history = kp.ReplicaTrainer(made, {"r": [0.0, WEIGHT]}).fit(z, y, **fit).history

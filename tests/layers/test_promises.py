@@ -6,6 +6,7 @@ import pytest
 import keras_physreg as kp
 from tests import problems
 from tests.layer_checks import check_layer
+from tests.variants import slow_but
 
 
 def of_doubling():
@@ -33,7 +34,9 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize(
+    "kind", slow_but(LAYERS.keys() - {"a layer with a bounded constant"}, LAYERS)
+)
 def test_layer(kind):
     make, losses, model_class = LAYERS[kind]
     z, x = problems.data()

@@ -1,11 +1,14 @@
 """MirroredStrategy over two virtual CPU devices, in a separate process."""
 
+import functools
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+
+from tests.variants import slow_but
 
 pytestmark = pytest.mark.tensorflow
 
@@ -61,20 +64,27 @@ cases = {
     "ragged": (37, problems.doubling, kp.PhysicsModel, problems.terms()),
 }
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-for name, case in cases.items():
-    results[name] = [train(tf.distribute.get_strategy(), *case), train(mirrored, *case)]
-for kind in ("arrays", "dataset"):
-    strategies = tf.distribute.get_strategy(), mirrored
-    results["unlabelled, " + kind] = [train_unlabelled(s, 32, kind) for s in strategies]
+strategies = tf.distribute.get_strategy(), mirrored
+for name in sys.argv[1:]:
+    if name in cases:
+        results[name] = [train(s, *cases[name]) for s in strategies]
+    else:
+        kind = name.split(", ")[1]
+        results[name] = [train_unlabelled(s, 32, kind) for s in strategies]
 print("RESULTS" + json.dumps(results))
 """
 
 
-@pytest.fixture(scope="module")
-def results():
+QUICK = ["constant"]
+SLOW = ["even", "layer", "plain", "unlabelled, arrays", "unlabelled, dataset"]
+
+
+@functools.cache
+def results_of(*cases):
+    """What cases give on one device and on two, from one process."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, *cases],
         capture_output=True,
         text=True,
         env=environment,
@@ -94,16 +104,19 @@ def flat(values):
     return [x for v in values for x in flat(v)] if isinstance(values, list) else [values]
 
 
-@pytest.mark.parametrize(
-    "case", ["even", "layer", "constant", "plain", "unlabelled, arrays", "unlabelled, dataset"]
-)
-def test_two_devices_train_as_one_with_the_same_global_batch(results, case):
-    assert worst_difference(*results[case]) < 1e-5
+def result_of(case):
+    return results_of(*(QUICK if case in QUICK else [*SLOW, "ragged", "bare"]))[case]
 
 
-def test_a_ragged_last_batch_differs_a_little_as_it_does_without_physics(results):
+@pytest.mark.parametrize("case", slow_but(QUICK, QUICK + SLOW))
+def test_two_devices_train_as_one_with_the_same_global_batch(case):
+    assert worst_difference(*result_of(case)) < 1e-5
+
+
+@pytest.mark.slow
+def test_a_ragged_last_batch_differs_a_little_as_it_does_without_physics():
     """The means of all devices count the same, even of 2 and of 3 rows: see the README."""
-    with_physics, bare = ([run[0]["loss"] for run in results[case]] for case in ("ragged", "bare"))
+    with_physics, bare = ([run[0]["loss"] for run in result_of(c)] for c in ("ragged", "bare"))
     for one, two in (with_physics, bare):
         assert two == pytest.approx(one, rel=0.05)
         assert two != pytest.approx(one, rel=1e-6)

@@ -3,7 +3,6 @@
 import pytest
 
 from keras_physreg.replicas import compiled, engines
-from tests.quick_replicas import quick_replicas
 from tests.replicas import trained
 
 
@@ -11,12 +10,6 @@ from tests.replicas import trained
 def _shared_trainers():
     yield
     trained.of_kind.cache_clear()
-
-
-@pytest.fixture
-def quick():
-    with quick_replicas():
-        yield
 
 
 @pytest.fixture
