@@ -53,6 +53,15 @@ def test_the_seed_makes_the_shuffles():
     assert pairs(splits(5, 2)) == pairs(splits(5, 4))[:10]  # More shuffles keep the first ones.
 
 
+def test_each_shuffle_is_drawn_from_the_seed_and_its_number():
+    """A search that goes on must split as before, whatever the version."""
+    held_out = splits(4, 3, seed=7).held_out
+    for repeat in range(3):
+        order = np.random.default_rng([7, repeat]).permutation(20)
+        expected = [sorted(part) for part in order.reshape(4, 5).tolist()]
+        assert [rows.tolist() for rows in held_out[4 * repeat : 4 * repeat + 4]] == expected
+
+
 def test_few_rows_are_shuffled_until_no_fold_recurs():
     for seed in range(20):
         found = splits(5, 4, x=Z[:10], y=X[:10], seed=seed)  # 20 pairs out of 45

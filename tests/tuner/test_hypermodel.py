@@ -11,6 +11,7 @@ import pytest
 
 import keras_physreg as kp
 from keras_physreg.schedules import GeometricRamp
+from keras_physreg.tuner.space import term_spaces
 from tests import problems
 from tests.tuner.searches import DATA, HELD_OUT, RANGES, Measured, build, search
 
@@ -159,6 +160,17 @@ def test_what_a_trial_does_with_each_term():
     assert kp.get_term_weights(model.build(hp)) == {"x": 0.5, "z": 0.0}
     hp.values.update(x_ramp=0)
     assert model.schedules(hp) == {"x": 0.5, "z": 0.0}
+
+
+def test_a_term_that_is_off_has_no_ramp_to_search():
+    hp = keras_tuner.HyperParameters()
+    (space,) = term_spaces({"z": (0.1, 1.0)}, {"z": (1, 4)}, include_zero=True)
+    space.declare(hp)
+    assert hp.is_active("z_weight")
+    assert hp.is_active("z_ramp")
+    hp.values["z_on"] = False
+    assert not hp.is_active("z_weight")
+    assert not hp.is_active("z_ramp")
 
 
 def test_the_ranges_of_a_sweep():
