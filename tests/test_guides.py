@@ -83,7 +83,7 @@ def test_pictures_stand_beside_the_command_that_makes_them(page):
 
 @every_page
 def test_lines_of_prose_are_not_too_long(page):
-    lines = [line for line in page.read_text("utf-8").splitlines() if not line.startswith("|")]
+    lines = [line for line in prose(page).splitlines() if not line.startswith("|")]
     assert [line for line in lines if len(re.sub(r"\]\([^)]*\)", "]", line)) > 140] == []
 
 
