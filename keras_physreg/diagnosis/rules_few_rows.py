@@ -12,7 +12,7 @@ MAX_NUMBERS = 6
 
 
 def few_rows_findings(row: TermDiagnosis) -> Iterator[Finding]:
-    """Yields what there is to say of rows that carry the loss of a term."""
+    """Yields a finding where a few rows carry the loss of a term."""
     few = row.few_rows
     if few is None:
         return

@@ -1,4 +1,4 @@
-"""The rules about floors: is there anything left to gain, on rows seen and unseen?"""
+"""Rules about floors: is there anything left to gain, on given and on held-out rows?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Places = list[tuple[str, Summary, Summary]]
 
 
 def floor_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
-    """Yields what there is to say of a term against its floor."""
+    """Yields findings about a term and its floor."""
     places = _places(row)
     if not places:
         return
@@ -38,7 +38,7 @@ def _has_a_say(row: TermDiagnosis, limits: Thresholds) -> bool:
 
 
 def _at_or_below(row: TermDiagnosis, places: Places, below: bool) -> Finding:
-    """Returns what a term means that has no more to gain, on rows that decide where there are any.
+    """Returns the finding for a term at or below its floor.
 
     The floor says where physics and labels disagree, not whether more weight pays: where the
     network misses unseen labels by more, the physics is the better teacher all the same.

@@ -41,7 +41,7 @@ ONE_SIGN = 0.01
 
 @dataclass(frozen=True)
 class Separated:
-    """What the inputs of rows with the labels of others tell of a residual.
+    """What inputs paired with the labels of other rows show about a residual.
 
     Args:
         relations: How its part from the labels goes along with that from the inputs.
