@@ -30,6 +30,9 @@ def floor_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
         limits.floor_tolerance
     ):
         yield from _memorised(row, places, limits)
+    elif row.teacher is not None and row.teacher.verdict is not None:
+        said, cure = _decided(row, row.teacher)
+        yield Finding(f"{row.teacher.verdict}-teacher", "info", row.term, said, cure)
 
 
 def _has_a_say(row: TermDiagnosis, limits: Thresholds) -> bool:
@@ -70,9 +73,9 @@ def _of_teacher(row: TermDiagnosis) -> str:
 def _decided(row: TermDiagnosis, teacher: Teacher) -> tuple[str, str]:
     better = teacher.verdict == "better"
     said = (
-        f"On the {teacher.rows} held-out rows the physics misses the labels by {teacher.floor:.3g} "
-        f"and the network by {teacher.network:.3g}, under the loss of this term: there the physics "
-        f"is the {'better' if better else 'worse'} teacher."
+        f"On the {teacher.rows} held-out rows the physics of '{row.term}' misses the labels by "
+        f"{teacher.floor:.3g} and the network by {teacher.network:.3g}, under the loss of this "
+        f"term: there the physics is the {'better' if better else 'worse'} teacher."
     )
     if better:
         return said, (
