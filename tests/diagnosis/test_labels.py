@@ -145,7 +145,7 @@ def test_away_from_the_floor_the_teacher_is_told_too(factor, verdict):
         lambda z, p: {"t": factor * law(z)}, [kp.PhysicsTerm("t", "prediction", weight=0.5)], 0
     )
     if factor > 1:
-        model.layers[1].set_weights([0.9 * TRUTH, np.zeros(2, "float32")])
+        model.layers[1].set_weights([0.5 * TRUTH, np.zeros(2, "float32")])
     report = kp.diagnose(model, z, x, validation_data=data(200, 1))
     finding = one(report, f"{verdict}-teacher")
     assert finding.severity == "info"
