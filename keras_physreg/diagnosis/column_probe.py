@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -101,9 +101,7 @@ class _Look:
         row = ops.one_hot(c, width, dtype=leaf.dtype) if len(leaf.shape) > 1 else 1.0
         others = [leaf + size * row if i == k else each for i, each in enumerate(leaves)]
         prediction = keras.tree.pack_sequence_as(evaluation.prediction, others)
-        shifted = replace(evaluation, prediction=prediction)
-        there = shifted.layer.evaluate_physics(shifted.inputs, prediction, shifted.targets)
-        return there.outputs
+        return evaluation.layer.evaluate_again(evaluation, prediction).outputs
 
 
 def _width(leaf: Any) -> int:

@@ -1,4 +1,4 @@
-"""Looks at a model by all means, and puts what was found together."""
+"""Measures a model in every way, and collects the findings."""
 
 from __future__ import annotations
 

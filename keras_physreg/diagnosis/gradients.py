@@ -21,7 +21,7 @@ from keras_physreg.inspection import find_terms
 class GradientMeter:
     """Measures one model; compiled once, it may be used again as the model trains.
 
-    The model, its optimizer, metrics and random state stay as they are. Memory: one gradient a
+    The model, its optimizer, metrics and random state stay as they are. Memory: one gradient per
     loss, whatever the number of rows.
 
     Args:

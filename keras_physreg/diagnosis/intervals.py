@@ -39,7 +39,7 @@ def improbable(t: float, count: int, z: float, tests: int = 1) -> bool:
         return abs(t) >= z
     chance = 2 * (1 - NormalDist().cdf(z)) / tests
     freedom = min(count - 1, MAX_FREEDOM)
-    return 2 * float(student_t_cdf(-abs(t), freedom)) <= chance
+    return 2 * _below(-abs(t), freedom) <= chance
 
 
 def t_quantile(confidence: float, count: int) -> float:
@@ -56,7 +56,7 @@ def t_quantile(confidence: float, count: int) -> float:
     low, high, freedom = 0.0, 1e4, min(count - 1, MAX_FREEDOM)
     for _ in range(60):
         middle = (low + high) / 2
-        inside = 1 - 2 * float(student_t_cdf(-middle, freedom))
+        inside = 1 - 2 * _below(-middle, freedom)
         low, high = (middle, high) if inside < confidence else (low, middle)
     return high
 
@@ -120,6 +120,11 @@ def correlation_interval(
     half = NormalDist().inv_cdf((1 + confidence) / 2) * error
     middle = math.atanh(min(max(r, -1 + 1e-12), 1 - 1e-12))
     return math.tanh(middle - half), math.tanh(middle + half)
+
+
+def _below(t: float, freedom: int) -> float:
+    """Returns the probability that a variable of Student's t distribution is at most `t`."""
+    return float(student_t_cdf(np.array(t), np.array(freedom)))
 
 
 def _binomial_cdf(hits: int, count: int, p: float) -> float:

@@ -1,4 +1,4 @@
-"""What the labels tell of each term: who knows them better, which rows carry it, which unit."""
+"""What the labels show about each term: physics or network, few rows, units."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def label_facts(
     without_floor: Collection[str],
     limits: Thresholds,
 ) -> tuple[TermDiagnosis, ...]:
-    """Returns the terms with what the labels tell of them.
+    """Returns the terms with what the labels show about them.
 
     Args:
         model: A built model.

@@ -19,7 +19,7 @@ _columns: ContextVar[Columns] = ContextVar("columns_of_outputs")
 
 @contextlib.contextmanager
 def with_columns(columns: Columns) -> Iterator[None]:
-    """Makes known which outputs the predictions of physics layers are put together from."""
+    """Sets, for a block of code, which outputs the predictions of physics layers consist of."""
     token = _columns.set(columns)
     try:
         yield

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_physreg.diagnosis.measured import DiagnosisData
+from keras_physreg.diagnosis.text import counts, title
 from keras_physreg.plotting import pyplot
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ def plot_diagnosis(diagnosis: DiagnosisData) -> Figure:
     Raises:
         ImportError: If matplotlib is not installed.
     """
-    height = 1.9 + 0.45 * len(diagnosis.terms)
+    height = 2.2 + 0.45 * len(diagnosis.terms)
     figure, axes = pyplot().subplots(1, 3, figsize=(12, height), layout="constrained")
     _draw_norms(axes[0], diagnosis)
     _draw_cosines(axes[1], diagnosis)
     _draw_floors(axes[2], diagnosis)
-    figure.suptitle(f"{diagnosis.model}: {diagnosis.rows} rows", fontsize="medium")
+    figure.suptitle(f"{title(diagnosis)}\n{counts(diagnosis)}", fontsize="medium")
     return figure
 
 
@@ -110,6 +111,9 @@ def _draw_norms(ax: Axes, diagnosis: DiagnosisData) -> None:
     positions = np.arange(len(names))
     ax.barh(positions, values, color=colours, height=0.6)
     _log_if_positive(ax.set_xscale, [values])
+    if ax.get_xscale() == "log":  # Whole decades: else ticks overlap where norms are alike.
+        exponents = np.log10([value for value in values if math.isfinite(value)])
+        ax.set_xlim(10 ** (np.floor(exponents.min()) - 0.5), 10 ** np.ceil(exponents.max() + 0.1))
     for position, norm in zip(positions, norms, strict=True):
         if not norm or not math.isfinite(norm):
             said = "no gradient" if norm is None else f"{norm:g}"
@@ -132,7 +136,7 @@ def _draw_cosines(ax: Axes, diagnosis: DiagnosisData) -> None:
     _term_axis(ax, diagnosis)
     ax.axvline(0.0, color=DATA_COLOUR, linewidth=1)
     ax.set_xlim(-1.05, 1.05)
-    ax.set_xlabel("against the data    -    cosine    +    with the data")
+    ax.set_xlabel("cosine with the data gradient")
     ax.grid(axis="x", alpha=0.3)
     ax.set_axisbelow(True)
 
@@ -148,9 +152,13 @@ def _draw_floors(ax: Axes, diagnosis: DiagnosisData) -> None:
         ax.hlines(positions, floors, losses, color=colour, linewidth=1)
         ax.plot(losses, positions, "o", color=colour, label=f"loss, {where}")
         ax.plot(floors, positions, "|", color=colour, markersize=14, label=f"floor, {where}")
+    networks = [_positive(row.val_network) for row in diagnosis.terms]
+    if any(map(math.isfinite, networks)):
+        positions = np.arange(len(networks)) + 0.1
+        ax.plot(networks, positions, "x", color=DATA_COLOUR, label="network, held-out rows")
     _term_axis(ax, diagnosis)
     _log_if_positive(ax.set_xscale, [line.get_xdata() for line in ax.lines])
-    ax.set_xlabel("unweighted term loss, and its floor at the labels")
+    ax.set_xlabel("unweighted term loss, and its floor")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     ax.grid(axis="x", alpha=0.3)
     ax.set_axisbelow(True)

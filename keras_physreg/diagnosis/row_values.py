@@ -71,7 +71,7 @@ class RowValuesGathering:
         if not self.parts:
             return None
         columns = zip(*self.parts, strict=True)
-        joined = [
+        joined: list[Any] = [
             None if any(part is None for part in column) else np.concatenate(column)
             for column in columns
         ]
@@ -85,9 +85,8 @@ def pooled(parts: Sequence[RowValues | None]) -> RowValues | None:
         return known[0] if known else None
     names = ("numbers", "losses", "network", "output", "reference")
     columns = [[getattr(part, name) for part in known] for name in names]
-    return RowValues(
-        *(
-            None if any(part is None for part in column) else np.concatenate(column)
-            for column in columns
-        )
-    )
+    joined: list[Any] = [
+        None if any(part is None for part in column) else np.concatenate(column)
+        for column in columns
+    ]
+    return RowValues(*joined)

@@ -12,7 +12,7 @@ MAX_NUMBERS = 6
 
 
 def few_rows_findings(row: TermDiagnosis) -> Iterator[Finding]:
-    """Yields what there is to say of rows that carry the loss of a term."""
+    """Yields a finding where a few rows carry the loss of a term."""
     few = row.few_rows
     if few is None:
         return
@@ -24,9 +24,9 @@ def few_rows_findings(row: TermDiagnosis) -> Iterator[Finding]:
         f"{len(few.numbers)} of {few.count} rows ({100 * len(few.numbers) / few.count:.2g} %) "
         f"carry {100 * few.share:.3g} % of the loss of '{row.term}' {where}: rows {_listed(few)}; "
         f"the mean of the others is {few.rest:.3g}.{_traits(few)}",
-        "Look at these rows. If the law does not hold there, return the output of the other rows "
-        "alone (`output[rows]`); else bound it (`keras.ops.clip`, no division by what may be 0), "
-        "or take a loss that large values do not rule (`loss='huber'`, 'mae').",
+        "Look at these rows. If the law does not hold there, leave them out of the term "
+        "(`PhysicsTerm(where=...)`); else bound its output (`keras.ops.clip`, no division by what "
+        "may be 0), or take a loss that large values do not rule (`loss='huber'`, 'mae').",
     )
 
 

@@ -1,4 +1,4 @@
-"""The rules about floors: is there anything left to gain, on rows seen and unseen?"""
+"""Rules about floors: is there anything left to gain, on given and on held-out rows?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Places = list[tuple[str, Summary, Summary]]
 
 
 def floor_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
-    """Yields what there is to say of a term against its floor."""
+    """Yields findings about a term and its floor."""
     places = _places(row)
     if not places:
         return
@@ -30,6 +30,9 @@ def floor_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
         limits.floor_tolerance
     ):
         yield from _memorised(row, places, limits)
+    elif row.teacher is not None and row.teacher.verdict is not None:
+        said, cure = _decided(row, row.teacher)
+        yield Finding(f"{row.teacher.verdict}-teacher", "info", row.term, said, cure)
 
 
 def _has_a_say(row: TermDiagnosis, limits: Thresholds) -> bool:
@@ -38,7 +41,7 @@ def _has_a_say(row: TermDiagnosis, limits: Thresholds) -> bool:
 
 
 def _at_or_below(row: TermDiagnosis, places: Places, below: bool) -> Finding:
-    """Returns what a term means that has no more to gain, on rows that decide where there are any.
+    """Returns the finding for a term at or below its floor.
 
     The floor says where physics and labels disagree, not whether more weight pays: where the
     network misses unseen labels by more, the physics is the better teacher all the same.
@@ -70,9 +73,9 @@ def _of_teacher(row: TermDiagnosis) -> str:
 def _decided(row: TermDiagnosis, teacher: Teacher) -> tuple[str, str]:
     better = teacher.verdict == "better"
     said = (
-        f"On the {teacher.rows} held-out rows the physics misses the labels by {teacher.floor:.3g} "
-        f"and the network by {teacher.network:.3g}, under the loss of this term: there the physics "
-        f"is the {'better' if better else 'worse'} teacher."
+        f"On the {teacher.rows} held-out rows the physics of '{row.term}' misses the labels by "
+        f"{teacher.floor:.3g} and the network by {teacher.network:.3g}, under the loss of this "
+        f"term: there the physics is the {'better' if better else 'worse'} teacher."
     )
     if better:
         return said, (

@@ -1,4 +1,4 @@
-"""The rules about labels: a systematic residual, an inequality that they break."""
+"""Rules about labels: a systematic residual, an inequality that labels break."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MAX_LISTED = 3
 def label_findings(
     row: TermDiagnosis, limits: Thresholds, explained: frozenset[int]
 ) -> Iterator[Finding]:
-    """Yields what there is to say of a term at the labels alone.
+    """Yields findings about a term at the labels.
 
     Args:
         row: The numbers of the term.
         limits: The limits beyond which a number becomes a finding.
-        explained: Components of whose residual another finding tells the cause.
+        explained: Components whose residual another finding explains.
     """
     seen = row.pooled_labels
     if seen is None or not seen.loss > limits.floor_tolerance or seen.rows < 2:

@@ -1,4 +1,4 @@
-"""The rules about what physics knows of labels: nothing, or all of it in another unit."""
+"""Rules: is the physics unrelated to the labels, or related by another unit?"""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _has_factor(relation: Relation, limits: Thresholds) -> bool:
 
 
 def _has_offset(relation: Relation, limits: Thresholds) -> bool:
-    # The mean of a residual is not known part by part: `biased` tells of it.
+    # The mean of a residual is not known part by part: `biased` covers it.
     large = limits.rescaled_offset * relation.sd
     return not relation.by_residual and abs(relation.shift) - relation.shift_error >= large
 

@@ -1,4 +1,4 @@
-"""The rules: which numbers of a term are worth a finding, in which words."""
+"""Rules about one term: gradients, sizes, values that are not finite."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DATA_CURE = "Look at these rows of the data: leave them out, or fill in what is 
 
 
 def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
-    """Yields what there is to say of one term."""
+    """Yields the findings about one term."""
     if row.here is None:
         return
     non_finite = [*_non_finite(row)]

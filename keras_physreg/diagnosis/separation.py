@@ -18,6 +18,8 @@ from keras_physreg.diagnosis.observation import call_unnoticed, unweighted_step
 from keras_physreg.diagnosis.probe_rows import Rows
 from keras_physreg.diagnosis.relations import Relation, relate
 from keras_physreg.layers.physics_regularization import physics_layers
+from keras_physreg.layers.row_weights import row_weights
+from keras_physreg.terms.term import PhysicsTerm
 
 # Rows whose inputs meet the labels of each other.
 MAX_BLOCK, MIN_BLOCK = 32, 8
@@ -41,7 +43,7 @@ ONE_SIGN = 0.01
 
 @dataclass(frozen=True)
 class Separated:
-    """What the inputs of rows with the labels of others tell of a residual.
+    """What inputs paired with the labels of other rows show about a residual.
 
     Args:
         relations: How its part from the labels goes along with that from the inputs.
@@ -72,7 +74,7 @@ def separate_residuals(
     Returns:
         What is known, by the name of the term; nothing of terms that are no residuals.
     """
-    residuals = any(t.reference is None for layer in physics_layers(model) for t in layer.terms)
+    residuals = any(_is_residual(t) for layer in physics_layers(model) for t in layer.terms)
     blocks = _blocks(rows, without)
     if rows.y is None or not residuals or not blocks:
         return {}
@@ -103,15 +105,20 @@ class _Look:
             y_pred = call_unnoticed(self._model, x, False)
             for evaluation in list(step.evaluations):
                 labels = labels_as_prediction(evaluation, y, y_pred)
-                residuals = [t.name for t in evaluation.layer.terms if t.reference is None]
+                residuals = [t for t in evaluation.layer.terms if _is_residual(t)]
                 if labels is None or evaluation.targets is not None or not residuals:
                     continue
-                there = evaluation.layer.evaluate_physics(evaluation.inputs, labels)
-                for name in residuals:
-                    output = there.outputs[name]
-                    if len(output.shape) in (1, 2):
-                        found[name] = ops.reshape(output, (ops.shape(output)[0], -1))
+                there = evaluation.layer.evaluate_again(evaluation, labels)
+                for term in residuals:
+                    output = there.outputs[term.name]
+                    if len(output.shape) in (1, 2) and row_weights(term, there) is None:
+                        found[term.name] = ops.reshape(output, (ops.shape(output)[0], -1))
         return found
+
+
+def _is_residual(term: PhysicsTerm) -> bool:
+    """Returns whether a term is a residual of all rows at the prediction."""
+    return term.reference is None and term.at != "labels" and term.where is None
 
 
 def _blocks(rows: Rows, without: frozenset[int]) -> list[np.ndarray]:

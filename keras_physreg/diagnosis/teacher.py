@@ -41,8 +41,8 @@ class Teacher:
 def compare_with_network(held_out: RowValues | None, confidence: float) -> Teacher | None:
     """Compares physics and network on held-out rows, each row with itself.
 
-    A network does not know the rows that it was trained on as it knows others: given rows tell
-    nothing of this. The interval is that of Student's t for the mean difference.
+    A network fits the rows that it was trained on better than others, so that only held-out rows
+    can decide. The interval is that of Student's t for the mean difference.
 
     Args:
         held_out: The term on the held-out rows, at the labels.

@@ -23,7 +23,7 @@ PARTIAL = "Nothing found in what could be measured; the notes say what could not
 
 def as_text(diagnosis: DiagnosisData) -> str:
     """Returns what was found, then the tables and notes; no line is longer than 100 characters."""
-    lines = [*_wrapped(_title(diagnosis)), *_wrapped(_counts(diagnosis)), ""]
+    lines = [*_wrapped(title(diagnosis)), *_wrapped(counts(diagnosis)), ""]
     for finding in diagnosis.findings:
         lines += _wrapped(f"{finding.severity}: {finding.code}: {finding.message}")
         lines += [*_wrapped(f"Cure: {finding.cure}", INDENT), ""]
@@ -45,7 +45,7 @@ def _wrapped(sentence: str, indent: str = "") -> list[str]:
     )
 
 
-def _counts(diagnosis: DiagnosisData) -> str:
+def counts(diagnosis: DiagnosisData) -> str:
     """Returns how many findings there are of each severity, or that there are none."""
     counts = [
         (sum(finding.severity == severity for finding in diagnosis.findings), name)
@@ -88,7 +88,7 @@ def as_html(diagnosis: DiagnosisData) -> str:
     )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in _notes(diagnosis))
     return (
-        f"<p>{html.escape(_title(diagnosis))}<br>{html.escape(_counts(diagnosis))}</p>"
+        f"<p>{html.escape(title(diagnosis))}<br>{html.escape(counts(diagnosis))}</p>"
         + (f"<ul>{findings}</ul>" if findings else "")
         + tables
         + (f"<ul>{notes}</ul>" if notes else "")
@@ -109,7 +109,8 @@ def _nothing_found(diagnosis: DiagnosisData) -> str:
     return CLEAN if measured and diagnosis.data_grad_norm is not None else PARTIAL
 
 
-def _title(diagnosis: DiagnosisData) -> str:
+def title(diagnosis: DiagnosisData) -> str:
+    """Returns the model's name and how many rows were looked at."""
     held_out = f", {diagnosis.val_rows} held-out rows" if diagnosis.val_rows else ""
     unlabelled = f", {diagnosis.unlabelled_rows} unlabelled rows" * bool(diagnosis.unlabelled_rows)
     return f"Diagnosis of '{diagnosis.model}' on {diagnosis.rows} rows{held_out}{unlabelled}"

@@ -165,6 +165,7 @@ def test_partly_connected():
     finding = next(f for f in report.findings if f.code == "partly-connected")
     assert "reaches 4 of 6" in finding.message
     assert "b/kernel, b/bias" in finding.message
+    assert finding.severity == "info"  # It may not be about `b`.
     near = [
         model_of_two(lambda z, x: x["a"] - x["b"]),
         model_of_two(physics_of_a=lambda z, x: x - z[:, :2]),
@@ -188,9 +189,31 @@ def test_partly_connected_by_an_index(loss):
     report = kp.diagnose(model_of_parts(lambda z, p: p[:, :1] - z[:, :1], loss), z, x)
     finding = next(f for f in report.findings if f.code == "partly-connected")
     assert "in 2 of those it is exactly 0 on these rows: v/kernel, v/bias." in finding.message
+    assert finding.severity == "info"
     near = [lambda z, p: p - z[:, :2], lambda z, p: ops.relu(p - 100.0)]
     for physics in near:
         assert "partly-connected" not in codes(kp.diagnose(model_of_parts(physics, loss), z, x))
+
+
+@pytest.mark.parametrize("cut", [ops.stop_gradient, ops.round], ids=["stop_gradient", "round"])
+def test_a_part_that_is_used_without_a_gradient_is_a_warning(cut):
+    z, x = data()
+    report = kp.diagnose(model_of_parts(lambda z, p: p[:, :1] - cut(p[:, 1:])), z, x)
+    finding = next(f for f in report.findings if f.code == "partly-connected")
+    assert finding.severity == "warning"
+    assert "moves with a part of the prediction that has no gradient" in finding.message
+
+
+def test_a_cut_inside_the_network_is_a_warning():
+    z, x = data()
+    inputs = keras.Input((3,))
+    hidden = ops.stop_gradient(keras.layers.Dense(4, name="cut")(inputs))
+    layer = kp.PhysicsRegularization(lambda z, p: p - z[:, :2], {"t": 1.0})
+    model = kp.PhysicsModel(inputs, layer(inputs, keras.layers.Dense(2)(hidden)))
+    model.compile("sgd", "mse")
+    finding = next(f for f in kp.diagnose(model, z, x).findings if f.code == "partly-connected")
+    assert finding.severity == "warning"
+    assert "cut/kernel, cut/bias" in finding.message
 
 
 # Where does the term stand?

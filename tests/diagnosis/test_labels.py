@@ -138,6 +138,22 @@ def test_a_better_teacher_at_its_floor_is_one_to_raise():
     assert "raise it in steps" in finding.cure
 
 
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "better"), (2.0, "worse")])
+def test_away_from_the_floor_the_teacher_is_told_too(factor, verdict):
+    z, x = data(60, 0)
+    model = model_of(
+        lambda z, p: {"t": factor * law(z)}, [kp.PhysicsTerm("t", "prediction", weight=0.5)], 0
+    )
+    if factor > 1:
+        model.layers[1].set_weights([0.5 * TRUTH, np.zeros(2, "float32")])
+    report = kp.diagnose(model, z, x, validation_data=data(200, 1))
+    finding = one(report, f"{verdict}-teacher")
+    assert finding.severity == "info"
+    teacher = report["t"].teacher
+    assert f"by {teacher.floor:.3g} and the network by {teacher.network:.3g}" in finding.message
+    assert not {"at-floor", "below-floor"} & {f.code for f in report.findings}
+
+
 def test_a_worse_teacher_says_so_with_both_numbers():
     report = report_of(FAULTS["worse than the network"][0], 64)
     finding = one(report, "below-floor")
