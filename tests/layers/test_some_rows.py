@@ -153,6 +153,22 @@ def test_a_batch_in_which_every_pump_is_off_changes_nothing(physics):
     assert arrays_equal(weights, [v.numpy() for v in bare.trainable_variables])
 
 
+@pytest.mark.parametrize("options", [{}, {"where": pump_is_on}], ids=["on_rows", "where"])
+def test_weight_zero_shields_a_constant(options):
+    class NotFinite(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.factor = kp.Constant(1.0, name="factor")
+
+        def call(self, z, x_pred):
+            output = self.factor() * x_pred[:, 0] / 0.0
+            return {"head": output if options else kp.on_rows(output, pump_is_on(z))}
+
+    model = pump_model(NotFinite(), kp.PhysicsTerm("head", weight=0.0, **options))
+    model.train_on_batch(*pump_data())
+    assert all(np.isfinite(v.numpy()).all() for v in model.trainable_variables)
+
+
 def test_where_equals_training_on_the_rows_that_count():
     z, x = pump_data()
     on = z[:, 0] > 0
