@@ -143,7 +143,7 @@ def _look_at(model: keras.Model, sources: list[Any]) -> dict[str, _Look]:
     def look(x: Any, y: Any, sample_weight: Any) -> dict[str, dict[str, Any]]:
         return _differentiated(model, x, y, sample_weight)
 
-    run = look if model.run_eagerly else tf.function(look, autograph=False)
+    run: Any = look if model.run_eagerly else tf.function(look, autograph=False)
     for source in sources:
         if not model.run_eagerly:  # Traced once for batches of any size.
             run.get_concrete_function(*keras.tree.map_structure(_of_any_size, source))
