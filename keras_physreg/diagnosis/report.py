@@ -209,7 +209,7 @@ def diagnose(
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, keras.Model):
-        raise TypeError(f"`diagnose` takes a Keras model. {received('model', model)}")
+        raise TypeError(f"`diagnose` needs a Keras model. {received('model', model)}")
     if not model.built:
         raise ValueError(
             f"Model '{model.name}' is not built: call it on a batch, or fit it, before `diagnose`."
