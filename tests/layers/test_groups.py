@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from tests.problems import data, doubling, physics_model, terms
+from tests.problems import data, doubling, physics_model
 
 
 class Counted(keras.layers.Layer):
@@ -72,8 +72,8 @@ def test_options_that_have_nothing_to_do_add_no_operation():
     import tensorflow as tf
 
     def operations(**options):
-        term_list = [kp.PhysicsTerm(t.name, t.reference, t.components, **options) for t in terms()]
-        model = physics_model(doubling, term_list)
+        term = kp.PhysicsTerm("z", "input", components=[0, 1], **options)
+        model = physics_model(lambda z, x: 2 * x, [term])
         model.compile("sgd", "mse")
         model.train_on_batch(*data())
         specs = [tf.TensorSpec((None, *array.shape[1:])) for array in data()]
