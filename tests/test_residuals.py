@@ -169,6 +169,7 @@ def train(physics, terms, z, x, outputs, steps=150):
     return model
 
 
+@pytest.mark.slow
 def test_tank_levels_stay_in_bounds_and_rise():
     def limits(z, tank):
         return {

@@ -68,7 +68,7 @@ def test_a_plain_model(way):
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("way", WAYS)
-def test_replicas_equal_fit(way):
+def test_replicas_equal_fit(way, quick):
     model = some_rows.model(WAYS[way], HOLDS["weights"])
     trainer = kp.ReplicaTrainer(model, {"z": [0.0, some_rows.WEIGHT]})
     fit = {"batch_size": BATCH, "epochs": EPOCHS, "shuffle": False, "verbose": 0}

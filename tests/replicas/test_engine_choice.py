@@ -148,7 +148,7 @@ IN_TURN = {
 }
 
 
-QUICK = {"ema", "unsaid attribute"}
+QUICK = {"unsaid attribute"}
 
 
 @pytest.mark.parametrize("kind", slow_but(QUICK, STACKED))

@@ -80,7 +80,7 @@ def test_bad_input():
     with pytest.raises(RuntimeError, match=r"call `fit` first"):
         trainer.refit({"x": [0.0]})
     trainer, _ = fitted([0.0], engine="sequential")
-    with pytest.raises(ValueError, match=r"terms \['x'\].*weights of \['z'\]"):
+    with pytest.raises(ValueError, match=r"terms \['x'\].*weights of the terms \['z'\]"):
         trainer.refit({"z": [0.0]})
     with pytest.raises(ValueError, match=r"no seeds.*seeds=\[3\]"):
         trainer.refit({"x": [0.0]}, seeds=[3])

@@ -36,7 +36,10 @@ def check(build, engine="auto", parts=models.mlp_data, share=None):
     return history
 
 
-@pytest.mark.parametrize(("build", "share"), [(models.mlp, 0.9), (models.norm, None)])
+@pytest.mark.parametrize(
+    ("build", "share"),
+    [(models.mlp, 0.9), pytest.param(models.norm, None, marks=pytest.mark.slow)],
+)
 def test_replicas_equal_fit(build, share, one_program):
     assert check(build, share=share).engine.startswith("stacked")
 
@@ -80,6 +83,7 @@ def test_each_seed_has_an_order_of_its_own(engine, quick):
     assert_equal(history, 1, {key: np.concatenate([log[key] for log in logs]) for key in logs[0]})
 
 
+@pytest.mark.slow
 def test_sanity_sweep_trains_on_unlabelled_rows(quick):
     """Many rows of the very physics teach what few labels do not."""
     z, x = models.mlp_data(4)

@@ -23,6 +23,7 @@ from tests.tuner.replica_searches import (
     record_training,
     search,
 )
+from tests.variants import slow_but
 
 oracles = keras_tuner.oracles
 
@@ -105,7 +106,11 @@ def test_logs_of_each_execution(searched):
                 assert list((folder / "board" / trial / execution / kind).glob("events*"))
 
 
-def test_equals_random_search(as_shipped, tmp_path):
+@pytest.mark.parametrize("programs", slow_but({"quick"}, ["quick", "as shipped"]))
+def test_equals_random_search(programs, tmp_path, request):
+    if programs == "as shipped":
+        request.getfixturevalue("as_shipped")
+
     def seeded(hp):
         keras.utils.set_random_seed(3)
         return build(hp)
