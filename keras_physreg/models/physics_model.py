@@ -60,8 +60,8 @@ class PhysicsModel(keras.Model):
 
     Example:
     >>> import keras, keras_physreg as kp
-    >>> def inverse(z, x_pred):
-    ...     return {"x": z / 2, "z": 2 * x_pred}
+    >>> def inverse(z, x_pred):  # z = 2 * x
+    ...     return {"x": z - x_pred, "z": 2 * x_pred}
     >>> z = keras.Input((1,))
     >>> x_pred = keras.layers.Dense(1)(z)
     >>> terms = [kp.PhysicsTerm("x", "target"), kp.PhysicsTerm("z", "input", weight=0.1)]
