@@ -23,10 +23,12 @@ class Outputs:
     Args:
         values: A tensor per term.
         where: Weights of these values, by term, for terms that do not count all.
+        constants: Trainable variables of the physics as they were read, by identity.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     where: dict[str, list[Any]] = field(default_factory=dict)
+    constants: dict[int, Any] = field(default_factory=dict)
 
 
 def at_full_precision(structure: Any) -> Any:
@@ -54,6 +56,7 @@ def call_physics(
     layer: str,
     active: Any,
     guard: Callable[[keras.Variable, Any], Any] | None = None,
+    constants: dict[int, Any] | None = None,
 ) -> Outputs:
     """Calls the physics and returns its outputs by term name.
 
@@ -66,6 +69,8 @@ def call_physics(
         active: Scalar boolean tensor: whether any weight is above 0.
         guard: Function from a trainable variable of the physics and its value to the value that
             the physics gets, such as one that stops the gradient.
+        constants: Trainable variables of the physics that were read before in this call of the
+            layer, by identity; those that this call reads are added.
 
     Returns:
         Floating tensors, of float32 or wider, by term.
@@ -79,7 +84,7 @@ def call_physics(
     prediction = keras.tree.map_structure(lambda t: shield(t, active), prediction)
     try:
         with inside_physics():
-            outputs = _run(physics, inputs, prediction, active, guard)
+            outputs = _run(physics, inputs, prediction, active, guard, constants)
     except Exception as error:
         raise explained(error, physics, where, names) from error
     return _named(outputs, names, where)
@@ -107,17 +112,39 @@ def _named(outputs: Any, names: Sequence[str], where: str) -> Outputs:
     return found
 
 
-def _run(physics: Any, inputs: Any, prediction: Any, active: Any, guard: Callable | None) -> Any:
+def _run(
+    physics: Any,
+    inputs: Any,
+    prediction: Any,
+    active: Any,
+    guard: Callable | None,
+    constants: dict[int, Any] | None,
+) -> Any:
     if not isinstance(physics, keras.Layer) or not is_built(physics):
         return physics(inputs, prediction)
-    return _run_layer(physics, inputs, prediction, active, guard)
+    values = [(v, _read(v, constants)) for v in physics.variables]
+    return _run_layer(physics, inputs, prediction, active, guard, values)
+
+
+def _read(variable: keras.Variable, constants: dict[int, Any] | None) -> Any:
+    """Returns the value of a variable: of a constant, always the one that was read first."""
+    if constants is None or not variable.trainable:
+        return ops.convert_to_tensor(variable)
+    if id(variable) not in constants:
+        # TensorFlow's optimizer of graphs lets one of two reads see the update of the step.
+        constants[id(variable)] = ops.copy(ops.convert_to_tensor(variable))
+    return constants[id(variable)]
 
 
 def _run_layer(
-    layer: keras.Layer, inputs: Any, prediction: Any, active: Any, guard: Callable | None
+    layer: keras.Layer,
+    inputs: Any,
+    prediction: Any,
+    active: Any,
+    guard: Callable | None,
+    values: list[tuple[keras.Variable, Any]],
 ) -> Any:
     """Calls a physics layer with shielded trainable variables, and keeps updates of its state."""
-    values = [(v, ops.convert_to_tensor(v)) for v in layer.variables]
     values = [(v, shield(value, active) if v.trainable else value) for v, value in values]
     if guard is not None:
         values = [(v, guard(v, value) if v.trainable else value) for v, value in values]

@@ -23,6 +23,7 @@ class Evaluation:
         training: Whether the layer was called in training mode.
         called_with: The prediction of the layer's call, even if the physics is called again with
             another one.
+        constants: Trainable variables of the physics as they were read, by identity.
         counted: Names of the terms that are already in the total loss.
     """
 
@@ -36,6 +37,7 @@ class Evaluation:
     mask: Any = None
     training: bool = False
     called_with: Any = None
+    constants: dict[int, Any] = field(default_factory=dict, compare=False)
     counted: set[str] = field(default_factory=set, compare=False)
 
     @property

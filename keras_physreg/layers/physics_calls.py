@@ -46,7 +46,7 @@ class PhysicsCalls:
             prediction: Second argument of the physics.
             training: Whether the layer is called in training mode.
         """
-        return self._call(self._groups, inputs, prediction, training)
+        return self._call(self._groups, inputs, prediction, training, {})
 
     def at_labels(self, evaluation: Evaluation, labels: Any) -> Evaluation | None:
         """Calls the physics for the terms with `at="labels"`.
@@ -67,7 +67,11 @@ class PhysicsCalls:
         label = label_as_prediction(evaluation, labelled, labels, returned, names)
         inputs = _stopped(labelled.inputs)
         call = functools.partial(
-            self._call, self._groups_at_labels, inputs, training=evaluation.training
+            self._call,
+            self._groups_at_labels,
+            inputs,
+            training=evaluation.training,
+            constants=evaluation.constants,
         )
         if self._is_checked_at_labels:
             outputs = call(label)
@@ -79,16 +83,29 @@ class PhysicsCalls:
         return labelled.with_outputs(outputs, inputs, label)
 
     def _call(
-        self, groups: tuple[Group, ...], inputs: Any, prediction: Any, training: bool
+        self,
+        groups: tuple[Group, ...],
+        inputs: Any,
+        prediction: Any,
+        training: bool,
+        constants: dict[int, Any],
     ) -> Outputs:
-        found = Outputs()
+        found = Outputs(constants=constants)
+        shared = constants if len(self._groups) + len(self._groups_at_labels) > 1 else None
         for group in groups:
-            outputs = self._call_group(group, inputs, prediction, training)
+            outputs = self._call_group(group, inputs, prediction, training, shared)
             found.values |= {name: outputs.values[name] for name in group.names}
             found.where |= {n: w for n, w in outputs.where.items() if n in group.names}
         return found
 
-    def _call_group(self, group: Group, inputs: Any, prediction: Any, training: bool) -> Outputs:
+    def _call_group(
+        self,
+        group: Group,
+        inputs: Any,
+        prediction: Any,
+        training: bool,
+        constants: dict[int, Any] | None,
+    ) -> Outputs:
         layer, step = self._layer, current_step()
         active = sum(layer.weight_variable(name) for name in group.names) > 0
         if step is not None and step.shields_inputs_of(layer):
@@ -100,7 +117,12 @@ class PhysicsCalls:
             selected = select_rows(group.where, inputs, group.names[0])
             inputs, prediction = selected.replace((inputs, prediction))
         call = functools.partial(
-            call_physics, layer.physics, names=layer.term_names, layer=layer.name, active=active
+            call_physics,
+            layer.physics,
+            names=layer.term_names,
+            layer=layer.name,
+            active=active,
+            constants=constants,
         )
         guard = self._guard(group, selected)
         if guard is not None:

@@ -219,6 +219,7 @@ class PhysicsRegularization(keras.layers.Layer):
             mask=mask,
             training=bool(training),
             called_with=prediction,
+            constants=outputs.constants,
         )
 
     def evaluate_again(self, evaluation: Evaluation, prediction: Any) -> Evaluation:

@@ -385,3 +385,22 @@ def test_the_network_inside_the_physics_is_no_constant():
     assert moved(trains="network")[::2] == [True, False]
     assert moved(trains="constants") == [False, False, True]
     assert moved(at="labels") == [False, False, True]
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+def test_both_terms_see_the_constants_before_the_update_in_every_run_of_the_step():
+    """The graph optimizer of TensorFlow let one of two reads of a variable follow its update."""
+    import tensorflow as tf
+
+    model = sensor_model()
+    z, y = (tf.constant(array[:5]) for array in data())
+    step = tf.function(model.train_step, autograph=False)
+    start = [np.array(variable) for variable in model.trainable_variables]
+    seen = set()
+    for _ in range(3000):
+        for variable, value in zip(model.trainable_variables, start, strict=True):
+            variable.assign(value)
+        model.reset_metrics()
+        seen.add(float(step((z, y))["sensor_loss"]))
+    assert len(seen) == 1
