@@ -387,20 +387,17 @@ def test_the_network_inside_the_physics_is_no_constant():
     assert moved(at="labels") == [False, False, True]
 
 
-@pytest.mark.slow
 @pytest.mark.tensorflow
-def test_both_terms_see_the_constants_before_the_update_in_every_run_of_the_step():
-    """The graph optimizer of TensorFlow let one of two reads of a variable follow its update."""
+def test_all_groups_share_one_read_of_the_constants():
+    """TensorFlow lets a second read of a variable follow its update, now and then."""
     import tensorflow as tf
 
     model = sensor_model()
-    z, y = (tf.constant(array[:5]) for array in data())
-    step = tf.function(model.train_step, autograph=False)
-    start = [np.array(variable) for variable in model.trainable_variables]
-    seen = set()
-    for _ in range(3000):
-        for variable, value in zip(model.trainable_variables, start, strict=True):
-            variable.assign(value)
-        model.reset_metrics()
-        seen.add(float(step((z, y))["sensor_loss"]))
-    assert len(seen) == 1
+    batch = tuple(tf.constant(array[:5]) for array in data())
+    graph = tf.function(model.train_step, autograph=False).get_concrete_function(batch).graph
+    for name in ("gain", "offset"):
+        raw = next(v.value for v in model.trainable_variables if v.path == f"{name}/raw")
+        handle = next(inner for outer, inner in graph.captures if outer is raw.handle)
+        reads = [op for op in graph.get_operations() if op.type == "ReadVariableOp"]
+        of_constant = [op for op in reads if op.inputs[0] is handle]
+        assert len(of_constant) == 2  # The physics, and the log of the constant.
