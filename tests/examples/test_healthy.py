@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import irradiance as ir
+import padded_days
 import pv_module_parameters
 import pv_modules as pv
 import pytest
@@ -11,6 +12,7 @@ import sanity_sweep
 import sensor_offset
 import unlabelled_modules
 
+import keras_physreg as kp
 from tests.healthy import errors
 
 EXAMPLES = Path(pv.__file__).parent
@@ -27,8 +29,13 @@ def modules(build, *arguments):
 
 def sunlight(when, name):
     data, _ = ir.split(ir.load(name))
-    physics = sensor_offset.Calibrated() if when == "after" else sensor_offset.uncalibrated
-    return sensor_offset.build(physics), sensor_offset.inputs_of(data), data.x
+    return sensor_offset.build(when == "after"), data.Z, data.x
+
+
+def days():
+    inputs, labels, _ = padded_days.load()
+    term = kp.PhysicsTerm("closure", weight=1.0)
+    return padded_days.build(inputs.shape[1], term), inputs, labels
 
 
 # By the scripts that train them, and what they are.
@@ -38,13 +45,14 @@ MODELS = {
     ),
     ("sanity_sweep tune_weights", "terms off"): partial(modules, sanity_sweep.build_model),
     ("unlabelled_modules", "terms off"): partial(modules, unlabelled_modules.build_model, 100),
+    ("padded_days", "with the mask"): days,
     **{
         ("sensor_offset", f"{name}, {when}"): partial(sunlight, when, name)
         for name in ir.FILES
         for when in ("before", "after")
     },
 }
-DEFAULT = [*list(MODELS)[:3], ("sensor_offset", "RMIS 2019, after")]
+DEFAULT = [*list(MODELS)[:4], ("sensor_offset", "RMIS 2019, after")]
 
 
 @pytest.mark.parametrize(

@@ -283,23 +283,8 @@ def random_where(z, x_pred):
     return {"x": kp.on_rows(z[:, :2] / 2, chosen), "z": 2 * x_pred}
 
 
-class RandomAtLabels(keras.layers.Layer):
-    def __init__(self):
-        super().__init__()
-        self.gain = kp.Constant(1.0, name="gain")
-
-    def call(self, z, x_pred):
-        noise = keras.random.normal((2,))
-        return {"x": self.gain() * x_pred + noise}
-
-
-@pytest.mark.parametrize(
-    ("physics", "terms"),
-    [(random_where, problems.terms()), (RandomAtLabels, [kp.PhysicsTerm("x", at="labels")])],
-    ids=["where", "at the labels"],
-)
-def test_random_rows_and_random_physics_at_the_labels_are_named(physics, terms):
-    model = problems.physics_model(physics() if isinstance(physics, type) else physics, terms)
+def test_rows_that_are_chosen_at_random_are_named():
+    model = problems.physics_model(random_where)
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"term 'x'.*it is random, so replicas cannot"):
         kp.ReplicaTrainer(model, {"x": [0.0, 1.0]}).fit(*DATA, verbose=0)

@@ -62,12 +62,19 @@ def report(winner=0.7, second=0.72, spread=0.02, off=1.0, **given):
 
 
 def probability_of_better(other, winner, ratio):
-    """Nadeau and Bengio's variance, Corani and Benavoli's posterior, written out."""
-    differences = (np.log(winner) - np.log(other)).mean(axis=1)
-    count = len(differences)
-    error = differences.std(ddof=1) * np.sqrt(1 / count + ratio)
-    smallest = np.log(1.01)
-    return stats.t(count - 1).cdf((-smallest - differences.mean()) / error)
+    """Nadeau and Bengio's variance, Corani and Benavoli's posterior, written out.
+
+    Of two probabilities, for the mean logarithm and the mean loss, the smaller one.
+    """
+    logs = (np.log(winner) - np.log(other)).mean(axis=1)
+    means = [values.mean(axis=1) for values in (winner, other)]
+    relative = means[0] / means[0].mean() - means[1] / means[1].mean()
+    count, found = len(logs), []
+    change = np.log(means[0].mean() / means[1].mean())
+    for mean, differences in ((logs.mean(), logs), (change, relative)):
+        error = differences.std(ddof=1) * np.sqrt(1 / count + ratio)
+        found.append(stats.t(count - 1).cdf((-np.log(1.01) - mean) / error))
+    return min(found)
 
 
 @pytest.mark.parametrize("winner", [0.7, 0.97, 1.0, 1.05])
