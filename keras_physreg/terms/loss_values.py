@@ -8,6 +8,7 @@ from keras import ops
 from keras_physreg._utils.serialization import display_name
 from keras_physreg._utils.user_errors import explained
 from keras_physreg.terms.row_weights import with_rank
+from keras_physreg.terms.scale import scaled
 from keras_physreg.terms.term import PhysicsTerm
 
 # Keras losses that are not means over the last axis.
@@ -19,6 +20,10 @@ JOINT_LOSSES = (
 
 def loss_values(term: PhysicsTerm, output: Any, reference: Any) -> Any:
     """Returns the values of a term's loss before they are averaged, at least one per row."""
+    return _compared(term, *scaled(term.name, term.scale, output, reference))
+
+
+def _compared(term: PhysicsTerm, output: Any, reference: Any) -> Any:
     loss = keras.losses.get(term.loss)
     compare = loss.call if isinstance(loss, keras.losses.Loss) else loss
     subject = f"The loss `{display_name(loss)}` of physics term '{term.name}'"
@@ -38,6 +43,7 @@ def loss_values_where(
     term: PhysicsTerm, output: Any, reference: Any, where: Any
 ) -> tuple[Any, Any]:
     """Returns the values of the loss, 0 where they do not count, and their weights."""
+    output, reference = scaled(term.name, term.scale, output, reference)
     if len(where.shape) == len(output.shape) > 1:  # A loss averages over the last axis.
         _check_elementwise(term)
         output, reference = ops.expand_dims(output, -1), ops.expand_dims(reference, -1)
@@ -46,7 +52,7 @@ def loss_values_where(
     # equal numbers other than 0 and 1.
     neutral = ops.full_like(output, 0.5)
     output, reference = (ops.where(counts, t, neutral) for t in (output, reference))
-    values = loss_values(term, output, reference)
+    values = _compared(term, output, reference)
     check_has_rows(term, values)
     where = with_rank(ops.cast(where, values.dtype), len(values.shape))
     where = ops.broadcast_to(where, ops.shape(values))

@@ -11,6 +11,7 @@ from keras_physreg._utils import names, serialization
 from keras_physreg._utils.errors import is_whole, received
 from keras_physreg.terms import references
 from keras_physreg.terms.options import check_options
+from keras_physreg.terms.scale import standardize_scale
 from keras_physreg.terms.weights import check_weight
 
 RESERVED_NAMES = ("data", "physics")
@@ -36,7 +37,10 @@ class PhysicsTerm:
             returns one value per row. `y_true` is the reference (zeros for a residual) and `y_pred`
             is the physics output. Tensors of shape `(batch,)` are passed as `(batch, 1)`.
         weight: Initial weight, a float >= 0, in units of 1 / loss.
-        scale: What a deviation of 1 means, in the unit of the output; `None` for 1.
+        scale: What a deviation of 1 means, in the unit of the output: a number, or one per
+            component on the last axis, such as `Z.std(axis=0)`. The loss is that of `output /
+            scale` against `reference / scale`, so that a weight means the same in W and in kW.
+            `None` for 1.
         where: Function of the inputs that selects rows: boolean, or a weight >= 0, of shape
             `(batch,)` (or `(batch, steps)`). The term's loss is the mean over these rows, 0 if
             there are none. The physics never gets the other rows: a copy of a row that counts
@@ -75,6 +79,7 @@ class PhysicsTerm:
         names.check_name("a physics term", self.name, RESERVED_NAMES, log="{}_loss")
         references.check_path(self.name, self.reference)
         object.__setattr__(self, "components", _standardize_components(self))
+        object.__setattr__(self, "scale", standardize_scale(self.name, self.scale))
         object.__setattr__(self, "weight", check_weight(self.name, self.weight))
         _check_loss(self)
         check_options(self.name, self.where, self.at, self.trains, self.mask)
@@ -93,7 +98,7 @@ class PhysicsTerm:
             "components": None if self.components is None else list(self.components),
             "loss": serialization.serialize(self.loss, f"the loss {of}"),
             "weight": self.weight,
-            "scale": self.scale,
+            "scale": list(self.scale) if isinstance(self.scale, tuple) else self.scale,
             "where": self.where and serialization.serialize(self.where, f"the `where` {of}"),
             "at": self.at,
             "trains": self.trains,
