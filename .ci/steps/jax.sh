@@ -6,7 +6,8 @@ if "$work/jax/bin/python" -c "import tensorflow" 2>/dev/null; then
     echo "TensorFlow is installed, so that this shows nothing."
     exit 1
 fi
-KERAS_BACKEND=jax "$work/jax/bin/python" -m pytest -q \
-    tests/_utils tests/constants tests/layers tests/models tests/schedules \
+# The look at gradients while a step is traced is TensorFlow's.
+KERAS_BACKEND=jax "$work/jax/bin/python" -m pytest -q --ignore tests/models/test_unreached_terms.py \
+    tests/_utils tests/constants tests/layers tests/models tests/schedules tests/terms \
     tests/callbacks/test_weight_scheduler.py tests/callbacks/test_weight_scheduler_input.py \
     tests/test_other_backends.py tests/test_residuals.py

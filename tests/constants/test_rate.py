@@ -85,6 +85,7 @@ def test_a_constant_far_from_its_start_arrives():
     assert found[200.0] == pytest.approx(108, rel=0.01)
 
 
+@pytest.mark.tensorflow
 def test_rate_one_adds_no_operation():
     from keras_physreg._utils.backend import tensorflow as tf
 

@@ -190,6 +190,7 @@ def test_a_constant_that_only_the_labels_tell_is_least_squares():
     np.testing.assert_allclose([found["gain"], found["offset"]], wanted, rtol=1e-4)
 
 
+@pytest.mark.tensorflow
 def test_all_terms_at_the_labels_leave_the_network_alone():
     term = kp.PhysicsTerm("calibration", at="labels")
 
@@ -285,6 +286,7 @@ def test_labels_of_some_of_several_outputs(unlabelled):
 # Bad input
 
 
+@pytest.mark.tensorflow
 def test_labels_of_another_shape_name_both():
     z = keras.Input((3,))
     x = keras.layers.Dense(2)(z)

@@ -56,6 +56,7 @@ def test_compiled_and_eagerly(way, how):
     check(way, "boolean", **how)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_plain_model(way):
     plain = some_rows.model(WAYS[way], HOLDS["weights"], keras.Model)
@@ -325,6 +326,7 @@ def wrong(where, values=lambda z, x: x):
     return lambda z, x_pred: {"z": kp.on_rows(values(z, x_pred), where(z))}
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     ("physics", "error", "parts"),
     [
@@ -348,6 +350,7 @@ def test_bad_on_rows(physics, error, parts):
         assert part in str(caught.value)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     ("where", "error", "parts"),
     [
