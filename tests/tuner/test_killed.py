@@ -7,7 +7,7 @@ from tests.tuner.killing import kill_searches
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("oracle", "kills"), [("random", 20), ("grid", 3), ("bayesian", 3)])
+@pytest.mark.parametrize(("oracle", "kills"), [("random", 5), ("grid", 3), ("bayesian", 3)])
 def test_killed_at_random_moments(tmp_path, oracle, kills):
     """To the last digit as undisturbed; that no result is lost or made twice is checked, too."""
     found = list(kill_searches(tmp_path, oracle, kills, seed=0))
