@@ -99,7 +99,7 @@ def all_cases() -> dict[str, Case]:
 
 
 def _random_function(columns: int, outputs: int, seed: int) -> Callable[[Any], Any]:
-    """A smooth function of standardised columns, of size 1, that nobody has fitted to anything."""
+    """A random smooth function of standardised columns, of size 1, fitted to no data."""
     rng = np.random.default_rng(seed)
     inner = rng.normal(size=(columns, 16)).astype("float32") / columns**0.5
     outer = rng.normal(size=(16, outputs)).astype("float32") / 2.0

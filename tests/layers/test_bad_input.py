@@ -377,7 +377,7 @@ def two_layers(model_class):
 def test_one_name_in_two_layers():
     with pytest.raises(ValueError, match=r"\['r'\] more than once"):
         two_layers(kp.PhysicsModel)
-    plain = two_layers(keras.Model)  # Keras asks nobody before it trains a plain model.
+    plain = two_layers(keras.Model)  # A plain model has no hook for this check in `fit`.
     with pytest.raises(ValueError, match="more than once"):
         kp.get_term_weights(plain)
 

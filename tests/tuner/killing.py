@@ -59,7 +59,7 @@ def kill_until_done(folder, oracle, moments):
 
 
 def undisturbed(folder, oracle):
-    """Returns the outcomes of a search that nobody killed, and its seconds."""
+    """Returns the outcomes of a search that was not killed, and its seconds."""
     killed, seconds = run(folder, oracle)
     assert not killed
     return outcomes(folder), seconds

@@ -310,7 +310,7 @@ def test_a_search_without_splits_is_another_one(plans, tmp_path):
         search(tuner, validation_data=VALIDATION)
 
 
-def test_a_search_that_trained_nothing_binds_nobody(plans, monkeypatch, tmp_path):
+def test_a_search_that_trained_nothing_fixes_no_splits(plans, monkeypatch, tmp_path):
     def fails(self, structure, trials):
         raise OSError("out of order")
 

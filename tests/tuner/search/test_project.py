@@ -243,7 +243,7 @@ def test_more_trials_of_a_grid_than_before(tmp_path, more):
     assert len(set(values)) == len(values)
 
 
-def test_arguments_of_a_search_that_trained_nothing_bind_nobody(tmp_path):
+def test_a_search_that_trained_nothing_fixes_no_arguments(tmp_path):
     for wrong in ({"batch_size": 5, "sample_weight": [1.0]}, {"batch_size": 6}):
         with pytest.MonkeyPatch.context() as monkeypatch:
             kill_at(monkeypatch, GroupTrainer, "train", 1, after=False)
