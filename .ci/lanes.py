@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 STEPS = Path(os.environ.get("STEPS", Path(__file__).parent / "steps"))
@@ -29,21 +30,20 @@ class Lanes:
         self.lanes = lanes
         self.failed: str | None = None
         self._running: set[subprocess.Popen] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def run(self) -> None:
-        """Runs all lanes, and waits for them."""
-        threads = [threading.Thread(target=self._run_lane, args=(lane,)) for lane in self.lanes]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        """Runs all lanes, and waits for them; raises what goes wrong in one."""
+        with ThreadPoolExecutor(len(self.lanes)) as threads:
+            list(threads.map(self._run_lane, self.lanes))
 
-    def stop(self) -> None:
+    def stop(self, reason: str) -> None:
         """Ends the steps that still run, with the processes that they started."""
-        for process in self._running:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+        with self._lock:
+            self.failed = self.failed or reason
+            for process in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
 
     def _run_lane(self, steps: list[str]) -> None:
         for step in steps:
@@ -69,8 +69,7 @@ class Lanes:
                 self._running.discard(process)
                 stopped = self.failed is not None
                 if code and not stopped:
-                    self.failed = step
-                    self.stop()
+                    self.stop(step)
                 output.seek(0)
                 word = "stopped" if stopped and code else "FAILED" if code else "passed"
                 print(f"\n== {step}: {word} after {time.perf_counter() - begin:.0f} s", flush=True)
@@ -89,8 +88,7 @@ def main() -> int:
     running = Lanes(lanes)
 
     def stop(*_: object) -> None:
-        running.failed = running.failed or "everything: it was told to stop"
-        running.stop()
+        running.stop("everything: it was told to stop")
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

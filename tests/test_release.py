@@ -96,6 +96,14 @@ def test_a_failure_stops_what_runs_beside_it(tmp_path):
 
 
 @in_repository
+def test_a_step_that_cannot_start_is_no_success(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # There is no bash here.
+    run, done, _ = lanes(tmp_path, {"a": "true"}, "a")
+    assert (run.returncode, done) == (1, set())
+    assert "bash" in run.stderr
+
+
+@in_repository
 @pytest.mark.parametrize("arguments", [["no_such"], [], [""]], ids=["unknown", "none", "empty"])
 def test_no_steps_are_no_success(arguments, tmp_path):
     assert lanes(tmp_path, {}, *arguments)[0].returncode == 2

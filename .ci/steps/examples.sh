@@ -1,4 +1,4 @@
-# The scripts that no slow test runs, which the tests of the others do.
+# The example scripts that no slow test runs, in short.
 here="sanity_sweep"
 for script in $(grep -l "__main__" examples/*.py); do
     name=$(basename "$script" .py)
