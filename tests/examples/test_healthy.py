@@ -17,7 +17,7 @@ from tests.healthy import errors
 
 EXAMPLES = Path(pv.__file__).parent
 NO_MODELS = {"irradiance", "pv_modules"}  # Data and physics for the others.
-# Five setups that do nothing or harm, to be diagnosed: see test_why_did_my_physics_hurt.py.
+# Setups that do nothing or harm, to be diagnosed: see test_why_did_my_physics_hurt.py.
 BROKEN_BY_DESIGN = {"why_did_my_physics_hurt"}
 
 
