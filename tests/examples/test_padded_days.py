@@ -17,6 +17,7 @@ def test_days_are_padded_with_zeros_after_their_hours():
     assert np.sqrt(np.mean(residual**2)) < 2e-3
 
 
+@pytest.mark.slow
 def test_the_logged_loss_is_the_mean_over_the_hours():
     found = example.compare(labelled=10, epochs=2)
     for name in ("data only", "with the mask"):
