@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keras_physreg._utils.errors import received
-from keras_physreg.sweep.student_t import student_t_cdf
+from keras_physreg._utils.student_t import student_t_cdf
 
 DRAWS = 20_000  # of a multivariate t distribution, for a quantile with an error of about 1 %
 SHRINKAGE = 0.05  # of estimated correlations towards 0, which keeps their matrix definite
