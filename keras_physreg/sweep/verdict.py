@@ -84,7 +84,8 @@ class TermVerdict:
         verdict: The `Verdict` on the recommended weight. Where there is none: that of the worst
             harm; else "same" if all weights are; else "cannot tell".
         weights: The weights tried, ascending.
-        gains: The mean gain at each weight.
+        gains: The mean gain at each weight: that of the geometric mean over splits, where all
+            scores are above 0.
         low: Lower ends of the gains' intervals, which hold for all weights together.
         high: Upper ends of these intervals.
         better: The probability that a weight makes the score smaller by more than the smallest
@@ -104,6 +105,8 @@ class TermVerdict:
         splits: The number of splits compared. A split is left out if a training of its baseline
             diverged or was not finished.
         seeds: The number of seeds compared in each split.
+        mean_gains: With `cv`, the gain of the mean score over splits at each weight, which a few
+            rows may dominate; else the same as `gains`.
     """
 
     term: str
@@ -122,6 +125,7 @@ class TermVerdict:
     basis: str
     splits: int
     seeds: int
+    mean_gains: np.ndarray
 
     @property
     def helps(self) -> bool:

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from keras_physreg._utils.student_t import student_t_cdf
 from keras_physreg.sweep.judgement import Rules, Scores, judge
-from keras_physreg.sweep.student_t import student_t_cdf
 from keras_physreg.sweep.verdict import Verdict
 
 WEIGHTS = 10.0 ** np.arange(-4, 2)
@@ -166,6 +166,14 @@ def test_the_probability_is_the_smaller_one_of_logs_and_means():
                 for mean, spread in readings
             ]
             assert got == pytest.approx(min(expected), abs=1e-6)
+
+
+def test_the_gain_of_the_mean_stands_beside_that_of_the_logs():
+    values = heavy_tailed(gain=0.5, harm=1.2)
+    found = judged(values)
+    assert found.mean_gains[0] == pytest.approx(100 * (1 - values[1].mean() / values[0].mean()))
+    relative = judged(np.concatenate([values, np.zeros_like(values[:1])]))  # No logarithms.
+    np.testing.assert_allclose(relative.mean_gains, relative.gains)
 
 
 def test_the_verdict_does_not_depend_on_the_unit_of_the_loss():
