@@ -44,6 +44,11 @@ def on_which_rows(settings: SweepSettings) -> str:
     return f" on {'this' if settings.held_out == 1 else 'these'} {rows}"
 
 
+def percent(value: float) -> str:
+    """Returns `12`, `1.2`."""
+    return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}"
+
+
 def where_the_mean_differs(verdict: TermVerdict, position: int, settings: SweepSettings) -> str:
     """Returns a sentence on the mean score over splits, where interval and probability need it.
 
@@ -69,6 +74,6 @@ def where_the_mean_differs(verdict: TermVerdict, position: int, settings: SweepS
         return ""
     return (
         f" In the mean over all splits, which a few rows may dominate, {score_name(settings)} "
-        f"{'falls' if of_mean >= 0 else 'rises'} by {abs(of_mean):.3g} %: the smaller of both "
+        f"{'falls' if of_mean >= 0 else 'rises'} by {percent(abs(of_mean))} %: the smaller of both "
         "probabilities counts."
     )
