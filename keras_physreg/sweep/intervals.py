@@ -116,7 +116,7 @@ def evidence_of_splits(differences: np.ndarray, ratio: float) -> Evidence:
 
 
 def evidence_of_means(losses: np.ndarray, ratio: float) -> Evidence:
-    """Returns what the mean losses over the splits say: the logs of their ratios to the baseline's.
+    """Returns the evidence of the mean losses over splits: logs of their ratios to the baseline's.
 
     New rows are scored by a mean of their losses. The mean over splits of the logs of the ratios,
     as in `evidence_of_splits`, is steadier, but it says less of losses that few rows dominate:

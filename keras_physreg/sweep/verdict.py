@@ -89,8 +89,9 @@ class TermVerdict:
         low: Lower ends of the gains' intervals, which hold for all weights together.
         high: Upper ends of these intervals.
         better: The probability that a weight makes the score smaller by more than the smallest
-            effect that matters: the smaller one of two, for the mean over splits of the logs of the
-            scores and, with `cv`, for the log of their mean. A few rows may dominate the second.
+            effect that matters. With `cv` and scores above 0, it is the smaller of two: for the
+            mean over splits of the logs of the scores, and for the log of their mean, which a few
+            rows may dominate.
         worse: The probability that a weight makes the score larger by more than that, likewise.
         changes: The `Verdict` on each weight.
         onset: The first weight that surely or probably helps or hurts, or diverges; or `None`.
