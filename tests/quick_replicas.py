@@ -41,7 +41,15 @@ def quick_replicas():
         yield
 
 
-def as_shipped(patch):
-    """Undoes `quick_replicas` for a test."""
+@pytest.fixture(scope="module", autouse=True)
+def of_a_module():
+    """All tests of a folder whose conftest.py imports this have quick replicas."""
+    with quick_replicas():
+        yield
+
+
+@pytest.fixture
+def as_shipped(monkeypatch):
+    """Undoes `of_a_module` for a test."""
     for (owner, name), value in SHIPPED.items():
-        patch.setattr(owner, name, value)
+        monkeypatch.setattr(owner, name, value)

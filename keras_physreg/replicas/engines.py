@@ -78,10 +78,7 @@ def sequential(reason: str) -> Engine:
 def why_sequential(model: keras.Model) -> str | None:
     """Returns why a model's step cannot run in a program; `None` if it can."""
     for name in METHODS_OF_FIT:
-        if _function(model, name) not in (
-            _function(keras.Model, name),
-            _function(PhysicsModel, name),
-        ):
+        if has_own(model, name):
             return f"the model overrides `{name}`"
     if model.run_eagerly:
         return "the model is compiled with `run_eagerly=True`"

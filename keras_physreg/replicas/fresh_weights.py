@@ -45,9 +45,7 @@ class FreshWeights:
         with _seeded(self.model, seed):
             if self._initializers is not None:
                 return {
-                    key: convert_to_numpy(
-                        _unseeded(initializer)(variable.shape, dtype=variable.dtype)
-                    )
+                    key: _drawn(initializer, variable)
                     for key, (variable, initializer) in self._initializers.items()
                 }
             if getattr(self.model, "inputs", None):

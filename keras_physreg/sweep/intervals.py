@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keras_physreg._utils.errors import received
-from keras_physreg.sweep.student_t import student_t_cdf
+from keras_physreg._utils.student_t import student_t_cdf
 
 DRAWS = 20_000  # of a multivariate t distribution, for a quantile with an error of about 1 %
 SHRINKAGE = 0.05  # of estimated correlations towards 0, which keeps their matrix definite
@@ -116,7 +116,7 @@ def evidence_of_splits(differences: np.ndarray, ratio: float) -> Evidence:
 
 
 def evidence_of_means(losses: np.ndarray, ratio: float) -> Evidence:
-    """Returns what the mean losses over the splits say: the logs of their ratios to the baseline's.
+    """Returns the evidence of the mean losses over splits: logs of their ratios to the baseline's.
 
     New rows are scored by a mean of their losses. The mean over splits of the logs of the ratios,
     as in `evidence_of_splits`, is steadier, but it says less of losses that few rows dominate:

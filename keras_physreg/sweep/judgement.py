@@ -25,6 +25,7 @@ from keras_physreg.sweep.intervals import (
 )
 from keras_physreg.sweep.row_resampling import covariance_of_rows
 from keras_physreg.sweep.search_range import first, search_range
+from keras_physreg.sweep.split_checks import ADVISED_SPLITS
 from keras_physreg.sweep.verdict import TermVerdict, Verdict
 
 
@@ -117,7 +118,7 @@ def judge(
     if scores.ratio is not None and scores.values.shape[1] < 2:
         raise ValueError(
             "One split does not show how much the result depends on the rows: give at least 2 "
-            "splits; 20 are advised. "
+            f"splits; {ADVISED_SPLITS} are advised. "
             f"Received: scores of shape {scores.values.shape}, (weights, splits, seeds)"
         )
     values, diverging = scores.units
@@ -128,12 +129,13 @@ def judge(
     differences = scale.differences(values)
     judged = np.flatnonzero(np.isfinite(differences).all(axis=1) & ~diverged)
     mean = differences.sum(axis=1) / (differences.shape[1] or np.nan)
-    low, high, better, worse, same = np.full((5, len(weights)), np.nan)
+    low, high, better, worse, same, of_means = np.full((6, len(weights)), np.nan)
     if usable.sum() >= 2 and len(judged):
         evidence = _evidence(differences, judged, scores, scale)
         low[judged], high[judged] = evidence.intervals(rules.confidence)
         readings = [evidence, *_of_means(values, judged, scores, scale)]
         better[judged], worse[judged], same[judged] = _least(readings, scale.smallest)
+        of_means[judged] = readings[-1].mean
     changes = tuple(
         Verdict.DIVERGES if bad else rules.word(*probabilities)
         for bad, *probabilities in zip(diverged, better, worse, same, strict=True)
@@ -158,6 +160,7 @@ def judge(
         basis=_basis(scores),
         splits=compared if scores.ratio is not None else 1,
         seeds=compared if scores.ratio is None else values.shape[-1],
+        mean_gains=scale.percent(of_means),
     )
 
 

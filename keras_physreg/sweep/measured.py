@@ -44,13 +44,7 @@ class Combination:
 
 @dataclass(frozen=True)
 class MeasuredSweep:
-    """What a sweep measured.
-
-    Args:
-        terms: What was measured, by term.
-        settings: How the sweep was made.
-        combined: All terms that help, trained together, where there are several; else `None`.
-    """
+    """What a sweep measured; for the arguments see `SweepResult`."""
 
     terms: dict[str, TermSweep]
     settings: SweepSettings

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from keras_physreg._utils.student_t import student_t_cdf
 from keras_physreg.sweep.measured import MeasuredSweep
 from keras_physreg.sweep.settings import SweepSettings
-from keras_physreg.sweep.student_t import student_t_cdf
+from keras_physreg.sweep.split_checks import ADVISED_SPLITS
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.wording import count
 
-ADVISED_SPLITS = 20
 ADVISED_HELD_OUT_ROWS = 100  # of validation data
 MAX_FLOOR_RATIO = 2.0  # of the floors on training and held-out rows, before they count as different
 

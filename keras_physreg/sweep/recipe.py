@@ -30,7 +30,7 @@ def recipe(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     if epochs != recommended.epochs:
         text += (
             f"\nThese {count(epochs, 'epoch')} make as many steps as the best epoch of the sweep, "
-            f"{recommended.epochs}: with all rows an epoch has more steps."
+            f"{recommended.epochs}: with all rows there are more steps per epoch."
         )
     if recommended.last:
         text += (

@@ -8,7 +8,7 @@ from keras_physreg.sweep.measured import MeasuredSweep
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.verdict import TermVerdict, Verdict
-from keras_physreg.sweep.wording import on_which_rows, score_name
+from keras_physreg.sweep.wording import on_which_rows, percent, score_name, where_the_mean_differs
 
 AT_FLOOR = 1.5  # Up to this multiple of its floor, a term's loss counts as being at the floor.
 FAR_ABOVE = 10.0  # From this multiple of its floor on, a term's loss counts as far above it.
@@ -53,14 +53,15 @@ def _change(verdict: TermVerdict, settings: SweepSettings, where: str) -> str:
     """Says how much the best weight changes the score, and how sure that is."""
     gain, low, high = verdict.gain_at(verdict.best_weight)
     falls = "falls" if gain >= 0 else "rises"
-    size = _percent(abs(gain))
+    size = percent(abs(gain))
     text = f"{where}, {score_name(settings)} {falls} by {size} %{on_which_rows(settings)}."
-    if np.isnan(verdict.probability):
+    if verdict.best_weight is None or np.isnan(verdict.probability):
         return text
     text += (
         f" The probability that it falls by more than {100 * settings.min_effect:g} % is "
         f"{100 * verdict.probability:.0f} %. {_interval(verdict, settings, low, high)}"
     )
+    text += where_the_mean_differs(verdict, verdict.position(verdict.best_weight), settings)
     if verdict.helps and len(verdict.weights) > 1:
         text += f" Expect less than {size} %: the weight was chosen on the same rows."
     return text
@@ -112,8 +113,9 @@ def _smaller_weights(verdict: TermVerdict, settings: SweepSettings) -> str:
         return "The effect of smaller weights cannot be told."
     return (
         f"The effect of smaller weights cannot be told: at {weight:g}, {score_name(settings)} "
-        f"{'falls' if gain >= 0 else 'rises'} by {_percent(abs(gain))} %. "
+        f"{'falls' if gain >= 0 else 'rises'} by {percent(abs(gain))} %. "
         f"{_interval(verdict, settings, low, high)}"
+        f"{where_the_mean_differs(verdict, verdict.position(weight), settings)}"
     )
 
 
@@ -173,12 +175,8 @@ def _ratio(loss: float, floor: float | None) -> float | None:
 
 
 def _loss(verdict: TermVerdict, position: int) -> str:
-    return _percent(-verdict.gains[position])
+    return percent(-verdict.gains[position])
 
 
 def _better_or_worse(gain: float) -> str:
-    return f"{_percent(abs(gain))} % {'better' if gain >= 0 else 'worse'}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}"
+    return f"{percent(abs(gain))} % {'better' if gain >= 0 else 'worse'}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 Pair = tuple[np.ndarray, np.ndarray]
+ADVISED_SPLITS = 20  # With fewer, a gain must be larger before it is sure.
 ACCEPTED_CV = (
     "`cv` must be an integer >= 2 (a number of folds), a splitter with a method `split(x, y, "
     "groups)` such as scikit-learn's `GroupKFold()`, or a list of pairs `(training rows, held-out "
@@ -68,7 +69,8 @@ def check_different(pairs: Sequence[Pair]) -> None:
     if len(pairs) < 2:
         raise ValueError(
             f"`cv` makes {len(pairs)} split: one split does not show how much the result depends "
-            "on the rows. Give at least 2; 20 are advised, such as `cv=5, repeats=4`."
+            f"on the rows. Give at least 2; {ADVISED_SPLITS} are advised, such as `cv=5, "
+            "repeats=4`."
         )
     seen: dict[Any, int] = {}
     for number, (train, held_out) in enumerate(pairs):

@@ -54,12 +54,13 @@ def _table(sweep: MeasuredSweep) -> str:
 def _legend(settings: SweepSettings) -> str:
     """Says how to read the columns of the table."""
     rules = settings.rules
+    both = ": the smaller of two, for the gain and for the mean score over all splits"
     return (
         "gain: how much lower the score is than with the weight off; negative: higher.\n"
         f"interval: with {100 * rules.confidence:g} % confidence, the true gains of all weights of "
         "a term lie in their intervals.\n"
         f"better, worse: probability that the score falls, or rises, by more than "
-        f"{100 * rules.min_effect:g} %.\n"
+        f"{100 * rules.min_effect:g} %{both if settings.splits is not None else ''}.\n"
         f"verdict: helps, hurts or same beyond a probability of {100 * rules.sure:g} %, probably "
         f"beyond {100 * rules.probable:g} %, else cannot tell.\n"
         "term loss, held out: the unweighted loss of the term on training and on held-out rows; "

@@ -84,12 +84,14 @@ class TermVerdict:
         verdict: The `Verdict` on the recommended weight. Where there is none: that of the worst
             harm; else "same" if all weights are; else "cannot tell".
         weights: The weights tried, ascending.
-        gains: The mean gain at each weight.
+        gains: The mean gain at each weight: that of the geometric mean over splits, where all
+            scores are above 0.
         low: Lower ends of the gains' intervals, which hold for all weights together.
         high: Upper ends of these intervals.
         better: The probability that a weight makes the score smaller by more than the smallest
-            effect that matters: the smaller one of two, for the mean over splits of the logs of the
-            scores and, with `cv`, for the log of their mean. A few rows may dominate the second.
+            effect that matters. With `cv` and scores above 0, it is the smaller of two: for the
+            mean over splits of the logs of the scores, and for the log of their mean, which a few
+            rows may dominate.
         worse: The probability that a weight makes the score larger by more than that, likewise.
         changes: The `Verdict` on each weight.
         onset: The first weight that surely or probably helps or hurts, or diverges; or `None`.
@@ -104,6 +106,8 @@ class TermVerdict:
         splits: The number of splits compared. A split is left out if a training of its baseline
             diverged or was not finished.
         seeds: The number of seeds compared in each split.
+        mean_gains: With `cv`, the gain of the mean score over splits at each weight, which a few
+            rows may dominate; else the same as `gains`.
     """
 
     term: str
@@ -122,6 +126,7 @@ class TermVerdict:
     basis: str
     splits: int
     seeds: int
+    mean_gains: np.ndarray
 
     @property
     def helps(self) -> bool:

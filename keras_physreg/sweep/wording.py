@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from keras_physreg.sweep.settings import SweepSettings
+from keras_physreg.sweep.verdict import TermVerdict
 
 
 def score_name(settings: SweepSettings) -> str:
@@ -39,3 +42,38 @@ def on_which_rows(settings: SweepSettings) -> str:
         return ""
     rows = "rows" if settings.held_out is None else count(settings.held_out, "row")
     return f" on {'this' if settings.held_out == 1 else 'these'} {rows}"
+
+
+def percent(value: float) -> str:
+    """Returns `12`, `1.2`."""
+    return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}"
+
+
+def where_the_mean_differs(verdict: TermVerdict, position: int, settings: SweepSettings) -> str:
+    """Returns a sentence on the mean score over splits, where interval and probability need it.
+
+    The interval is that of the gain. The probability is the smaller of two, for the gain and for
+    the mean score: without this sentence it may seem to contradict the interval.
+
+    Args:
+        verdict: The verdict.
+        position: Position of the weight.
+        settings: How the sweep was made.
+    """
+    gain, low, high, of_mean, better, worse = (
+        float(array[position])
+        for array in (
+            *(verdict.gains, verdict.low, verdict.high, verdict.mean_gains),
+            *(verdict.better, verdict.worse),
+        )
+    )
+    least, confidence = 100 * settings.min_effect, settings.confidence
+    differs = not low <= of_mean <= high and abs(of_mean - gain) > least
+    less_sure = (low > least and better < confidence) or (high < -least and worse < confidence)
+    if not np.isfinite(of_mean) or not (differs or less_sure):
+        return ""
+    return (
+        f" In the mean over all splits, which a few rows may dominate, {score_name(settings)} "
+        f"{'falls' if of_mean >= 0 else 'rises'} by {percent(abs(of_mean))} %: the smaller of both "
+        "probabilities counts."
+    )

@@ -43,16 +43,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class MeasuredSearch:
-    """What a search by cross-validation measured.
-
-    Args:
-        settings: Rows, splits, seeds and epochs.
-        direction: `"min"` or `"max"`: whether a small or a large objective is better.
-        completed: The number of trials that completed.
-        winner: The best trial.
-        runner_up: The second best trial, or `None` where only one completed.
-        baseline: The winner's model with all searched terms off, or `None` if it was not trained.
-    """
+    """What a search by cross-validation measured; for the arguments see `SearchReport`."""
 
     settings: SweepSettings
     direction: str

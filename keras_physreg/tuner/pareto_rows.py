@@ -31,13 +31,7 @@ class ParetoRow:
 
 @dataclass(frozen=True)
 class ParetoRows:
-    """The data loss and a term's loss of each trial of a search.
-
-    Args:
-        term: Name of the term.
-        data_loss: Name of the log that is the data loss.
-        rows: The completed trials, ordered by data loss, the smallest first.
-    """
+    """The losses of each trial of a search; for the arguments see `ParetoFront`."""
 
     term: str
     data_loss: str

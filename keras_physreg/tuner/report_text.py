@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from keras_physreg.schedules.schedule import Schedule
+from keras_physreg.sweep.split_checks import ADVISED_SPLITS
 from keras_physreg.sweep.verdict import TermVerdict
-from keras_physreg.sweep.wording import count, rows_and_splits, score_name
+from keras_physreg.sweep.wording import count, rows_and_splits, score_name, where_the_mean_differs
 from keras_physreg.tuner.measured import MeasuredSearch, Scored
-
-ADVISED_SPLITS = 20
 
 
 def report(search: MeasuredSearch) -> str:
@@ -70,8 +69,9 @@ def _change(search: MeasuredSearch, baseline: Scored, verdict: TermVerdict) -> s
         f"that it {better} by more than {_percent(settings.min_effect)} is "
         f"{_percent(verdict.better[0])}. The true change lies between {_better_or_worse(low)} and "
         f"{_better_or_worse(high)} ({_percent(settings.confidence)} interval)."
+        f"{where_the_mean_differs(verdict, 0, settings)}"
     )
-    if search.completed > 1:
+    if verdict.helps and search.completed > 1:
         text += f" Expect less than {gain:.3g} %: the trial was chosen on the same rows."
     return text
 
@@ -103,7 +103,7 @@ def _recipe(search: MeasuredSearch) -> str:
     if epochs != best.epoch:
         text += (
             f"\nThese {count(epochs, 'epoch')} make as many steps as epoch {best.epoch} of the "
-            "search: with all rows an epoch has more steps."
+            "search: with all rows there are more steps per epoch."
         )
         if any(isinstance(schedule, Schedule) for schedule in best.terms.values()):
             text += " The ramp counts epochs, so it takes more steps, too."

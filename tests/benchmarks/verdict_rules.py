@@ -24,7 +24,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from verdict_table import (
     true_changes,
 )
 
-from keras_physreg.sweep.intervals import Evidence
+from keras_physreg.sweep.intervals import Evidence, evidence_of_splits
 from keras_physreg.sweep.judgement import Rules
 
 RATIO = 0.25  # held-out rows per training row, of five folds
@@ -123,10 +123,7 @@ class Judged:
 
 def evidence(change: np.ndarray, terms: np.ndarray) -> Evidence:
     """Returns what a statistic says, with its error."""
-    splits = terms.shape[1]
-    spread = terms.std(axis=1, ddof=1) * np.sqrt(1 / splits + RATIO)
-    correlation = np.nan_to_num(np.corrcoef(terms))
-    return Evidence(change, spread, correlation, np.full(len(change), splits - 1))
+    return replace(evidence_of_splits(terms, RATIO), mean=change)
 
 
 def apply(rule: Rule, scores: np.ndarray, truth: np.ndarray, null: bool) -> Judged:

@@ -342,7 +342,7 @@ def test_what_the_report_says(right):
         f"(95 % interval for all weights together). Expect less than {gain} %: the weight was "
         "chosen on the same rows. "
     ) in text
-    assert "better, worse: probability that the score falls, or rises, by more than 1 %." in text
+    assert "better, worse: probability that the score falls, or rises, by more than 1 %: " in text
     assert "Recommended: law and again (helps, together). To train on all 20 labelled rows:" in text
     assert "kp.set_term_weights(model, {'law': 10.0, 'again': 10.0})" in text
     assert f"model.fit(x, y, epochs={right.recommended_epochs}, batch_size=8)" in text

@@ -1,13 +1,15 @@
 """Verdicts on arrays whose answer is known."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from keras_physreg._utils.student_t import student_t_cdf
 from keras_physreg.sweep.judgement import Rules, Scores, judge
-from keras_physreg.sweep.student_t import student_t_cdf
 from keras_physreg.sweep.verdict import Verdict
+from keras_physreg.sweep.wording import where_the_mean_differs
 
 WEIGHTS = 10.0 ** np.arange(-4, 2)
 SPLITS, SEEDS, RATIO = 20, 2, 0.25
@@ -166,6 +168,32 @@ def test_the_probability_is_the_smaller_one_of_logs_and_means():
                 for mean, spread in readings
             ]
             assert got == pytest.approx(min(expected), abs=1e-6)
+
+
+def test_the_gain_of_the_mean_stands_beside_that_of_the_logs():
+    values = heavy_tailed(gain=0.5, harm=1.2)
+    found = judged(values)
+    assert found.mean_gains[0] == pytest.approx(100 * (1 - values[1].mean() / values[0].mean()))
+    relative = judged(np.concatenate([values, np.zeros_like(values[:1])]))  # No logarithms.
+    np.testing.assert_allclose(relative.mean_gains, relative.gains)
+
+
+@pytest.mark.parametrize(
+    ("gain", "harm", "expected"),
+    [
+        pytest.param(0.7, 1.2, "held-out data loss rises by 5.7 %", id="the mean is worse"),
+        pytest.param(2.0, 0.8, "held-out data loss rises by 14 %", id="the mean is less worse"),
+        pytest.param(0.5, 0.9, "held-out data loss falls by 21 %", id="the mean is less sure"),
+    ],
+)
+def test_the_report_says_where_the_mean_differs(gain, harm, expected):
+    values = heavy_tailed(gain, harm)
+    change = abs(values[1].mean() / values[0].mean() - 1)
+    assert f"{100 * change:.2g} %" in expected
+    settings = SimpleNamespace(min_effect=0.01, confidence=0.95, monitor="val_data_loss")
+    assert expected in where_the_mean_differs(judged(values), 0, settings)
+    for steady in (judged(scores([0.9])), judged(scores([1.0])), judged(0.0 * values + 1.0)):
+        assert where_the_mean_differs(steady, 0, settings) == ""
 
 
 def test_the_verdict_does_not_depend_on_the_unit_of_the_loss():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from keras_physreg._utils.student_t import student_t_cdf
 from keras_physreg.sweep.intervals import Evidence, evidence_of_splits, with_rows
 from keras_physreg.sweep.row_resampling import covariance_of_rows
-from keras_physreg.sweep.student_t import student_t_cdf
 
 WEIGHTS, SPLITS, RATIO = 5, 20, 0.25
 SMALLEST = np.log1p(0.01)

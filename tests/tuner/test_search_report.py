@@ -1,6 +1,7 @@
 """How sure the winner of a search is: the numbers by their formulas, and the words."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,6 +138,27 @@ def test_a_winner_that_may_not_help_is_not_recommended():
     assert "Against z off: cannot tell." in text
     assert "No term can be said to help. To train on all 20 labelled rows:\n" in text
     assert "    kp.set_term_weights(model, {'z': 0.0})\n    model.fit(x, y, epochs=27," in text
+
+
+def test_a_winner_that_a_few_rows_make_worse_in_the_mean():
+    """The interval of typical splits is far above 0, and the probability is small."""
+    off, winner = NOISE.copy(), 0.7 * NOISE
+    off[:2] *= 10.0
+    winner[:2] *= 20.0
+    found = report(winner=1.0, baseline=scored(None, off, weight=0.0))
+    found = replace(found, winner=scored("07", winner))
+    against = found.against_baseline
+    assert against.low[0] > 1
+    assert against.better[0] < 0.5
+    change = 100 * (winner.mean() / off.mean() - 1)
+    assert change > 2
+    text = str(found)
+    assert (
+        "In the mean over all splits, which a few rows may dominate, held-out data loss rises by "
+        f"{change:.1f} %: the smaller of both probabilities counts."
+    ) in text
+    assert "Expect less" not in text
+    assert "In the mean over all splits" not in str(report())
 
 
 def test_splits_in_which_the_baseline_diverged_are_left_out():
