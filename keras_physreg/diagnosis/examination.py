@@ -67,43 +67,30 @@ def examine(
         limits: The limits beyond which a number becomes a finding.
     """
     with with_columns(output_columns(model, rows)):
-        return _examine(model, rows, held_out_rows, unlabelled_rows, batch_size, training, limits)
-
-
-def _examine(
-    model: keras.Model,
-    rows: Rows,
-    held_out_rows: Rows | None,
-    unlabelled_rows: Rows | None,
-    batch_size: int,
-    training: bool,
-    limits: Thresholds,
-) -> DiagnosisData:
-    meter = GradientMeter(model, training, in_full=True)
-    seen = measure(meter, rows, batch_size)
-    notes = dict(meter.notes)
-    unlabelled = Measurement(0, None, {}, {})
-    if unlabelled_rows is not None:
-        unlabelled = measure(meter, unlabelled_rows, batch_size)
-    held_out = _held_out(model, held_out_rows, batch_size)
-    gradients, probe = meter.result(), probe_physics(model, rows, batch_size)
-    notes = {**notes, **dict.fromkeys(probe.needs_network, NO_FLOOR)}
-    for floors in (
-        *(seen.at_labels, held_out.at_labels),
-        *(seen.rows_at_labels, held_out.rows_at_labels),
-    ):
-        for name in probe.needs_network:
-            floors.pop(name, None)
-    for name in seen.without_values:
-        if name in unlabelled.at_prediction:
-            continue
-        notes.setdefault(name, "no loss: its physics has selected none of the rows")
-    terms = tuple(
-        _row(model, layer, name, seen, held_out, unlabelled, gradients, notes.get(name))
-        for name, layer in find_terms(model).items()
-    )
-    terms = _with_use(model, terms, rows, batch_size)
-    terms = label_facts(model, terms, rows, seen, held_out, probe.needs_network, limits)
+        meter = GradientMeter(model, training, in_full=True)
+        seen = measure(meter, rows, batch_size)
+        notes = dict(meter.notes)
+        unlabelled = Measurement(0, None, {}, {})
+        if unlabelled_rows is not None:
+            unlabelled = measure(meter, unlabelled_rows, batch_size)
+        held_out = _held_out(model, held_out_rows, batch_size)
+        gradients, probe = meter.result(), probe_physics(model, rows, batch_size)
+        notes = {**notes, **dict.fromkeys(probe.needs_network, NO_FLOOR)}
+        for floors in (
+            *(seen.at_labels, held_out.at_labels),
+            *(seen.rows_at_labels, held_out.rows_at_labels),
+        ):
+            for name in probe.needs_network:
+                floors.pop(name, None)
+        for name in seen.without_values:
+            if name not in unlabelled.at_prediction:
+                notes.setdefault(name, "no loss: its physics has selected none of the rows")
+        terms = tuple(
+            _row(model, layer, name, seen, held_out, unlabelled, gradients, notes.get(name))
+            for name, layer in find_terms(model).items()
+        )
+        terms = _with_use(model, terms, rows, batch_size)
+        terms = label_facts(model, terms, rows, seen, held_out, probe.needs_network, limits)
     found = [*_weightless(rows), *_data_findings(seen.data_loss, gradients)]
     found += [finding for row in terms for finding in term_findings(row, limits)]
     found += physics_findings(probe)

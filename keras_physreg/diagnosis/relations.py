@@ -29,6 +29,7 @@ class Relation:
         shift_error: Half the interval of that mean.
         sd: Standard deviation of what the physics is compared with.
         left: Mean square difference that slope and offset leave, over what there is.
+        left_by_shift: The same, that the mean difference leaves.
         by_residual: Whether both were taken apart from a residual, as the part from the labels (of
             which `slope` is that of the inputs) and the part from the inputs.
     """
@@ -46,6 +47,7 @@ class Relation:
     shift_error: float
     sd: float
     left: float
+    left_by_shift: float
     by_residual: bool = False
 
 
@@ -98,7 +100,7 @@ def relate(
     direct, reverse = abs(r) * sd_y / sd_x, sd_y / sd_x / max(abs(r), 1e-12)
     error = t_quantile(confidence, count - 1) * math.sqrt((1 - r * r) / max(count - 2, 1))
     spread = error / max(abs(r), 1e-12)  # Of both regressions, relative to their slopes.
-    left = sd_y**2 * (1 - r * r) / np.mean(difference**2) if difference.any() else 1.0
+    mean_square = float(np.mean(difference**2))
     return Relation(
         component=component,
         count=count,
@@ -112,7 +114,8 @@ def relate(
         shift=float(difference.mean()),
         shift_error=t_quantile(confidence, count) * float(difference.std()) / math.sqrt(count),
         sd=float(sd_x),
-        left=float(left),
+        left=float(np.var(y - slope * x)) / mean_square if mean_square else 1.0,
+        left_by_shift=float(np.var(difference)) / mean_square if mean_square else 1.0,
     )
 
 

@@ -28,6 +28,11 @@ class RowValues:
     output: np.ndarray | None
     reference: np.ndarray | None
 
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        """The arrays, in the order of the arguments."""
+        return self.numbers, self.losses, self.network, self.output, self.reference
+
     def without(self, numbers: Sequence[int]) -> RowValues:
         """Returns the other rows."""
         kept = ~np.isin(self.numbers, np.asarray(numbers))
@@ -35,8 +40,7 @@ class RowValues:
         def cut(values: np.ndarray | None) -> Any:
             return None if values is None else values[kept]
 
-        parts = (self.numbers, self.losses, self.network, self.output, self.reference)
-        return RowValues(*map(cut, parts))
+        return RowValues(*map(cut, self.columns))
 
 
 @dataclass
@@ -68,14 +72,8 @@ class RowValuesGathering:
 
     def values(self) -> RowValues | None:
         """Returns all rows, or `None` where there are none."""
-        if not self.parts:
-            return None
-        columns = zip(*self.parts, strict=True)
-        joined: list[Any] = [
-            None if any(part is None for part in column) else np.concatenate(column)
-            for column in columns
-        ]
-        return RowValues(*joined) if joined[0] is not None and len(joined[0]) else None
+        joined = _joined(self.parts) if self.parts else None
+        return joined if joined is not None and len(joined.numbers) else None
 
 
 def pooled(parts: Sequence[RowValues | None]) -> RowValues | None:
@@ -83,10 +81,14 @@ def pooled(parts: Sequence[RowValues | None]) -> RowValues | None:
     known = [part for part in parts if part is not None]
     if len(known) < 2:
         return known[0] if known else None
-    names = ("numbers", "losses", "network", "output", "reference")
-    columns = [[getattr(part, name) for part in known] for name in names]
-    joined: list[Any] = [
-        None if any(part is None for part in column) else np.concatenate(column)
-        for column in columns
-    ]
-    return RowValues(*joined)
+    return _joined([part.columns for part in known])
+
+
+def _joined(parts: Sequence[tuple[Any, ...]]) -> RowValues:
+    """Returns the rows of all parts; `None` for what one of them does not have."""
+    return RowValues(
+        *(
+            None if any(part is None for part in column) else np.concatenate(column)
+            for column in zip(*parts, strict=True)
+        )
+    )

@@ -29,8 +29,16 @@ def floor_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     elif len(places) == 2 and here.trusted_loss <= limits.floor_factor * labels.loss + (
         limits.floor_tolerance
     ):
-        yield from _memorised(row, places, limits)
-    elif row.teacher is not None and row.teacher.verdict is not None:
+        if _is_memorised(places, limits):
+            yield _memorised(row, places)
+        elif labels.loss > limits.floor_tolerance:
+            yield from _teacher(row)
+    else:
+        yield from _teacher(row)
+
+
+def _teacher(row: TermDiagnosis) -> Iterator[Finding]:
+    if row.teacher is not None and row.teacher.verdict is not None:
         said, cure = _decided(row, row.teacher)
         yield Finding(f"{row.teacher.verdict}-teacher", "info", row.term, said, cure)
 
@@ -82,10 +90,10 @@ def _decided(row: TermDiagnosis, teacher: Teacher) -> tuple[str, str]:
             f"More weight than {row.weight:g} can pay: raise it in steps while the held-out data "
             "loss falls (`keras_physreg.sanity_sweep`)."
         )
+    less = f"Try less weight than {row.weight:g}, and 0:" if row.weight else "At a weight above 0"
     return said, (
-        f"Try less weight than {row.weight:g}, and 0: the physics takes the network away from "
-        "what it knows; better physics or labels would lower the floor. The held-out data loss "
-        "decides (`keras_physreg.sanity_sweep`)."
+        f"{less} the physics takes the network away from what it knows; better physics or labels "
+        "would lower the floor. The held-out data loss decides (`keras_physreg.sanity_sweep`)."
     )
 
 
@@ -105,12 +113,12 @@ def _undecided(row: TermDiagnosis, unseen: bool) -> tuple[str, str]:
     if not unseen:
         more = " Give `validation_data` to see how the network does on other rows."
     return said, (
-        "Whether more or less weight pays the held-out data loss decides "
+        "The held-out data loss decides whether more or less weight pays "
         f"(`keras_physreg.sanity_sweep`); better physics or labels would lower the floor.{more}"
     )
 
 
-def _memorised(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterator[Finding]:
+def _is_memorised(places: Places, limits: Thresholds) -> bool:
     _, here, labels = places[1]
 
     def far(value: float | None, floor: float | None) -> bool:
@@ -118,16 +126,19 @@ def _memorised(row: TermDiagnosis, places: Places, limits: Thresholds) -> Iterat
             return True
         return value > limits.memorised_factor * floor + limits.floor_tolerance
 
-    if far(here.trusted_loss, labels.loss) and far(here.median, labels.median):
-        yield Finding(
-            "memorised",
-            "warning",
-            row.term,
-            f"'{row.term}' has nothing left to gain on the given rows, and much on others: "
-            f"{_said(places)}.{_of_teacher(row)}",
-            "The model has memorised the labelled rows: before giving the term more weight on "
-            "them, apply label-free terms to inputs without labels, or get more labelled rows.",
-        )
+    return far(here.trusted_loss, labels.loss) and far(here.median, labels.median)
+
+
+def _memorised(row: TermDiagnosis, places: Places) -> Finding:
+    return Finding(
+        "memorised",
+        "warning",
+        row.term,
+        f"'{row.term}' has nothing left to gain on the given rows, and much on others: "
+        f"{_said(places)}.{_of_teacher(row)}",
+        "The model has memorised the labelled rows: before giving the term more weight on them, "
+        "apply label-free terms to inputs without labels, or get more labelled rows.",
+    )
 
 
 def _places(row: TermDiagnosis) -> Places:

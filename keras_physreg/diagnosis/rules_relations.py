@@ -8,7 +8,7 @@ from keras_physreg.diagnosis.finding import Finding
 from keras_physreg.diagnosis.relations import Relation
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
-from keras_physreg.diagnosis.units import known_factor, name_of_offset
+from keras_physreg.diagnosis.units import known_factor, name_of_offset, near
 from keras_physreg.terms.references import root
 
 # Share of the mean square difference that a correction may leave, to be worth its finding.
@@ -23,11 +23,13 @@ def relation_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Findin
         return
     for relation in row.relations:
         if relation.r2_high <= 1 - limits.unrelated:
-            yield _unrelated(row, relation, limits)
+            said = _unrelated(row, relation, limits)
+            yield Finding("unrelated", "warning", row.term, *said)
         elif is_rescaled(relation, limits):
-            yield _rescaled(row, relation, limits)
+            yield Finding("rescaled", "warning", row.term, *_rescaled(row, relation, limits))
         elif relation.r2 <= 1 - limits.unrelated and relation.r2_high < 1:
-            yield _undecided(row, relation, limits)
+            said = _undecided(row, relation, limits)
+            yield Finding("too-few-rows", "info", row.term, *said)
 
 
 def explained_components(row: TermDiagnosis, limits: Thresholds) -> frozenset[int]:
@@ -41,9 +43,11 @@ def explained_components(row: TermDiagnosis, limits: Thresholds) -> frozenset[in
 
 def is_rescaled(relation: Relation, limits: Thresholds) -> bool:
     """Returns whether both go along, but by another factor than 1 or with an offset."""
-    if relation.r2_low < 1 - limits.unrelated or relation.left > MAX_LEFT:
+    if relation.r2_low < 1 - limits.unrelated:
         return False
-    return _has_factor(relation, limits) or _has_offset(relation, limits)
+    if _has_factor(relation, limits):
+        return relation.left <= MAX_LEFT
+    return _has_offset(relation, limits) and relation.left_by_shift <= MAX_LEFT
 
 
 def _has_factor(relation: Relation, limits: Thresholds) -> bool:
@@ -57,27 +61,21 @@ def _has_offset(relation: Relation, limits: Thresholds) -> bool:
     return not relation.by_residual and abs(relation.shift) - relation.shift_error >= large
 
 
-def _unrelated(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> Finding:
+def _unrelated(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> tuple[str, str]:
     said, other = _names(row, relation)
-    return Finding(
-        "unrelated",
-        "warning",
-        row.term,
+    return (
         f"In '{row.term}' {said} does not go along with {other}{_of(row, relation)}: at the labels "
         f"it leaves {100 * (1 - relation.r2):.3g} % of the variance unexplained (at least "
         f"{100 * (1 - relation.r2_high):.2g} %, {_rows(relation, limits)}).",
-        "Look for a wrong column, another order of the rows, or another time or place of the "
-        "measurement. While the physics does not know the labels, weight on it pulls away from "
-        "them.",
+        "Look for a wrong column, another order of the rows, another time or place of the "
+        "measurement, or noise that is larger than what varies. While the physics does not know "
+        "the labels, weight on it pulls away from them.",
     )
 
 
-def _undecided(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> Finding:
+def _undecided(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> tuple[str, str]:
     said, other = _names(row, relation)
-    return Finding(
-        "too-few-rows",
-        "info",
-        row.term,
+    return (
         f"Too few rows to tell whether in '{row.term}' {said} goes along with {other}"
         f"{_of(row, relation)}: at the labels it explains {100 * relation.r2:.2g} % of the "
         f"variance, and up to {100 * relation.r2_high:.2g} % are possible "
@@ -87,35 +85,38 @@ def _undecided(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> Fi
     )
 
 
-def _rescaled(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> Finding:
+def _rescaled(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> tuple[str, str]:
     said, other = _names(row, relation)
-    if _has_factor(relation, limits):
-        between = f"{relation.slope_low:.4g} to {relation.slope_high:.4g}"
-        known = known_factor(relation.slope, relation.slope_low, relation.slope_high)
-        law = f"{_times(relation.slope if known is None else known[0])} {other}"
-        if not relation.by_residual and abs(relation.offset) > 0.1 * abs(relation.slope) * (
-            relation.sd
-        ):
-            law += f" {'+' if relation.offset > 0 else '-'} {abs(relation.offset):.4g}"
-        hint = ": a sign?" if relation.slope < 0 else f": {known[1]}?" if known else "."
-    else:
-        between = (
-            f"{relation.shift - relation.shift_error:+.4g} to "
-            f"{relation.shift + relation.shift_error:+.4g}"
-        )
-        law = f"{other} {relation.shift:+.4g}"
-        units = name_of_offset(relation.shift, relation.shift_error)
-        hint = f": {units}?" if units else "."
-    return Finding(
-        "rescaled",
-        "warning",
-        row.term,
+    has_factor = _has_factor(relation, limits)
+    law, between, hint = (_by_factor if has_factor else _by_offset)(relation, other)
+    left = relation.left if has_factor else relation.left_by_shift
+    return (
         f"In '{row.term}' {said} is {law}{_of(row, relation)} ({between}, "
         f"{_rows(relation, limits)}){hint} Both go along (r2 {relation.r2:.2f}); so corrected, "
-        f"{100 * relation.left:.2g} % of the mean square at the labels would be left.",
+        f"{100 * left:.2g} % of the mean square at the labels would be left.",
         "Bring both into one unit: look for a conversion, a sign, or a scaling that is done on one "
         "side only (labels standardised and the physics in physical units, or the reverse).",
     )
+
+
+def _by_factor(relation: Relation, other: str) -> tuple[str, str, str]:
+    """Returns the law, the interval of its factor and what it may come from."""
+    between = f"{relation.slope_low:.4g} to {relation.slope_high:.4g}"
+    known = known_factor(relation.slope, relation.slope_low, relation.slope_high)
+    is_near = known is not None and near(known[0], relation.slope)
+    law = f"{_times(known[0] if known and is_near else relation.slope)} {other}"
+    spread = abs(relation.slope) * relation.sd
+    if not relation.by_residual and abs(relation.offset) > 0.1 * spread:
+        law += f" {'+' if relation.offset > 0 else '-'} {abs(relation.offset):.4g}"
+    return law, between, ": a sign?" if relation.slope < 0 else f": {known[1]}?" if known else "."
+
+
+def _by_offset(relation: Relation, other: str) -> tuple[str, str, str]:
+    """Returns the law, the interval of its offset and what it may come from."""
+    low, high = (relation.shift + sign * relation.shift_error for sign in (-1, 1))
+    units = name_of_offset(relation.shift, relation.shift_error)
+    law = f"{other} {relation.shift:+.4g}"
+    return law, f"{low:+.4g} to {high:+.4g}", f": {units}?" if units else "."
 
 
 def _times(slope: float) -> str:

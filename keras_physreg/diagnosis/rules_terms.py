@@ -84,10 +84,9 @@ def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
 
 
 def _zero_gradient(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
-    norm, loss = row.grad_norm, row.loss
+    norm, loss = row.grad_norm, _largest_loss(row)
     if not row.connection.arrives or norm is None or loss is None:
         return
-    loss = max(loss, row.unlabelled_loss or 0.0)
     if norm <= limits.zero_gradient and loss > limits.floor_tolerance:
         yield Finding(
             "zero-gradient",
@@ -143,7 +142,7 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
     harm: Severity = "error" if row.weight else "warning"
     shielded = "" if row.weight else " At weight 0 it does no harm yet."
     places = (
-        ("", row.here),
+        ("", None if row.here is row.unlabelled_here else row.here),
         (" at the labels", row.labels),
         (" on the held-out rows", row.val_here),
         (" at the labels of the held-out rows", row.val_labels),
@@ -187,7 +186,7 @@ def _bad_rows(seen: Summary) -> str:
 
 
 def _size(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
-    ratio, loss = row.grad_ratio, row.loss
+    ratio, loss = row.grad_ratio, _largest_loss(row)
     if not row.weight or ratio is None or loss is None or not math.isfinite(ratio):
         return
     if ratio >= limits.dominates_ratio:
@@ -216,6 +215,11 @@ def _size(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
             f"It does nothing yet: it starts to count at a weight of about "
             f"{0.1 * row.weight / ratio:.2g} (a ratio of 0.1).",
         )
+
+
+def _largest_loss(row: TermDiagnosis) -> float | None:
+    """Returns the loss on the labelled or on the unlabelled rows, the larger one."""
+    return None if row.loss is None else max(row.loss, row.unlabelled_loss or 0.0)
 
 
 def _shown(value: float | None) -> str:

@@ -107,6 +107,11 @@ class Thresholds:
                 raise ValueError(
                     f"`{name}` must be smaller than 1. Received: {name}={getattr(self, name)!r}"
                 )
+        if self.rescaled < 1:
+            raise ValueError(
+                "`rescaled` must be a factor of at least 1; its inverse counts, too. "
+                f"Received: rescaled={self.rescaled!r}"
+            )
         self._check_order("below_factor", "floor_factor")
         self._check_order("floor_factor", "memorised_factor")
         self._check_order("negligible_ratio", "dominates_ratio")

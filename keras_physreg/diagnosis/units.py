@@ -36,8 +36,15 @@ OFFSETS = (
 NEAR = 0.02
 
 
+def near(a: float, b: float) -> bool:
+    """Returns whether two factors are the same but for 2 %."""
+    return a * b > 0 and abs(math.log(a / b)) <= NEAR
+
+
 def known_factor(factor: float, low: float, high: float) -> tuple[float, str] | None:
     """Returns a factor between units that may be this one, with the units in words, or `None`.
+
+    Where none is near, the interval must hold one alone: in a wide one there is always some.
 
     Args:
         factor: The factor, above 0.
@@ -50,10 +57,10 @@ def known_factor(factor: float, low: float, high: float) -> tuple[float, str] | 
     """
     if not 0 < low <= high < 1.5 * low:
         return None
-    both = [(f, words) for f, words in FACTORS] + [(1 / f, words) for f, words in FACTORS]
-    known, words = min(both, key=lambda each: abs(math.log(each[0] / factor)))
-    near = abs(math.log(known / factor)) <= NEAR
-    return (known, words) if near or low <= known <= high else None
+    both = [*FACTORS, *((1 / known, words) for known, words in FACTORS)]
+    nearest = min(both, key=lambda each: abs(math.log(each[0] / factor)))
+    possible = [each for each in both if low <= each[0] <= high]
+    return nearest if near(nearest[0], factor) or possible == [nearest] else None
 
 
 def name_of_offset(offset: float, error: float) -> str | None:

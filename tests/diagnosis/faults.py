@@ -11,7 +11,6 @@ import keras_physreg as kp
 from tests.diagnosis.setups import FAULTS, HEALTHY
 
 ROWS = (16, 64, 1000)
-# What else may be said beside a fault, as it follows from it.
 ALARMS = ("error", "warning")
 
 
@@ -45,41 +44,45 @@ def main():
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
+    print_table("fault", FAULTS, "found", fault_found, options)
+    print()
+    print_table("healthy setup", HEALTHY, "without a warning", without_alarm, options)
+
+
+def fault_found(name, rows, seed):
+    """Returns whether a fault is found, the finding, and what is said besides."""
+    hit, others = found(name, rows, seed)
+    return hit, FAULTS[name][1], others
+
+
+def without_alarm(name, rows, seed):
+    """Returns whether a healthy setup gets no warning, nothing, and the alarms."""
+    said = alarms(diagnosed(HEALTHY[name], rows, seed))
+    return not said, "", said
+
+
+def print_table(title, setups, sum_title, judge, options):
+    """Prints how often each setup is judged right, by the number of rows, and the sums."""
     head = " ".join(f"{rows:>10}" for rows in options.rows)
-    print(f"{'fault':32} {'finding':20} {head}   said besides, at the last")
+    print(f"{title:32} {'finding':20} {head}   said besides")
     sums = dict.fromkeys(options.rows, 0)
-    faults = [name for name in FAULTS if options.only in name]
-    for name in faults:
-        cells, others = [], []
+    names = [name for name in setups if options.only in name]
+    for name in names:
+        cells, finding, besides = [], "", set()
         for rows in options.rows:
             hits = 0
             for seed in range(options.seeds):
                 keras.backend.clear_session()
-                hit, others = found(name, rows, seed)
+                hit, finding, said = judge(name, rows, seed)
                 hits += hit
+                besides.update(said)
             sums[rows] += hits
             cells.append(f"{hits:>3} of {options.seeds:>3}")
-        print(f"{name:32} {FAULTS[name][1]:20} {' '.join(cells)}   {', '.join(others)}", flush=True)
-    of = len(faults) * options.seeds
-    print(f"{'found':53} {' '.join(f'{sums[rows]:>3} of {of:>3}' for rows in options.rows)}\n")
-    print(f"{'healthy setup':53} {head}   alarms")
-    sums = dict.fromkeys(options.rows, 0)
-    healthy = [name for name in HEALTHY if options.only in name]
-    for name in healthy:
-        cells, false = [], []
-        for rows in options.rows:
-            clean = 0
-            for seed in range(options.seeds):
-                keras.backend.clear_session()
-                said = alarms(diagnosed(HEALTHY[name], rows, seed))
-                clean += not said
-                false += said
-            sums[rows] += clean
-            cells.append(f"{clean:>3} of {options.seeds:>3}")
-        print(f"{name:53} {' '.join(cells)}   {', '.join(sorted(set(false)))}", flush=True)
-    of = len(healthy) * options.seeds
-    counts = " ".join(f"{sums[rows]:>3} of {of:>3}" for rows in options.rows)
-    print(f"{'without a warning':53} {counts}")
+        print(
+            f"{name:32} {finding:20} {' '.join(cells)}   {', '.join(sorted(besides))}", flush=True
+        )
+    of = len(names) * options.seeds
+    print(f"{sum_title:53} {' '.join(f'{sums[rows]:>3} of {of:>3}' for rows in options.rows)}")
 
 
 if __name__ == "__main__":

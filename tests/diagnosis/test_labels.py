@@ -154,6 +154,30 @@ def test_away_from_the_floor_the_teacher_is_told_too(factor, verdict):
     assert not {"at-floor", "below-floor"} & {f.code for f in report.findings}
 
 
+def test_the_teacher_is_told_where_the_model_is_at_the_floor_of_the_given_rows_alone():
+    z, x = data(100, 0)
+    z[:, 2] = 0.0
+    x = (z @ TRUTH + 0.1 * np.random.default_rng(0).normal(size=x.shape)).astype("float32")
+    terms = [kp.PhysicsTerm("t", "prediction", weight=0.5)]
+    model = model_of(lambda z, p: {"t": law(z) + 0.1}, terms, 0)
+    kernel = np.vstack([TRUTH[:2], [[0.2, 0.7]]]).astype("float32")
+    model.layers[1].set_weights([kernel, np.full(2, 0.21, "float32")])
+    report = kp.diagnose(model, z, x, validation_data=data(200, 1))
+    row = report["t"]
+    assert row.loss <= 1.5 * row.floor
+    assert 1.5 * row.val_floor < row.val_loss <= 5 * row.val_floor
+    assert one(report, "better-teacher").term == "t"
+
+
+def test_at_weight_0_no_smaller_weight_is_advised():
+    z, x = data(60, 0)
+    terms = [kp.PhysicsTerm("t", "prediction", weight=0.0)]
+    model = model_of(lambda z, p: {"t": 2 * law(z)}, terms, 0)
+    model.layers[1].set_weights([TRUTH, np.zeros(2, "float32")])
+    cure = one(kp.diagnose(model, z, x, validation_data=data(200, 1)), "at-floor").cure
+    assert cure.startswith("At a weight above 0 the physics takes the network away")
+
+
 def test_a_worse_teacher_says_so_with_both_numbers():
     report = report_of(FAULTS["worse than the network"][0], 64)
     finding = one(report, "below-floor")
@@ -234,6 +258,26 @@ def test_the_factor_is_told(name, words):
     assert "biased" not in [f.code for f in report.findings]
 
 
+def test_what_a_correction_leaves_is_told():
+    z, x = data(60, 0)
+    model = model_of(connected(lambda z: 1.1 * law(z) + 3), [kp.PhysicsTerm("t", "target")], 0)
+    finding = next(f for f in kp.diagnose(model, z, x).findings if f.code == "rescaled")
+    difference = (1.1 * z @ TRUTH + 3 - x)[:, 0]
+    assert f"the label +{difference.mean():.4g} in component 0" in finding.message
+    left = np.var(difference) / np.mean(difference**2)
+    assert f"{100 * left:.2g} % of the mean square at the labels would be left" in finding.message
+
+
+def test_an_estimate_that_is_exact_at_night_is_no_inequality():
+    z, _ = data(100, 0)
+    terms = [kp.PhysicsTerm("t", "target", weight=0.5)]
+    model = model_of(connected(lambda z: 1.4 * ops.relu(law(z))), terms, 0)
+    report = kp.diagnose(model, z, np.maximum(z @ TRUTH, 0))
+    codes = {finding.code for finding in report.findings}
+    assert "rescaled" in codes
+    assert "violated" not in codes
+
+
 def test_noise_on_either_side_is_no_factor():
     """The slope of a regression on what has noise is 1 / (1 + noise^2) in the mean."""
     rng = np.random.default_rng(0)
@@ -274,6 +318,12 @@ def test_names_of_factors(factor, words):
         known, said = found
         assert known == pytest.approx(factor, rel=1e-3)
         assert words in said
+
+
+def test_a_wide_interval_names_no_units():
+    assert known_factor(1.5, 1.3, 1.9) is None  # Miles and kilometres, or Fahrenheit.
+    assert known_factor(55.0, 50.0, 58.0)[1] == "degrees and radians"
+    assert known_factor(55.0, 45.0, 62.0) is None  # Or minutes and seconds.
 
 
 # Few rows, and what they hold.

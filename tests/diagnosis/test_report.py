@@ -428,6 +428,7 @@ def test_bad_input(kwargs, error, message):
         ({"conflict_cosine": 0.5}, "from -1 to 0"),
         ({"below_factor": 2.0}, "`below_factor` must be smaller than `floor_factor`"),
         ({"memorised_factor": 1.0}, "`floor_factor` must be smaller than `memorised_factor`"),
+        ({"rescaled": 0.8}, "`rescaled` must be a factor of at least 1"),
         ({"negligible_ratio": 10.0}, "`negligible_ratio` must be smaller than `dominates_ratio`"),
     ],
 )

@@ -90,6 +90,22 @@ def test_what_is_not_finite_there_is_told():
     assert "on the unlabelled rows is nan: 50 row(s)" in finding.message
 
 
+def test_a_weight_that_does_nothing_there_is_told():
+    z, x = data(50, 0)
+    report = kp.diagnose(model_of(only_far_out, {"t": 1e-9}, 0), z, x, unlabelled=far())
+    assert [f.code for f in report.findings] == ["negligible"]
+
+
+def test_a_term_with_values_there_alone_is_told_once():
+    def physics(z, p):
+        return ops.log(-(tf.boolean_mask(p, z[:, 0] > 10) ** 2) - 1)
+
+    z, x = data(50, 0)
+    report = kp.diagnose(model_of(physics, {"t": 1.0}, 0), z, x, unlabelled=far())
+    (finding,) = [each for each in report.findings if each.code == "non-finite"]
+    assert "on the unlabelled rows is nan" in finding.message
+
+
 def test_bad_input():
     z, x = data(20, 0)
     model = model_of(only_far_out, {"t": 1.0}, 0)
