@@ -1,46 +1,11 @@
 """Checks of the arguments of a constant."""
 
-import numbers
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from keras_physreg._utils.errors import number, received
-
-MIN_MAGNITUDE, MAX_MAGNITUDE = 1e-37, 1e37  # Within float32.
-
-
-def standardize_floats(name: str, value: Any, what: str) -> np.ndarray:
-    """Returns a number or vector as a float64 array, or raises.
-
-    Args:
-        name: Name of the constant, for messages.
-        value: Number, or sequence of numbers.
-        what: Name of the argument.
-
-    Raises:
-        TypeError: If `value` is neither a number nor a vector of numbers.
-        ValueError: If it has another shape, or is not finite.
-    """
-    given = received(what, value)
-    try:
-        array = np.asarray(keras.tree.map_structure(_as_number, value))
-        if array.dtype.kind not in "iuf":
-            raise TypeError
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"`{what}` of constant '{name}' must be a number or a vector of numbers. {given}"
-        ) from error
-    if array.ndim > 1 or not array.size:
-        raise ValueError(
-            f"`{what}` of constant '{name}' must be a number or a vector, not of shape "
-            f"{array.shape}. {given}"
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(f"`{what}` of constant '{name}' must be finite. {given}")
-    return array.astype("float64")
+from keras_physreg._utils.vectors import MAX_MAGNITUDE, MIN_MAGNITUDE, beyond_float32, vector
 
 
 def standardize_like(name: str, value: Any, what: str, initial: np.ndarray) -> np.ndarray | None:
@@ -54,7 +19,7 @@ def standardize_like(name: str, value: Any, what: str, initial: np.ndarray) -> n
     """
     if value is None:
         return None
-    array = standardize_floats(name, value, what)
+    array = vector(f"constant '{name}'", what, value)
     if array.shape not in ((), initial.shape):
         raise ValueError(
             f"`{what}` of constant '{name}' must be a number, or have the shape {initial.shape} "
@@ -86,7 +51,7 @@ def check_values(
     shown = ", ".join(f"{k}={None if v is None else v.tolist()}" for k, v in given.items())
     shown = f"Received: {shown}, log={log}"
     known = {what: array for what, array in given.items() if array is not None}
-    if any(_beyond_float32(array).any() for array in known.values()):
+    if any(beyond_float32(array).any() for array in known.values()):
         raise ValueError(
             f"`initial`, `low` and `high` {of} must be 0 or within float32: {MIN_MAGNITUDE:g} to "
             f"{MAX_MAGNITUDE:g}. {shown}"
@@ -111,7 +76,7 @@ def check_values(
 
 def check_scale(name: str, scale: np.ndarray | None) -> None:
     """Raises unless a scale is `None`, or above 0 and within float32."""
-    if scale is not None and ((scale <= 0) | _beyond_float32(scale)).any():
+    if scale is not None and ((scale <= 0) | beyond_float32(scale)).any():
         raise ValueError(
             f"`scale` of constant '{name}' must be above 0, and within float32: "
             f"{MIN_MAGNITUDE:g} to {MAX_MAGNITUDE:g}. {received('scale', scale.tolist())}"
@@ -127,23 +92,4 @@ def check_rate(name: str, rate: Any) -> float:
             f"{MIN_MAGNITUDE:g} to {MAX_MAGNITUDE:g}. To fix a constant, give it "
             f"`trainable=False`. {received('rate', rate)}"
         )
-    return value
-
-
-def _beyond_float32(array: np.ndarray) -> np.ndarray:
-    sizes = np.abs(array)
-    return (sizes != 0) & ((sizes < MIN_MAGNITUDE) | (sizes > MAX_MAGNITUDE))
-
-
-def _as_number(value: Any) -> Any:
-    """Returns a number in a form that NumPy takes; raises `TypeError` for a boolean."""
-    if isinstance(value, bool | np.bool_):
-        raise TypeError
-    if isinstance(value, numbers.Real):
-        try:
-            return float(value)
-        except OverflowError:
-            return np.inf
-    if isinstance(value, keras.Variable) or ops.is_tensor(value):
-        return ops.convert_to_numpy(ops.convert_to_tensor(value))
     return value

@@ -9,11 +9,11 @@ import numpy as np
 from keras_physreg._utils.errors import boolean, received
 from keras_physreg._utils.names import check_name
 from keras_physreg._utils.owners import owners, register_owner
+from keras_physreg._utils.vectors import vector
 from keras_physreg.constants.checks import (
     check_rate,
     check_scale,
     check_values,
-    standardize_floats,
     standardize_like,
 )
 from keras_physreg.constants.transforms import Transform
@@ -136,7 +136,7 @@ class Constant(keras.layers.Layer):
                 f"`unit` of constant '{self.name}' must be a string. {received('unit', unit)}"
             )
         self.log, self.unit = boolean("log", log), unit
-        self._initial = standardize_floats(self.name, initial, "initial")
+        self._initial = vector(f"constant '{self.name}'", "initial", initial)
         self._low = standardize_like(self.name, low, "low", self._initial)
         self._high = standardize_like(self.name, high, "high", self._initial)
         self._given_scale = standardize_like(self.name, scale, "scale", self._initial)

@@ -29,9 +29,9 @@ def label_as_prediction(
     wanted = keras.tree.flatten(prediction)
     found = keras.tree.flatten(given)
     if targets is None and outputs is not None:
-        found = _of_outputs(keras.tree.flatten(evaluation.called_with), given, outputs)
-    if len(found) == len(wanted) and all(part is not None for part in found):
-        fitting = [_like(label, tensor) for label, tensor in zip(found, wanted, strict=True)]
+        found = entries_of(keras.tree.flatten(evaluation.called_with), given, outputs)
+    if len(found) == len(wanted):
+        fitting = [label_like(label, tensor) for label, tensor in zip(found, wanted, strict=True)]
         if all(label is not None for label in fitting):
             return keras.tree.pack_sequence_as(prediction, fitting)
     raise ValueError(
@@ -57,7 +57,7 @@ def weight_of_labels(evaluation: Evaluation, sample_weight: Any, outputs: Any) -
         return sample_weight
     found = keras.tree.flatten(sample_weight)
     if outputs is not None:
-        found = _of_outputs(keras.tree.flatten(evaluation.called_with), sample_weight, outputs)
+        found = entries_of(keras.tree.flatten(evaluation.called_with), sample_weight, outputs)
     weights = [weight for weight in found if weight is not None]
     if not weights:
         return None
@@ -87,21 +87,32 @@ def message_without_label(term: PhysicsTerm, layer: str) -> str:
     )
 
 
-def _of_outputs(wanted: list[Any], structure: Any, outputs: Any) -> list[Any]:
-    """Returns the entries of a structure, which has one per output, for some outputs."""
+def entries_of(wanted: list[Any], structure: Any, outputs: Any) -> list[Any]:
+    """Returns the entries of a structure, such as the labels, for some outputs of a model.
+
+    Args:
+        wanted: The outputs.
+        structure: One entry per output of the model, in a structure that Keras accepts for it.
+        outputs: All outputs of the model.
+
+    Returns:
+        One entry per tensor of `wanted`: `None` if it is no output, or has no entry.
+    """
     if isinstance(structure, dict) and isinstance(outputs, dict):
         pairs = [(outputs[key], structure.get(key)) for key in outputs]
     else:
         parts, returned = keras.tree.flatten(structure), keras.tree.flatten(outputs)
         same = len(parts) == len(returned) and not (isinstance(structure, dict) and parts[1:])
-        pairs = list(zip(returned, parts, strict=True)) if same or len(parts) == 1 else []
+        pairs = list(zip(returned, parts, strict=True)) if same else []
     # The layer returns the prediction itself: an output of the model is the same object.
     by_output = {id(tensor): part for tensor, part in pairs}
     return [by_output.get(id(tensor)) for tensor in wanted]
 
 
-def _like(label: Any, tensor: Any) -> Any:
-    """Returns a label in the shape and dtype of a prediction, or `None` if it has another shape."""
+def label_like(label: Any, tensor: Any) -> Any:
+    """Returns a label in the shape and dtype of a prediction; `None` if there is none that fits."""
+    if label is None:
+        return None
     label = ops.convert_to_tensor(label)
     if len(label.shape) == len(tensor.shape) - 1 and tensor.shape[-1] == 1:
         label = ops.expand_dims(label, -1)

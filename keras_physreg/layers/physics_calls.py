@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_physreg.constants.constant import Constant
 from keras_physreg.layers.build_physics import is_built
 from keras_physreg.layers.call_physics import Outputs, call_physics, call_unshielded
 from keras_physreg.layers.connected_label import check_needs_prediction
@@ -149,7 +150,7 @@ class PhysicsCalls:
         if group.trains is None and group.at == "prediction" and selected is None:
             return None
         step = current_step()
-        layers = [] if step is None else _outside_of(self._kind, step.model.layers)
+        layers = [] if step is None else self._network(step.model.layers)
         network = {id(v) for layer in layers for v in layer.trainable_variables}
 
         def guard(variable: keras.Variable, value: Any) -> Any:
@@ -160,6 +161,15 @@ class PhysicsCalls:
             return value if selected is None else selected.if_any(value)
 
         return guard
+
+    def _network(self, layers: Sequence[keras.Layer]) -> Iterator[keras.Layer]:
+        """Yields the layers, and layers of nested models, that are no physics."""
+        for layer in layers:
+            if isinstance(layer, keras.Model):
+                yield from self._network(layer.layers)
+            # A subclassed model may hold the physics in an attribute, too.
+            elif not isinstance(layer, self._kind | Constant) and layer is not self._layer.physics:
+                yield layer
 
     def _build(self, call: Callable, inputs: Any, prediction: Any) -> None:
         physics = self._layer.physics
@@ -175,12 +185,3 @@ def _stopped(structure: Any) -> Any:
     return keras.tree.map_structure(
         lambda tensor: None if tensor is None else ops.stop_gradient(tensor), structure
     )
-
-
-def _outside_of(kind: type, layers: Sequence[keras.Layer]) -> Iterator[keras.Layer]:
-    """Yields the layers, and layers of nested models, that are not of a class."""
-    for layer in layers:
-        if isinstance(layer, keras.Model):
-            yield from _outside_of(kind, layer.layers)
-        elif not isinstance(layer, kind):
-            yield layer

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.owners import with_sublayers
+from keras_physreg.layers.build_physics import is_built
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 from keras_physreg.layers.row_weights import row_weights
 from keras_physreg.layers.step import open_step
@@ -49,6 +50,7 @@ def check_left_out_rows(
         return
     try:
         sources, complete = _sources(x, y, sample_weight, unlabelled)
+        _build(model, sources[0][0])
         looks = _look_at(model, sources)
     except Exception:  # Data or physics that cannot run: the training raises a better error.
         return
@@ -135,6 +137,15 @@ def _sources(x: Any, y: Any, sample_weight: Any, unlabelled: Any) -> tuple[list[
         sources.append((arrays.as_tensors(unlabelled, "unlabelled"), None, None))
         complete = not isinstance(x, tf.data.Dataset | keras.utils.PyDataset)
     return sources, complete
+
+
+def _build(model: keras.Model, inputs: Any) -> None:
+    """Builds a model by calls on one row: new variables would get no values in `_look_at`."""
+    row = arrays.gather(inputs, np.zeros(1, "int64"))
+    for _ in range(2):  # The first call builds the network, and the next one the physics.
+        if not is_built(model):
+            with open_step(model, "labelled"):
+                model(row, training=False)
 
 
 def _look_at(model: keras.Model, sources: list[Any]) -> dict[str, _Look]:

@@ -33,23 +33,25 @@ def warn_of_unreached(model: keras.Model, losses: dict[str, Any], weights: dict[
         return
     known = _warned.setdefault(model, set())
     for name, loss in losses.items():
-        if name in known or not _is_traced(loss) or not _is_on(weights[name]):
+        # A layer that the model calls but does not track has no weight here.
+        is_new = name in weights and name not in known
+        if not is_new or not _is_traced(loss) or not _is_on(weights[name]):
             continue
         known.add(name)
-        handles = {_handle_in(loss.graph, v) for v in model.trainable_variables}
-        if handles and not _reaches(loss, handles):
+        trained = model.trainable_variables
+        if trained and not _reaches(loss, _handles(loss.graph, trained)):
             warnings.warn(
                 f"Physics term '{name}' of model '{model.name}' has a weight above 0 and trains "
                 "nothing: no gradient of it reaches the network or a constant. Compute its output "
                 "from the `prediction` argument with `keras.ops`: no NumPy, no prediction made "
-                "outside and captured, no integer cast, no `stop_gradient`. Run "
-                "`keras_physreg.diagnose` for details.",
+                "outside and captured, no integer cast, no `stop_gradient`. Layers and constants "
+                "with `trainable=False` do not count. Run `keras_physreg.diagnose` for details.",
                 stacklevel=2,
             )
 
 
 def _is_traced(loss: Any) -> bool:
-    return tf.is_symbolic_tensor(loss) and hasattr(loss.graph, "capture")
+    return tf.is_symbolic_tensor(loss) and hasattr(loss.graph, "captures")
 
 
 def _is_on(weight: Any) -> bool:
@@ -57,9 +59,10 @@ def _is_on(weight: Any) -> bool:
         return float(weight.numpy()) > 0
 
 
-def _handle_in(graph: Any, variable: keras.Variable) -> str:
-    """Returns the name of the tensor by which a graph reads a variable."""
-    return graph.capture(variable.value.handle).name
+def _handles(graph: Any, variables: list[keras.Variable]) -> set[str]:
+    """Returns the names of the tensors by which a graph reads variables."""
+    wanted = {id(variable.value.handle) for variable in variables}
+    return {inside.name for outside, inside in graph.captures if id(outside) in wanted}
 
 
 def _reaches(loss: Any, handles: set[str]) -> bool:

@@ -57,7 +57,7 @@ def resolve_part(path: str, structure: Any) -> Any:
     Args:
         path: Dotted path of the reference, such as `"target.flow"`; its root is ignored.
         structure: Tensor, or structure such as the sample weights of several outputs, or `None`. A
-            tensor at the beginning of the path serves all that is below it.
+            tensor at the beginning of the path holds for all that is below it.
 
     Returns:
         A tensor, or `None` if the structure has nothing at the path.

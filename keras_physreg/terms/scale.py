@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_physreg._utils.errors import received
+from keras_physreg._utils.vectors import MAX_MAGNITUDE, MIN_MAGNITUDE, beyond_float32, vector
 
 Scale = float | tuple[float, ...] | None
 
@@ -19,29 +19,19 @@ def standardize_scale(term_name: str, scale: Any) -> Scale:
 
     Raises:
         TypeError: If it does not hold numbers.
-        ValueError: If a number is not above 0 and finite, or the array has more than one axis.
+        ValueError: If a number is not above 0 and within float32, or the array has several axes.
     """
     if scale is None:
         return None
-    of = f"`scale` of physics term '{term_name}'"
-    values = np.asarray(scale)
-    if values.dtype.kind not in "iuf":
-        raise TypeError(
-            f"{of} must be a number above 0, or one per component of the output, such as "
-            f"`x.std(axis=0)`. {received('scale', scale)}"
-        )
-    if values.ndim > 1 or not values.size:
-        raise ValueError(
-            f"{of} must be a number, or an array with one number per component of the output: of "
-            f"shape (components,). Received: scale of shape {values.shape}"
-        )
-    values = values.astype("float64")
-    wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)).reshape(-1))
+    owner = f"physics term '{term_name}'"
+    values = vector(owner, "scale", scale)
+    wrong = np.flatnonzero((values <= 0) | beyond_float32(values))
     if wrong.size:
         which = f" at component {wrong[0]}" if values.ndim else ""
         raise ValueError(
-            f"{of} must be above 0 and finite, but is {values.reshape(-1)[wrong[0]]}{which}. A "
-            "column that never changes has a standard deviation of 0: give it a scale of its own."
+            f"`scale` of {owner} must be above 0, and within float32 ({MIN_MAGNITUDE:g} to "
+            f"{MAX_MAGNITUDE:g}), but is {values.flat[wrong[0]]}{which}. A column that never "
+            "changes has a standard deviation of 0: give it a scale of its own."
         )
     return tuple(values.tolist()) if values.ndim else float(values)
 

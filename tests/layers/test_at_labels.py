@@ -175,6 +175,33 @@ def test_what_a_term_trains(term, moves_network, moves_constants):
     assert set(moved.values()) == {moves_network}
 
 
+class Holder(kp.PhysicsModel):
+    """A subclassed model that holds its physics in an attribute, too."""
+
+    def __init__(self, physics, terms):
+        super().__init__()
+        self.network, self.sensor = keras.layers.Dense(2), physics
+        self.law = kp.PhysicsRegularization(physics, terms)
+
+    def call(self, z):
+        return self.law(z, self.network(z))
+
+
+@pytest.mark.filterwarnings(NO_GRADIENT)
+@pytest.mark.parametrize(
+    ("weights", "moves_network"),
+    [({"sensor": 0.0}, False), ({"calibration": 0.0}, True)],
+    ids=["labels", "network"],
+)
+def test_physics_in_an_attribute_of_the_model_is_no_network(weights, moves_network):
+    model = Holder(Sensor(), sensor_terms(**weights))
+    model.compile(keras.optimizers.SGD(RATE), None)
+    model(data()[0])  # Builds it.
+    moved = moved_by(model)
+    assert moved.pop("gain") == moved.pop("offset") == (not moves_network)
+    assert set(moved.values()) == {moves_network}
+
+
 def test_a_constant_that_only_the_labels_tell_is_least_squares():
     rng = np.random.default_rng(0)
     y = rng.normal(size=(256, 2)).astype("float32")
@@ -298,6 +325,14 @@ def test_labels_of_another_shape_name_both():
 
 
 @pytest.mark.tensorflow
+def test_one_label_for_several_outputs_names_both():
+    model = several_outputs()
+    model.compile("sgd", None)
+    with pytest.raises(ValueError, match=r"calibration.*the structure .*the label shape"):
+        model.fit(data()[0], np.zeros((20, 1), "float32"), verbose=0)
+
+
+@pytest.mark.tensorflow
 def test_physics_that_does_not_use_the_prediction():
     class Unused(Sensor):
         def call(self, z, x_pred):
@@ -332,7 +367,7 @@ def test_a_function_has_no_constants_to_train():
 
 
 @pytest.mark.tensorflow
-def test_unlabelled_rows_serve_no_term_at_the_labels():
+def test_unlabelled_rows_need_a_term_without_labels():
     term = kp.PhysicsTerm("calibration", at="labels")
 
     class One(Sensor):

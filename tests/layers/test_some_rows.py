@@ -267,6 +267,32 @@ def test_a_derivative_that_is_not_finite_is_an_error(kind):
     assert arrays_equal(before, model.get_weights())
 
 
+class BuiltLater(kp.PhysicsModel):
+    """A model whose first call builds it."""
+
+    def __init__(self, physics, term):
+        super().__init__()
+        self.network = keras.layers.Dense(1)
+        self.physics = kp.PhysicsRegularization(physics, [term])
+        self.compile(keras.optimizers.SGD(0.01), "mse")
+
+    def call(self, z):
+        return self.physics(z, self.network(z))
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("physics", [trap, TrapOfAConstant], ids=["function", "constant"])
+def test_a_model_that_its_first_call_builds(physics):
+    given = [physics() if isinstance(physics, type) else physics for _ in range(2)]
+    with pytest.raises(ValueError, match=r"Row\(s\) 1, 5, 6"):
+        BuiltLater(given[0], kp.PhysicsTerm("head")).fit(*pump_data(), verbose=0)
+    keras.utils.set_random_seed(1)
+    model = BuiltLater(given[1], kp.PhysicsTerm("head", where=pump_is_on))
+    assert not model.built
+    first, second = model.fit(*pump_data(), epochs=2, verbose=0).history["loss"]
+    assert second < first
+
+
 @pytest.mark.tensorflow
 def test_replicas_look_for_it_too():
     model = pump_model(trap, kp.PhysicsTerm("head"))

@@ -89,6 +89,31 @@ def test_a_term_that_trains_a_constant_trains_something():
         fitted(Calibration())
 
 
+def test_it_says_that_frozen_constants_do_not_count():
+    physics = Calibration()
+    physics.offset.trainable = False
+    with pytest.warns(UserWarning, match="constants with `trainable=False` do not count"):
+        fitted(physics)
+
+
+def test_a_layer_that_the_model_does_not_track_trains_as_before():
+    term = kp.PhysicsRegularization(lambda z, p: p - law(z), {"t": 0.5})
+
+    class Untracked(kp.PhysicsModel):
+        def __init__(self):
+            super().__init__()
+            self.network = keras.layers.Dense(2)
+
+        def call(self, z):
+            return term(z, self.network(z))
+
+    model = Untracked()
+    model.compile("sgd", "mse")
+    with no_warnings():
+        logs = model.fit(Z, X, verbose=0).history
+    assert logs["physics_loss"][0] > 0
+
+
 def test_the_step_has_no_more_operations_for_it(monkeypatch):
     """The graph of the traced step is the same without the look at it."""
 

@@ -76,15 +76,18 @@ def test_it_is_saved():
 @pytest.mark.parametrize(
     ("scale", "error", "message"),
     [
-        (0, ValueError, r"'x' must be above 0.*is 0\.0\."),
+        (0, ValueError, r"'x' must be above 0.*is 0\.0\. "),
         (-1.0, ValueError, r"is -1\.0"),
-        (float("nan"), ValueError, r"is nan"),
+        (float("nan"), ValueError, r"'x' must be finite.*scale=nan"),
         ([1.0, 0.0], ValueError, r"is 0\.0 at component 1"),
+        ([1.0, 1e-40], ValueError, r"within float32.*is 1e-40 at component 1"),
+        (1e40, ValueError, r"within float32.*is 1e\+40"),
         ([], ValueError, r"shape \(0,\)"),
         (np.ones((2, 2)), ValueError, r"shape \(2, 2\)"),
-        ("auto", TypeError, r"number above 0.*'auto'"),
-        (True, TypeError, r"number above 0.*True"),
-        ([None], TypeError, r"number above 0"),
+        ("auto", TypeError, r"'x' must be a number.*'auto'"),
+        (True, TypeError, r"a number or a vector of numbers.*True"),
+        ([None], TypeError, r"a number or a vector of numbers"),
+        ([[1.0], [1.0, 2.0]], TypeError, r"a number or a vector of numbers"),
     ],
 )
 def test_bad_scales(scale, error, message):
