@@ -13,7 +13,7 @@ MIN_MAGNITUDE, MAX_MAGNITUDE = 1e-37, 1e37  # Within float32.
 
 
 def vector(owner: str, name: str, value: Any) -> np.ndarray:
-    """Returns an argument that is a finite number or a vector of them as a float64 array, or raises.
+    """Returns a finite number, or vector of numbers, as a float64 array, or raises.
 
     Args:
         owner: What the argument belongs to, for the message: "constant 'gain'".
