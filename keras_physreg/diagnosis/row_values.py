@@ -86,9 +86,8 @@ def pooled(parts: Sequence[RowValues | None]) -> RowValues | None:
 
 def _joined(parts: Sequence[tuple[Any, ...]]) -> RowValues:
     """Returns the rows of all parts; `None` for what one of them does not have."""
-    return RowValues(
-        *(
-            None if any(part is None for part in column) else np.concatenate(column)
-            for column in zip(*parts, strict=True)
-        )
-    )
+    columns: list[Any] = [
+        None if any(part is None for part in column) else np.concatenate(column)
+        for column in zip(*parts, strict=True)
+    ]
+    return RowValues(*columns)
