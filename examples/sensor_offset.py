@@ -26,7 +26,6 @@ import keras_physreg as kp
 
 mpl.use("Agg")
 
-BATCH = 128
 BLOCK = {"TMY3 Greensboro": 12, "SURFRAD Alamosa": 60, "RMIS 2022": 12, "RMIS 2019": 12}  # rows
 
 
@@ -36,8 +35,8 @@ class Sensors(keras.layers.Layer):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.gain = kp.Constant(1.0, low=0.5, high=1.5, name="gain")
-        self.offset = kp.Constant(0.0, low=-200.0, high=200.0, unit="W/m2", name="offset")
+        self.gain = kp.Constant(1.0, low=0.5, high=1.5, rate=10, name="gain")
+        self.offset = kp.Constant(0.0, low=-200.0, high=200.0, rate=10, unit="W/m2", name="offset")
 
     def call(self, Z, x):
         """Returns it for both terms."""
@@ -82,14 +81,16 @@ def bootstrap(data, block, draws=1000):
 
 
 def look_at(name, seeds, steps):
-    """Trains on one file without and with constants; returns columns of the tables by name."""
+    """Trains on one file without and with constants; returns columns of the tables by name.
+
+    A step takes all rows, as least squares does: with smaller batches the constants keep moving.
+    """
     everything = ir.load(name)
     data, held_out = ir.split(everything)
-    epochs = -(-steps // -(-len(data.Z) // BATCH))
     row = {"least squares": [least_squares(data), *bootstrap(everything, BLOCK[name])]}
     for when in ("before", "after"):
         trainer = kp.ReplicaTrainer(build(when == "after", steps), {}, seeds=range(seeds))
-        trainer.fit(*data, batch_size=BATCH, epochs=epochs, verbose=0)
+        trainer.fit(*data, batch_size=len(data.Z), epochs=steps, verbose=0)
         constants = np.tile([1.0, 0.0], (seeds, 1))
         for k in range(seeds):
             trainer.load_replica(k)

@@ -93,16 +93,11 @@ def check_repeatable(model: keras.Model, data: Batches) -> None:
                 "itself, and only where `training` is true."
             )
         for name in terms:
-            one, other = (
-                (there[name].outputs[name], there[name].where.get(name)) for there in (terms, again)
-            )
-            if not _equal(one, other):
-                raise ValueError(
-                    f"The physics of term '{name}' gives other values when it is called again with "
-                    "the same input: it is random, so replicas cannot be compared. Pass the random "
-                    "numbers as an input, or draw them in a physics `keras.layers.Layer` from a "
-                    "`keras.random.SeedGenerator`, which each replica then has for itself."
-                )
+            one, other = terms[name], again[name]
+            chosen = f"Term '{name}' counts other rows"
+            _check_same(chosen, one.where.get(name), other.where.get(name))
+            given = f"The physics of term '{name}' gives other values"
+            _check_same(given, one.outputs[name], other.outputs[name])
 
 
 def choose_monitor(monitor: str | None, logs: list[str]) -> str:
@@ -141,6 +136,17 @@ def _evaluations(
     with unchanged([*model.variables, *hidden]), open_step(model, "labelled") as step:
         model(x)
         return [(each, each.layer.evaluations(each, y)) for each in step.evaluations]
+
+
+def _check_same(what: str, one: Any, other: Any) -> None:
+    if not _equal(one, other):
+        raise ValueError(
+            f"{what} when it is called again with the same input: it is random, or keeps state "
+            "outside of variables, so replicas cannot be compared. Pass random numbers as an "
+            "input, or draw them in a physics `keras.layers.Layer` from a "
+            "`keras.random.SeedGenerator`; hold state in variables of that layer. Each replica "
+            "then has its own."
+        )
 
 
 def _equal(value: Any, other: Any) -> bool:

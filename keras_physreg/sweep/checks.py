@@ -16,7 +16,6 @@ from keras_physreg.sweep.splits import Splits, checked_splits
 from keras_physreg.terms.term import check_weight
 
 DEFAULT_FOLDS = 5
-OTHERS = ("zero", "best")
 
 # How the names of Keras metrics end for which larger is better; equal names get a number.
 LARGER_IS_BETTER = re.compile(
@@ -110,10 +109,8 @@ def prepare(model: keras.Model, training_data: Any, validation_data: Any) -> tup
     return training.size, held_out
 
 
-def check_choices(others: Any, score: Any, keep: Any) -> None:
+def check_choices(score: Any, keep: Any) -> None:
     """Raises unless these arguments have one of their values."""
-    if others not in OTHERS:
-        raise ValueError(f"`others` must be 'zero' or 'best'. {received('others', others)}")
     if score not in ("best", "last"):
         raise ValueError(f"`score` must be 'best' or 'last'. {received('score', score)}")
     if keep not in (None, "recommended"):

@@ -19,10 +19,13 @@ from keras_physreg.sweep.verdict import TermVerdict, Verdict
 class Combination:
     """All terms that help, trained together on the same splits with the same seeds.
 
+    Where terms were swept beside others at a weight of their own, a single one that helps is
+    trained alone as well; and if none helps, all are trained at these weights.
+
     Args:
         weights: The weights of these terms.
-        sweep: The trainings with all terms off, then with these weights. It is stored like a term
-            with the weights 0 and 1, and has no term losses.
+        sweep: The trainings with all swept terms off, then with these weights. It is stored like a
+            term with the weights 0 and 1, and has no term losses.
     """
 
     weights: dict[str, float]
@@ -62,11 +65,37 @@ class MeasuredSweep:
             return None
         return self._judge(self.combined.name, self.combined.sweep)
 
-    @property
+    @cached_property
     def off(self) -> dict[str, float]:
-        """The weights of all terms of the model while no swept term is on."""
+        """The weights of all terms of the model where no term is on because of the sweep.
+
+        Terms that were swept have 0. Terms that were not swept have the weight of all trainings. A
+        swept term that trains constants only keeps its weight where it neither helps nor harms:
+        without it, the constants would not be trained.
+        """
         first, sweep = next(iter(self.terms.items()))
-        return {first: 0.0} | sweep.others
+        return {first: 0.0} | sweep.others | {t: self._off(t) for t in self.settings.terms}
+
+    def is_off_in(self, name: str) -> bool:
+        """Returns whether the baseline of a term has the weights `off`."""
+        return {name: 0.0} | self.terms[name].others == self.off
+
+    def trained_at(self, weights: dict[str, float]) -> tuple[TermSweep, float] | None:
+        """Returns trainings with these weights of all terms, or `None` if there were none.
+
+        Returns:
+            The sweep of a term, and the weight of that term; or of the combination, 0 or 1.
+        """
+        for name, sweep in self.terms.items():
+            weight = weights[name]
+            if {name: weight} | sweep.others == weights and weight in sweep.weights:
+                return sweep, weight
+        if self.combined is None:
+            return None
+        off = dict.fromkeys(self.combined.weights, 0.0) | self.combined.sweep.others
+        tried = {0.0: off, 1.0: off | self.combined.weights}
+        found = [at for at, each in tried.items() if each == weights]
+        return (self.combined.sweep, found[0]) if found else None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all measurements, settings and verdicts as JSON holds them."""
@@ -82,6 +111,15 @@ class MeasuredSweep:
                 "verdict": self.combined_verdict.to_dict(),
             }
         return found
+
+    def _off(self, name: str) -> float:
+        """Returns the weight of a swept term that does not help."""
+        verdict = self.verdicts.get(name)
+        if name not in self.settings.constants_only or (
+            verdict is not None and (verdict.helps or verdict.verdict.harms)
+        ):
+            return 0.0
+        return self.settings.others_weights[name]
 
     def _judge(self, name: str, term: TermSweep) -> TermVerdict:
         splits = self.settings.splits

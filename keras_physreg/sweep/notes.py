@@ -129,9 +129,11 @@ def _baseline_still_falls(sweep: MeasuredSweep) -> str:
     first = next(iter(sweep.terms.values()))
     if sweep.settings.score != "best" or first.epoch_of(0.0) != first.epochs:
         return ""
+    off = "the swept" if any(first.others.values()) else "all"
     return (
-        f"With all weights off the best epoch is the last one, {first.epochs}: the loss was still "
-        "falling. A term that merely speeds up the training would seem to help: give more `epochs`."
+        f"With {off} weights off the best epoch is the last one, {first.epochs}: the loss was "
+        "still falling. A term that merely speeds up the training would seem to help: give more "
+        "`epochs`."
     )
 
 

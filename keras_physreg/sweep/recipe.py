@@ -11,9 +11,9 @@ def recipe(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     """Returns how to train with what is recommended."""
     if recommended.epochs is None:
         return (
-            f"{_terms(recommended)} Recommended weights: {recommended.weights}. The number of "
-            "epochs is unknown: no training was finished, or each was scored at an epoch of its "
-            "own, as in files of version 0.1."
+            f"{_terms(sweep, recommended)} Recommended weights: {recommended.weights}. The number "
+            "of epochs is unknown: no training with these weights was finished, or each was scored "
+            "at an epoch of its own, as in files of version 0.1."
         )
     settings = sweep.settings
     epochs = settings.epochs_on_all_rows(recommended.epochs)
@@ -22,7 +22,7 @@ def recipe(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     if settings.labelled is not None:
         rows = count(settings.labelled, "labelled row")
     lines = [
-        f"{_terms(recommended)} To train on all {rows}:",
+        f"{_terms(sweep, recommended)} To train on all {rows}:",
         f"    kp.set_term_weights(model, {recommended.weights})",
         f"    model.fit(x, y, epochs={epochs}{batch})",
     ]
@@ -40,9 +40,17 @@ def recipe(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     return text
 
 
-def _terms(recommended: Recommendation) -> str:
-    if recommended.verdict is None:
-        return "No term can be said to help."
+def _terms(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     together = ", together" if len(recommended.terms) > 1 else ""
     names = " and ".join(recommended.terms)
-    return f"Recommended: {names} ({recommended.verdict.verdict}{together})."
+    text = "No term can be said to help."
+    if recommended.verdict is not None:
+        text = f"Recommended: {names} ({recommended.verdict.verdict}{together})."
+    kept = {n: w for n, w in recommended.weights.items() if w and n not in recommended.terms}
+    if not kept:
+        return text
+    how = [
+        f"{name} at {weight:g}{'' if name in sweep.settings.terms else ' (not swept)'}"
+        for name, weight in kept.items()
+    ]
+    return f"{text} Kept as in the sweep: {', '.join(how)}."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keras_physreg.sweep.measured import MeasuredSweep
-from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.verdict import TermVerdict
 
 
@@ -14,12 +13,13 @@ class Recommendation:
     """The weights to train with, and for how many epochs.
 
     Args:
-        weights: The weights of all terms of the model. Terms that do not help have 0, or the weight
-            that was fixed for the whole sweep.
+        weights: The weights of all terms of the model. Terms that do not help have 0. Terms that
+            were not swept have the weight that they had in all trainings, and so have terms that
+            train constants only, unless their sweep found a better one.
         terms: The terms that are recommended.
         verdict: The verdict on these weights; `None` where no term helps.
         epochs: The epoch at which trainings with these weights were scored, counted from 1; `None`
-            where it is unknown.
+            where it is unknown, or no such training was finished.
         last: Whether that was the last epoch: their loss was still falling.
     """
 
@@ -33,20 +33,19 @@ class Recommendation:
 def recommend(sweep: MeasuredSweep) -> Recommendation:
     """Returns the recommendation: all terms that help, unless the best one alone is better.
 
-    A sweep tries each term alone, then all terms that help together. These are recommended together
-    where that surely or probably helps, and gains at least as much as the best one alone.
+    A sweep tries each term by itself, then all terms that help together. These are recommended
+    together where that surely or probably helps, and gains at least as much as the best one alone,
+    of those that were swept with all other swept terms off.
 
     Args:
         sweep: A sweep of at least one term.
     """
     combined, verdict, alone = sweep.combined, sweep.combined_verdict, _best_alone(sweep)
     if combined and verdict and verdict.helps and not _gains_less(verdict, alone):
-        return _recommendation(sweep, combined.weights, verdict, combined.sweep, 1.0)
+        return _recommendation(sweep, combined.weights, verdict)
     if alone is None:
-        first = next(iter(sweep.terms.values()))
-        return _recommendation(sweep, {}, None, first, 0.0)
-    weight = alone.recommended_weight
-    return _recommendation(sweep, {alone.term: weight}, alone, sweep.terms[alone.term], weight)
+        return _recommendation(sweep, {}, None)
+    return _recommendation(sweep, {alone.term: alone.recommended_weight}, alone)
 
 
 def _gains_less(together: TermVerdict, alone: TermVerdict | None) -> bool:
@@ -60,22 +59,16 @@ def helpful_weights(sweep: MeasuredSweep) -> dict[str, float]:
 
 def _best_alone(sweep: MeasuredSweep) -> TermVerdict | None:
     """Returns the verdict with the largest gain among terms swept with all others off."""
-    off = sweep.off
-    alone = [
-        verdict
-        for name, verdict in sweep.verdicts.items()
-        if verdict.helps and all(off[other] == w for other, w in sweep.terms[name].others.items())
-    ]
+    alone = [v for name, v in sweep.verdicts.items() if v.helps and sweep.is_off_in(name)]
     return max(alone, key=lambda verdict: verdict.gain, default=None)
 
 
 def _recommendation(
-    sweep: MeasuredSweep,
-    weights: dict[str, float],
-    verdict: TermVerdict | None,
-    measured: TermSweep,
-    weight: float,
+    sweep: MeasuredSweep, helpful: dict[str, float], verdict: TermVerdict | None
 ) -> Recommendation:
-    epochs = measured.epoch_of(weight)
-    last = epochs == measured.epochs and sweep.settings.score == "best"
-    return Recommendation(sweep.off | weights, tuple(weights), verdict, epochs, last)
+    weights, epochs, last = sweep.off | helpful, None, False
+    if (trained := sweep.trained_at(weights)) is not None:
+        measured, weight = trained
+        epochs = measured.epoch_of(weight)
+        last = epochs == measured.epochs and sweep.settings.score == "best"
+    return Recommendation(weights, tuple(helpful), verdict, epochs, last)

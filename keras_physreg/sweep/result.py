@@ -30,7 +30,8 @@ class SweepResult(MeasuredSweep):
     Args:
         terms: What was measured, by term.
         settings: How the sweep was made.
-        combined: All terms that help, trained together, where there are several; else `None`.
+        combined: All terms that help, trained together, where there are several, or where one was
+            swept beside others that are off in the recommendation; else `None`.
         kept: The trainer of the models with the recommended weights, with `keep="recommended"`;
             else `None`. It is not saved.
     """
@@ -45,8 +46,10 @@ class SweepResult(MeasuredSweep):
     def recommended_weights(self) -> dict[str, float]:
         """Returns the weights to train with, one for every term of the model.
 
-        A term that does not help has 0.0, or the weight that was fixed for the whole sweep. Several
-        terms that help are recommended together where that is better than the best one alone.
+        A term that does not help has 0.0. A term that was not swept has the weight that it had in
+        all trainings; the summary says that it was kept. So has a term that trains constants
+        only, unless its sweep found that it helps or harms. Several terms that help are
+        recommended together where that is better than the best one alone.
 
         Example:
         >>> import keras, numpy as np, keras_physreg as kp
@@ -69,15 +72,15 @@ class SweepResult(MeasuredSweep):
         epochs makes as many steps as the best epoch of the sweep.
 
         Raises:
-            ValueError: If no training was finished, or the sweep was saved by version 0.1, which
-                scored each training at an epoch of its own.
+            ValueError: If no training with the recommended weights was finished, or the sweep was
+                saved by version 0.1, which scored each training at an epoch of its own.
         """
         epochs = self.recommendation.epochs
         if epochs is None:
             raise ValueError(
-                "This sweep has no common epoch to recommend: no training was finished, or it was "
-                "saved by version 0.1, which scored each training at an epoch of its own. Run "
-                "`sanity_sweep` again."
+                "This sweep has no common epoch to recommend: no training with the recommended "
+                "weights was finished, or it was saved by version 0.1, which scored each training "
+                "at an epoch of its own. Run `sanity_sweep` again."
             )
         return self.settings.epochs_on_all_rows(epochs)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,9 @@ import keras
 
 from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
-from keras_physreg.diagnosis import diagnose
+from keras_physreg.diagnosis import Diagnosis, diagnose
 from keras_physreg.sweep import checks
+from keras_physreg.sweep import others as other_terms
 from keras_physreg.sweep.recommendation import helpful_weights
 from keras_physreg.sweep.result import SweepResult
 from keras_physreg.sweep.settings import SweepSettings
@@ -31,7 +32,7 @@ def sanity_sweep(
     validation_data: Any = None,
     weights: Sequence[float] = DEFAULT_WEIGHTS,
     terms: Sequence[str] | None = None,
-    others: str = "zero",
+    others: str | Mapping[str, float] = "zero",
     seeds: int | Sequence[int] | None = None,
     epochs: int = 100,
     batch_size: int | None = None,
@@ -86,9 +87,15 @@ def sanity_sweep(
         validation_data: Tuple `(x, y)` or `(x, y, sample_weight)` of held-out rows, in place of
             `cv`. The verdict is then about training on just these rows of `x`.
         weights: Weights to try, above 0, ascending, in units of 1 / loss.
-        terms: Names of the terms to sweep, in this order; `None` for all.
-        others: The weights of the other terms meanwhile. `"zero"`: 0. `"best"`: each term swept
-            before has its best weight if that helps, else 0.
+        terms: Names of the terms to sweep, in this order; `None` for all but those that train
+            constants only, such as terms with `at="labels"` or `trains="constants"`: they leave
+            the predictions as they are, unless another term is on.
+        others: The weights of the other terms meanwhile, swept ones or not. `"zero"`: 0. `"best"`:
+            each term swept before has its best weight if that helps, else 0. `"keep"`: their
+            weights in the model. A dict from names to weights: these, and 0 for terms that it
+            leaves out. Terms that train constants only keep their weight in the model under all of
+            these, unless the dict names them: otherwise another term would be judged with
+            constants that nobody has trained. The baseline of each term has the same others.
         seeds: Number of seeds per split, or the seeds of the first split. Each split has new seeds,
             the same for all weights. By default 2; with `validation_data` 8.
         epochs: Number of epochs of every training.
@@ -128,8 +135,8 @@ def sanity_sweep(
 
     Raises:
         TypeError: If an argument has a wrong type.
-        ValueError: If the model is not compiled or has no terms, the monitor is not in the logs, or
-            an argument has a value that is not allowed.
+        ValueError: If the model is not compiled or has no terms, the monitor is not in the logs,
+            `others` names an unknown term, or an argument has a value that is not allowed.
 
     Example:
     >>> import keras, numpy as np, keras_physreg as kp
@@ -146,7 +153,8 @@ def sanity_sweep(
     begin = time.perf_counter()
     names = checks.checked_terms(model, terms)
     weights = checks.checked_weights(weights)
-    checks.check_choices(others, score, keep)
+    checks.check_choices(score, keep)
+    other_terms.check_others(model, others)
     checks.check_numbers(extend_to, min_effect, confidence)
     default = SEEDS_PER_SPLIT if validation_data is None else SEEDS_ON_VALIDATION_DATA
     seeds = checks.checked_seeds(default if seeds is None else seeds)
@@ -154,6 +162,12 @@ def sanity_sweep(
     labelled, held_out = checks.prepare(model, (x, y, sample_weight), validation_data)
     checks.check_monitor(model, monitor)
     splits = checks.checked_cv(validation_data, cv, repeats, groups, x, y, seeds[0])
+    report = _diagnosed(model, x, y, sample_weight, validation_data)
+    calibrating = other_terms.constants_only(model, report)
+    if terms is None:
+        names = other_terms.swept_by_default(model, names, calibrating)
+    other_terms.check_is_other(others, names)
+    meanwhile = other_terms.resolved(model, others, calibrating)
     settings = SweepSettings(
         monitor=monitor,
         score=score,
@@ -169,6 +183,9 @@ def sanity_sweep(
         held_out=held_out,
         splits=splits,
         batch_size=int(batch_size or 32),
+        others=meanwhile.mode,
+        others_weights=meanwhile.weights,
+        constants_only=calibrating,
     )
     trainings = Trainings(
         trainer={"model": model, "engine": engine, "replicas_per_program": replicas_per_program},
@@ -188,9 +205,9 @@ def sanity_sweep(
         },
         settings=settings,
         extend_to=extend_to,
-        floors=_floors(model, x, y, sample_weight, validation_data),
+        floors=_floors(report, "floor" if validation_data is None else "val_floor"),
     )
-    result = _sweep(trainings, weights, others)
+    result = _sweep(trainings, weights, meanwhile)
     done = replace(
         settings,
         engine=trainings.engine,
@@ -201,33 +218,53 @@ def sanity_sweep(
     return replace(result, kept=trainings.keep(result.recommendation)) if keep else result
 
 
-def _sweep(trainings: Trainings, weights: list[float], others: str) -> SweepResult:
-    """Sweeps each term, alone or on top of the terms before, then all that help together."""
+def _sweep(trainings: Trainings, weights: list[float], others: other_terms.Others) -> SweepResult:
+    """Sweeps each term beside the others, then all that help together."""
     settings = trainings.settings
     found: dict[str, TermSweep] = {}
-    fixed = dict.fromkeys(trainings.floors, 0.0)
-    for group in [settings.terms] if others == "zero" else [[name] for name in settings.terms]:
+    best: dict[str, float] = others.weights
+    for group in others.groups(settings.terms):
         try:
-            found |= trainings.run(group, weights, fixed)
+            found |= trainings.run(group, weights, others.without(group, best))
         except KeyboardInterrupt:
             if not found:
                 raise
             trainings.interrupted = True
         if trainings.interrupted:
-            return SweepResult(found, settings)
-        if others == "best":
-            fixed = fixed | helpful_weights(SweepResult(found, settings))
-    helpful = helpful_weights(SweepResult(found, settings))
-    if len(helpful) < 2:
-        return SweepResult(found, settings)
-    return SweepResult(found, settings, trainings.combine(helpful))
+            break
+        so_far = SweepResult(found, settings)
+        best = so_far.off | helpful_weights(so_far)
+    result = SweepResult({name: found[name] for name in settings.terms if name in found}, settings)
+    wanted = None if trainings.interrupted else _wanted_together(result)
+    if wanted is None:
+        return result
+    return replace(result, combined=trainings.combine(*wanted))
 
 
-def _floors(
+def _wanted_together(result: SweepResult) -> tuple[dict[str, float], dict[str, float]] | None:
+    """Returns what is still to train before weights can be recommended, or `None`.
+
+    Returns:
+        The weights of a baseline, and the weights of the terms that differ from it.
+    """
+    off, helpful = result.off, helpful_weights(result)
+    if len(helpful) > 1 or any(not result.is_off_in(name) for name in helpful):
+        return off, helpful
+    if helpful or result.trained_at(off) is not None:
+        return None
+    kept = {name: result.settings.others_weights[name] for name in result.settings.terms}
+    together = {name: weight for name, weight in kept.items() if weight and not off[name]}
+    if together:
+        return off, together
+    calibrating = {name: weight for name, weight in kept.items() if weight}
+    return off | dict.fromkeys(calibrating, 0.0), calibrating
+
+
+def _diagnosed(
     model: keras.Model, x: Any, y: Any, sample_weight: Any, validation_data: Any
-) -> dict[str, Floor]:
-    """Returns each term's floor on labelled and on held-out rows; with splits both are equal."""
-    report = diagnose(
+) -> Diagnosis:
+    """Diagnoses the model before the training, on all labelled rows."""
+    return diagnose(
         model,
         x,
         y,
@@ -236,5 +273,8 @@ def _floors(
         max_samples=None,
         validation_data=validation_data,
     )
-    held_out = "floor" if validation_data is None else "val_floor"
+
+
+def _floors(report: Diagnosis, held_out: str) -> dict[str, Floor]:
+    """Returns each term's floor on labelled and on held-out rows; with splits both are equal."""
     return {row["term"]: (row["floor"], row[held_out]) for row in report.to_dict()["terms"]}

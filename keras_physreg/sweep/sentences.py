@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from keras_physreg.sweep.measured import MeasuredSweep
+from keras_physreg.sweep.other_words import without_effect
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.verdict import TermVerdict, Verdict
@@ -17,6 +18,11 @@ FAR_ABOVE = 10.0  # From this multiple of its floor on, a term's loss counts as 
 def sentences(sweep: MeasuredSweep, name: str) -> str:
     """Returns a term's verdict with its numbers, and the term's loss compared with its floor."""
     verdict, settings = sweep.verdicts[name], sweep.settings
+    if name in settings.constants_only:  # Its loss at the labels does not depend on the network.
+        said = _verdict(verdict, settings)
+        if verdict.inert:
+            said = [without_effect(sweep.terms[name], settings, _no_weight(verdict))]
+        return " ".join(part for part in [f"{verdict.verdict}.", *said] if part)
     parts = [
         f"{verdict.verdict}.",
         *_verdict(verdict, settings),
@@ -76,14 +82,18 @@ def _interval(verdict: TermVerdict, settings: SweepSettings, low: float, high: f
 
 
 def _same(verdict: TermVerdict, settings: SweepSettings) -> str:
-    first, last = verdict.weights[0], verdict.weights[-1]
-    weights = f"Weight {first:g}" if first == last else f"No weight from {first:g} to {last:g}"
-    changes = "does not change" if first == last else "changes"
     return (
-        f"{weights} {changes} {score_name(settings)}{on_which_rows(settings)} by "
+        f"{_no_weight(verdict)} {score_name(settings)}{on_which_rows(settings)} by "
         f"{100 * settings.min_effect:g} % or more. Larger weights were not tried. Use `diagnose` "
         "to see whether the gradient of the term reaches the model."
     )
+
+
+def _no_weight(verdict: TermVerdict) -> str:
+    first, last = verdict.weights[0], verdict.weights[-1]
+    if first == last:
+        return f"Weight {first:g} does not change"
+    return f"No weight from {first:g} to {last:g} changes"
 
 
 def _harm(verdict: TermVerdict, settings: SweepSettings) -> str:

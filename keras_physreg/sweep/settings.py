@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,11 @@ class SweepSettings:
         held_out: Number of rows of `validation_data`, or `None`.
         splits: The splits of cross-validation, or `None`.
         batch_size: Rows per batch; `None` where unknown.
+        others: What the other terms do while one is swept: `"zero"`, `"best"`, `"keep"`, or
+            `"given"` for weights that the user gave.
+        others_weights: The weight of each term of the model while another one is swept; with
+            `"best"`, before the first one was. Empty in files of earlier versions.
+        constants_only: Names of the terms that train constants only.
     """
 
     monitor: str
@@ -48,6 +53,9 @@ class SweepSettings:
     held_out: int | None = None
     splits: Splits | None = None
     batch_size: int | None = None
+    others: str = "zero"
+    others_weights: dict[str, float] = field(default_factory=dict)
+    constants_only: list[str] = field(default_factory=list)
 
     @property
     def rules(self) -> Rules:
@@ -84,7 +92,7 @@ class SweepSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as JSON holds them."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
         return as_json(values | {"splits": self.splits and self.splits.to_dict()})
 
     @classmethod

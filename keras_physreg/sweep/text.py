@@ -7,6 +7,7 @@ import numpy as np
 from keras_physreg._utils.text_table import text_table
 from keras_physreg.sweep.measured import MeasuredSweep
 from keras_physreg.sweep.notes import notes
+from keras_physreg.sweep.other_words import listed, others_note
 from keras_physreg.sweep.recipe import recipe
 from keras_physreg.sweep.recommendation import Recommendation
 from keras_physreg.sweep.sentences import sentences, together
@@ -23,10 +24,12 @@ def report(sweep: MeasuredSweep, recommended: Recommendation) -> str:
         f"Sanity sweep of {rows_and_splits(settings)}; {settings.epochs} epochs, score "
         f"{settings.monitor} at the {settings.score} epoch, {settings.seconds:.0f} s"
     )
-    parts = [head, _table(sweep), _legend(settings), *notes(sweep)]
+    parts = [head, *filter(None, [others_note(settings)]), _table(sweep), _legend(settings)]
+    parts += notes(sweep)
     parts += [f"{name}: {sentences(sweep, name)}" for name in sweep.terms]
     if sweep.combined is not None and sweep.combined_verdict is not None:
-        weights = ", ".join(f"{name} at {w:g}" for name, w in sweep.combined.weights.items())
+        off = dict.fromkeys(sweep.terms, 0.0) if len(sweep.combined.weights) == 1 else {}
+        weights = listed(off | sweep.combined.weights)
         parts.append(f"{weights}: {together(sweep.combined_verdict, settings)}")
     return "\n\n".join([*parts, recipe(sweep, recommended)])
 

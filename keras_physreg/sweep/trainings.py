@@ -76,10 +76,7 @@ class Trainings:
         """
         plan = self._plan([fixed] + [fixed | {term: w} for term in terms for w in weights])
         history = self._train(plan)
-        epochs = compared_epochs(plan.reshape(history.epochs_done))
-        baseline = self._curves(history, plan, terms[0]).of([0])
-        kept = comparable(baseline, epochs, by_split=self.settings.splits is not None)
-        self.rounds.append(Round(fixed, baseline, epochs, kept))
+        self._new_round(fixed, history, plan, self._curves(history, plan, terms[0]).of([0]))
         found = {}
         for i, term in enumerate(terms):
             positions = [0, *range(1 + i * len(weights), 1 + (i + 1) * len(weights))]
@@ -92,35 +89,45 @@ class Trainings:
             found |= self._extend(wanted, found)
         return {t: self._with_row_scores(s, _raised(fixed, t, s)) for t, s in found.items()}
 
-    def combine(self, weights: dict[str, float]) -> Combination | None:
-        """Trains several terms together; returns `None` if Ctrl-C ends the training.
+    def combine(self, off: dict[str, float], weights: dict[str, float]) -> Combination | None:
+        """Trains terms together; returns `None` if Ctrl-C ends the training.
 
         Args:
-            weights: The weights of the terms; the others keep those of the first round.
+            off: The weights of all terms in the baseline, which is trained if no round has it.
+            weights: The weights of the terms that differ.
         """
-        first = self.rounds[0]
-        plan = self._plan([first.fixed | weights])
+        known = [each for each in self.rounds if each.fixed == off]
+        plan = self._plan([*([] if known else [off]), off | weights])
         try:
             history = self._train(plan)
         except KeyboardInterrupt:
             self.interrupted = True
             return None
         name = next(iter(weights))
-        off = self._read(first.baseline, [0.0], name, first)
-        on = self._read(self._curves(history, plan, name), [1.0], name, first)
-        if on.unfinished.any():
+        curves = self._curves(history, plan, name)
+        base = known[0] if known else self._new_round(off, history, plan, curves.of([0]))
+        before = self._read(base.baseline, [0.0], name, base)
+        on = self._read(curves.of([-1]), [1.0], name, base)
+        if on.unfinished.any() or before.unfinished.any():
             return None
-        both = Combination.of(weights, off, on)
-        sweep = self._with_row_scores(both.sweep, [first.fixed, first.fixed | weights])
+        both = Combination.of(weights, before, on)
+        sweep = self._with_row_scores(both.sweep, [off, off | weights])
         return replace(both, sweep=sweep)
 
     def keep(self, recommended: Recommendation) -> ReplicaTrainer | None:
         """Trains the recommended weights up to their best epoch; `None` if that is unknown."""
         if recommended.epochs is None or self._trained is None:
             return None
-        weights = self.rounds[0].fixed | recommended.weights
-        self._train(self._plan([weights]), recommended.epochs)
+        self._train(self._plan([recommended.weights]), recommended.epochs)
         return self._trained
+
+    def _new_round(
+        self, fixed: dict[str, float], history: ReplicaHistory, plan: Plan, baseline: Curves
+    ) -> Round:
+        epochs = compared_epochs(plan.reshape(history.epochs_done))
+        kept = comparable(baseline, epochs, by_split=self.settings.splits is not None)
+        self.rounds.append(Round(fixed, baseline, epochs, kept))
+        return self.rounds[-1]
 
     def _extend(self, terms: list[str], found: dict[str, TermSweep]) -> dict[str, TermSweep]:
         now = self.rounds[-1]
@@ -170,7 +177,8 @@ class Trainings:
     def _plan(self, settings: list[dict[str, float]]) -> Plan:
         splits = self.settings.splits
         pairs = [] if splits is None else list(zip(splits.train, splits.held_out, strict=True))
-        return Plan.of(settings, self.settings.seeds_of_splits, pairs)
+        in_order = [{name: setting[name] for name in self.floors} for setting in settings]
+        return Plan.of(in_order, self.settings.seeds_of_splits, pairs)
 
     def _train(self, plan: Plan, epochs: int | None = None) -> ReplicaHistory:
         rows: dict[str, Any] = {}

@@ -58,7 +58,7 @@ class TermSpace:
 def term_spaces(weights: Any, ramps: Any, include_zero: bool) -> list[TermSpace]:
     """Returns the search space of each term, or raises if an argument is invalid."""
     if isinstance(weights, SweepResult):
-        weights = {name: verdict.search_range for name, verdict in weights.verdicts.items()}
+        weights = _ranges_of_sweep(weights)
     if not isinstance(weights, Mapping):
         raise TypeError(
             "`weights` must be a dict `{term: (low, high)}`, or the result of `sanity_sweep`. "
@@ -78,6 +78,13 @@ def term_spaces(weights: Any, ramps: Any, include_zero: bool) -> list[TermSpace]
     ramps = _checked_ramps(ramps, list(ranges))
     include_zero = boolean("include_zero", include_zero)
     return [TermSpace(name, given, ramps.get(name), include_zero) for name, given in ranges.items()]
+
+
+def _ranges_of_sweep(result: SweepResult) -> dict[str, tuple[float, float] | None]:
+    """Returns the search ranges; a term that trains constants only is left out if it has none."""
+    ranges = {name: verdict.search_range for name, verdict in result.verdicts.items()}
+    kept = result.settings.constants_only
+    return {name: found for name, found in ranges.items() if found or name not in kept}
 
 
 def _checked_range(name: str, given: Any) -> tuple[float, float] | None:

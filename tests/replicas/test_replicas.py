@@ -265,7 +265,7 @@ def noisy():
         (models.mlp, {"fit": {"mode": "least"}}, ValueError, r"'least'"),
         (models.mlp, {"fit": {"validation_data": DATA[0]}}, ValueError, r"validation_data"),
         (models.mlp, {"fit": {"sample_weight": np.ones(3)}}, ValueError, r"\(20, 3\).*\(3,\)"),
-        (noisy, {}, ValueError, r"term 'x'.*random"),
+        (noisy, {}, ValueError, r"physics of term 'x' gives other values.*it is random, or keeps"),
         (not_copied, {"seeds": [1]}, ValueError, r"cannot be copied.*seeds=None"),
     ],
 )
@@ -286,7 +286,7 @@ def random_where(z, x_pred):
 def test_rows_that_are_chosen_at_random_are_named():
     model = problems.physics_model(random_where)
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match=r"term 'x'.*it is random, so replicas cannot"):
+    with pytest.raises(ValueError, match=r"Term 'x' counts other rows.*it is random, or keeps"):
         kp.ReplicaTrainer(model, {"x": [0.0, 1.0]}).fit(*DATA, verbose=0)
 
 
