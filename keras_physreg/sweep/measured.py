@@ -65,6 +65,14 @@ class MeasuredSweep:
             return None
         return self._judge(self.combined.name, self.combined.sweep)
 
+    @property
+    def combined_weights(self) -> dict[str, float]:
+        """The weights of the combination; with those of all swept terms where it has only one."""
+        if self.combined is None:
+            return {}
+        alone = len(self.combined.weights) == 1
+        return dict.fromkeys(self.terms if alone else (), 0.0) | self.combined.weights
+
     @cached_property
     def off(self) -> dict[str, float]:
         """The weights of all terms of the model where no term is on because of the sweep.

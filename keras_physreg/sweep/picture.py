@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_physreg.plotting import pyplot
 from keras_physreg.sweep.measured import MeasuredSweep
+from keras_physreg.sweep.other_words import listed
 from keras_physreg.sweep.recommendation import Recommendation
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
@@ -83,8 +84,7 @@ def plot_sweep(sweep: MeasuredSweep, recommended: Recommendation) -> Figure:
 def _heading(sweep: MeasuredSweep, width: int) -> str:
     lines = textwrap.wrap(rows_and_splits(sweep.settings), width)
     if sweep.combined is not None and sweep.combined_verdict is not None:
-        weights = ", ".join(f"{name} at {w:g}" for name, w in sweep.combined.weights.items())
-        verdict = sweep.combined_verdict
+        verdict, weights = sweep.combined_verdict, listed(sweep.combined_weights)
         text = f"Together, {weights}: {verdict.verdict}, gain {verdict.gain:.0f} %"
         lines += textwrap.wrap(text, width)
     return "\n".join(lines)

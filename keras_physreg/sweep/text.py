@@ -28,9 +28,9 @@ def report(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     parts += notes(sweep)
     parts += [f"{name}: {sentences(sweep, name)}" for name in sweep.terms]
     if sweep.combined is not None and sweep.combined_verdict is not None:
-        off = dict.fromkeys(sweep.terms, 0.0) if len(sweep.combined.weights) == 1 else {}
-        weights = listed(off | sweep.combined.weights)
-        parts.append(f"{weights}: {together(sweep.combined_verdict, settings)}")
+        parts.append(
+            f"{listed(sweep.combined_weights)}: {together(sweep.combined_verdict, settings)}"
+        )
     return "\n\n".join([*parts, recipe(sweep, recommended)])
 
 
