@@ -74,6 +74,6 @@ def where_the_mean_differs(verdict: TermVerdict, position: int, settings: SweepS
         return ""
     return (
         f" In the mean over all splits, which a few rows may dominate, {score_name(settings)} "
-        f"{'falls' if of_mean >= 0 else 'rises'} by {percent(abs(of_mean))} %: the smaller of both "
-        "probabilities counts."
+        f"{'falls' if of_mean >= 0 else 'rises'} by {percent(abs(of_mean))} %: the smaller of the "
+        "two probabilities counts."
     )
