@@ -76,7 +76,7 @@ def plot_sweep(sweep: MeasuredSweep, recommended: Recommendation) -> Figure:
     figure.suptitle(_heading(sweep, 70 * columns), fontsize=9)
     handles, labels = _legend_entries(axes)
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(2 * columns, 4), frameon=False
+        handles, labels, loc="outside lower center", ncols=min(columns + 1, 4), frameon=False
     )
     return figure
 

@@ -18,6 +18,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def these_make(epochs: int) -> str:
+    """Returns `These 2 epochs make`, `This 1 epoch makes`."""
+    return "This 1 epoch makes" if epochs == 1 else f"These {epochs} epochs make"
+
+
 def rows_and_splits(settings: SweepSettings) -> str:
     """Returns the numbers of rows, splits and seeds.
 
