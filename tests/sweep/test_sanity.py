@@ -321,6 +321,15 @@ def test_a_seed_whose_baseline_diverges_is_left_out(done):
     assert "nan" not in none.summary()
 
 
+def test_a_floor_of_zero_up_to_rounding_is_no_divisor(done):
+    term = done.terms["law"]
+    losses = {"term_loss": np.full((3, 8), 0.5), "val_term_loss": np.full((3, 8), 0.25)}
+    term = replace(term, measured=term.measured | losses, floor=1e-15, val_floor=1e-15)
+    text = replace(done, terms={"law": term}).summary()
+    assert "its loss is 0.5 on training rows and 0.25 on held-out rows. Its floor is 0:" in text
+    assert "times its floor" not in text
+
+
 @pytest.mark.parametrize(
     ("factor", "sentence"),
     [
@@ -336,15 +345,6 @@ def test_says_where_the_term_stands_beside_its_floor(factor, sentence, done):
     losses["score"] = term.measured["score"][[0, 0, 0]]  # Inert: what helps has more to give.
     term = replace(term, measured=term.measured | losses, floor=1.0, val_floor=1.0)
     assert sentence in replace(result, terms={"law": term}).summary()
-
-
-def test_a_floor_of_zero_up_to_rounding_is_no_divisor(done):
-    term = done.terms["law"]
-    losses = {"term_loss": np.full((3, 8), 0.5), "val_term_loss": np.full((3, 8), 0.25)}
-    term = replace(term, measured=term.measured | losses, floor=1e-15, val_floor=1e-15)
-    text = replace(done, terms={"law": term}).summary()
-    assert "its loss is 0.5 on training rows and 0.25 on held-out rows. Its floor is 0:" in text
-    assert "times its floor" not in text
 
 
 def test_a_subclassed_model_that_was_not_built():
