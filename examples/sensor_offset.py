@@ -152,7 +152,7 @@ def main():
     found = {name: look_at(name, options.seeds, options.steps) for name in ir.FILES}
     print_tables(found)
     draw(found, options.out / "sensor_offset.png")
-    print(f"\nSaved to {options.out}: sensor_offset.png")
+    print(f"\nSaved in {options.out}: sensor_offset.png")
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ def main():
     print_comparison(settings, compare(settings, training, data, chosen.seeds))
 
     front.plot().savefig(chosen.out / "tune_weights.png", dpi=150)
-    print(f"\nSaved to {chosen.out}: tune_weights.png and the folder tune_weights of the search")
+    print(f"\nSaved in {chosen.out}: tune_weights.png and the folder tune_weights of the search")
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def main():
     results = train_all(Z, x, options.epochs, options.seeds, options.draws)
     print_table(results)
     draw_curves(results, options.out / "unlabelled_modules.png")
-    print(f"\nSaved to {options.out}: unlabelled_modules.png")
+    print(f"\nSaved in {options.out}: unlabelled_modules.png")
 
 
 if __name__ == "__main__":

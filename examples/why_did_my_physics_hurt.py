@@ -254,7 +254,8 @@ def main():
     """Runs the seven cases."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=2000, help="training steps of each network")
-    parser.add_argument("--out", type=Path, default=Path("examples/output"), metavar="FOLDER")
+    default = Path(__file__).parent / "output"
+    parser.add_argument("--out", type=Path, default=default, help="folder of the figure")
     options = parser.parse_args()
     data, _ = ir.split(ir.load("SURFRAD Alamosa"))
 
@@ -293,9 +294,8 @@ def main():
     announce(7, "The physics does not know the labels")
     print(sorted_inputs(options.steps))
 
-    figure = options.out / "why_did_it_hurt.png"
-    draw(ladder, modules, figure)
-    print(f"\nThe figure is in {figure}.")
+    draw(ladder, modules, options.out / "why_did_it_hurt.png")
+    print(f"\nSaved in {options.out}: why_did_it_hurt.png")
 
 
 if __name__ == "__main__":

@@ -35,12 +35,14 @@ def serialize(value: Any, what: str) -> Any:
     if isinstance(value, str):
         return value
     if not _loads_again(value):
-        name = display_name(value)
+        is_layer = isinstance(value, keras.Layer)
+        name = type(value).__name__ if is_layer else display_name(value)
+        definition = f"def {name if name.isidentifier() else 'my_physics'}(...):"
         raise ValueError(
             f"`{name}`, {what}, cannot be saved: Keras must be able to find it by name. Define it "
             "at the top level of a module (not as a lambda) and register it:\n\n"
             '    @keras.saving.register_keras_serializable(package="my_project")\n'
-            f"    def {name if name.isidentifier() else 'my_physics'}(...):\n"
+            f"    {f'class {name}(keras.layers.Layer):' if is_layer else definition}\n"
         )
     config = keras.saving.serialize_keras_object(value)
     if isinstance(value, keras.losses.Loss):

@@ -55,7 +55,7 @@ def examine(
     training: bool,
     limits: Thresholds,
 ) -> DiagnosisData:
-    """Measures a model on rows, and says what there is to say of it.
+    """Measures a model on rows, and derives the findings.
 
     Args:
         model: A built model with physics terms.

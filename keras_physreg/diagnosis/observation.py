@@ -102,6 +102,7 @@ def in_a_layer(function: Callable, x: Any, training: bool) -> Any:
     layer = keras.layers.Lambda(
         lambda inputs, training: function(inputs), name="diagnosis", autocast=False
     )
+    layer.supports_masking = True  # Else Keras warns where `x` has a mask.
     return layer(x, training=training)
 
 

@@ -17,6 +17,7 @@ from keras_physreg.diagnosis.observation import call_unnoticed, in_a_layer, unwe
 from keras_physreg.diagnosis.probe_rows import Rows
 from keras_physreg.layers.evaluation import Evaluation
 from keras_physreg.layers.physics_regularization import physics_layers
+from keras_physreg.layers.row_weights import row_weights
 from keras_physreg.terms.loss import term_reference
 
 ROUNDING = 1e-6  # What two runs of one program may differ by, relative to the largest value.
@@ -95,7 +96,9 @@ class _Looks:
         self._network = list({id(v): v for network in networks for v in network}.values())
 
     def look(self, x: Any, y: Any, sample_weight: Any, move: Any) -> dict[str, dict[str, list]]:
-        """Returns of each term its output, what it is given, and what it compares at the labels.
+        """Returns each term's output, which of its values count, and what it gets and compares.
+
+        `counts` is empty where all values count; `at_labels` is what is compared at the labels.
 
         Args:
             x: Inputs.
@@ -113,10 +116,17 @@ class _Looks:
                 for evaluation in list(step.evaluations):
                     given = keras.tree.flatten((evaluation.inputs, evaluation.prediction))
                     at_labels = _at_labels(evaluation, y, y_pred)
-                    for name, output in evaluation.outputs.items():
-                        self.broadcasts[name] = broadcasts_rows(output, given)
-                        compared = at_labels.get(name, [])
-                        found[name] = {"output": [output], "given": given, "at_labels": compared}
+                    for term in evaluation.layer.terms:
+                        if term.name in evaluation.outputs:
+                            output = evaluation.outputs[term.name]
+                            self.broadcasts[term.name] = broadcasts_rows(output, given)
+                            weights = row_weights(term, evaluation)
+                            found[term.name] = {
+                                "output": [output],
+                                "counts": [] if weights is None else [weights != 0],
+                                "given": given,
+                                "at_labels": at_labels.get(term.name, []),
+                            }
             for evaluation in list(step.evaluations):
                 self._note_updates(evaluation)
         for name, parts in found.items():
@@ -178,13 +188,15 @@ def _with_another_row(x: Any) -> Any:
 
 
 def _moved_rows(first: dict, again: dict, other: dict, rows: int) -> int | None:
-    """Returns how many outputs move, the first not counted; `None` where rows have none."""
+    """Returns how many outputs that count move, the first aside; `None` where rows have none."""
     if len(np.atleast_1d(first["output"][0])) != rows or not np.ndim(first["output"][0]):
         return None
     parts = zip(first["given"], again["given"], other["given"], strict=True)
     if any(_moved(*part)[1:].any() for part in parts if np.ndim(part[0])):
         return 0  # It is not the physics that couples them.
     moved = _moved(first["output"][0], again["output"][0], other["output"][0])
+    for counts in first["counts"]:  # A row that does not count may be a copy of the first row.
+        moved = moved & counts.reshape(counts.shape + (1,) * (moved.ndim - counts.ndim))
     return int(moved.reshape(rows, -1)[1:].any(axis=1).sum())
 
 

@@ -17,7 +17,7 @@ from keras_physreg.diagnosis.thresholds import Thresholds
 def conflicts(
     rows: Sequence[TermDiagnosis], gradients: Gradients, limits: Thresholds
 ) -> Iterator[Finding]:
-    """Yields a finding for each pair of gradients, both of some weight, that fight."""
+    """Yields a finding for each pair of gradients that fight, of terms with weights above 0."""
     weights = {DATA: 1.0, **{row.term: row.weight for row in rows if row.weight}}
     norms = {name: weight * (gradients.norm(name) or 0.0) for name, weight in weights.items()}
     # A gradient that is not finite is in no conflict, and hides none of the others.
@@ -75,6 +75,6 @@ def _between(a: str, b: str, cosine: float, ratio: float) -> Finding:
         b,
         f"'{b}' pulls against '{a}': the cosine of their gradients is {cosine:.2f}, and the "
         f"weighted norm of '{b}' is {ratio:.3g} times that of '{a}'.",
-        "Not both can be right about this prediction: compare their floors, and raise one weight "
-        "at a time.",
+        "They cannot both be right about this prediction: compare their floors, and raise one "
+        "weight at a time.",
     )

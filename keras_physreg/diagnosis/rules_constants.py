@@ -1,4 +1,4 @@
-"""What there is to say of constants: near a bound, not identifiable, trivial terms."""
+"""Rules about constants: near a bound, not identifiable, and terms that they make trivial."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_APART = (
 def constant_findings(
     rows: Sequence[ConstantDiagnosis], gramian: np.ndarray, limits: Thresholds
 ) -> Iterator[Finding]:
-    """Yields what there is to say of the constants; `gramian` has the trainable ones, in order."""
+    """Yields findings about the constants; `gramian` has the trainable ones, in order."""
     for row in rows:
         yield from _non_finite(row)
         yield from _near_bound(row, limits)
@@ -33,8 +33,8 @@ def constant_findings(
 def trivial_terms(found: Sensitivities) -> Iterator[Finding]:
     """Yields a finding for each term that is exactly zero at every value of its constants.
 
-    A satisfied inequality is zero too, and healthy: hence `info`. Where
-    no other term tells of a constant, that is a finding of the constant.
+    A satisfied inequality is zero too, and healthy: hence `info`. A constant that no other term
+    tells anything about has a finding of its own, `unidentified`.
     """
     for name, losses in found.tried.items():
         still = not np.diagonal(found.gramians[name]).any()  # NaN, not known, is no 0.
@@ -44,9 +44,9 @@ def trivial_terms(found: Sensitivities) -> Iterator[Finding]:
                 "info",
                 name,
                 f"The loss of '{name}' is 0 at the present and at {len(losses) - 1} other values "
-                "of its constants: on these rows it tells nothing of them.",
-                "An inequality that holds is so, and may stay. Of any other term, look for parts "
-                "that cancel, or a constant that multiplies what is zero already.",
+                "of its constants: on these rows it tells nothing about them.",
+                "That is right for an inequality that holds. In any other term, look for parts "
+                "that cancel, or a constant that multiplies something that is already zero.",
             )
 
 
@@ -65,8 +65,8 @@ def trivial_solutions(found: Sensitivities, limits: Thresholds) -> Iterator[Find
                 f"'{name}' can be brought to zero without any physics, by moving {ways[0]}: with "
                 f"the predictions of other rows its loss is {present:.3g} now, and "
                 f"{losses[ways[0]]:.3g} there.",
-                "Bound the constant away from there, set the output in relation to something of "
-                "its size that the constant does not move, or tie the constant by another term.",
+                "Bound the constant away from there, divide the output by something of its size "
+                "that the constant does not change, or add a term that determines the constant.",
             )
 
 
@@ -77,7 +77,7 @@ def _non_finite(row: ConstantDiagnosis) -> Iterator[Finding]:
             "error",
             row.constant,
             f"The constant '{row.constant}' is {row.value:g}.",
-            "A gradient that was not finite did that: go back to weights from before, use "
+            "A gradient that was not finite caused this: go back to earlier weights, use "
             "`TerminateOnNonFinite`, and keep the physics finite for every value of the constant.",
         )
 

@@ -26,7 +26,7 @@ def few_rows_findings(row: TermDiagnosis) -> Iterator[Finding]:
         f"the mean of the others is {few.rest:.3g}.{_traits(few)}",
         "Look at these rows. If the law does not hold there, leave them out of the term "
         "(`PhysicsTerm(where=...)`); else bound its output (`keras.ops.clip`, no division by what "
-        "may be 0), or take a loss that large values do not rule (`loss='huber'` or 'mae').",
+        "may be 0), or take a loss that large values do not dominate (`loss='huber'` or 'mae').",
     )
 
 

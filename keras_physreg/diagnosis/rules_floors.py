@@ -101,14 +101,14 @@ def _undecided(row: TermDiagnosis, unseen: bool) -> tuple[str, str]:
     teacher, more = row.teacher, ""
     if teacher is not None:
         said = (
-            f"Too few rows to tell who is the better teacher: on the {teacher.rows} held-out rows "
-            f"the physics misses the labels by {teacher.floor:.3g} and the network by "
+            f"Too few rows to tell which is the better teacher: on the {teacher.rows} held-out "
+            f"rows the physics misses the labels by {teacher.floor:.3g} and the network by "
             f"{teacher.network:.3g}, under the loss of this term."
         )
     else:
         said = (
             "The floor is where physics and labels disagree: less loss than that means "
-            "predictions that differ from the labels, to the better or to the worse."
+            "predictions that differ from the labels, for better or worse."
         )
     if not unseen:
         more = " Give `validation_data` to see how the network does on other rows."
@@ -154,7 +154,7 @@ def _against_floor(here: Summary, labels: Summary, limits: Thresholds) -> Place:
     """Says where a loss stands; where mean and median differ, the higher one counts."""
     pairs = [(here.trusted_loss, labels.loss)]
     if here.median is not None and labels.median is not None:
-        # Heavy tails: a few rows make the mean, and say little of the others.
+        # Heavy tails: a few rows make up the mean, which says little about the others.
         pairs.append((here.median, labels.median))
     if all(_below(loss, floor, limits) for loss, floor in pairs):
         return "below"

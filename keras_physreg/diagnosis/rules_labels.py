@@ -12,8 +12,7 @@ from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 from keras_physreg.terms.references import root
 
-# Components in which intervals are shown.
-MAX_LISTED = 3
+MAX_LISTED = 3  # components in a message
 
 
 def label_findings(
@@ -46,7 +45,7 @@ def label_findings(
 def is_inequality(row: TermDiagnosis, component: int) -> bool:
     """Returns whether an output is one-sided and exactly 0 in some rows, as `relu` is.
 
-    An estimate of the label may be so too: all too high by day, and exact at night.
+    An estimate of the label may look like one, too high by day and exact at night, but is none.
     """
     if root(row.reference) == "target":
         return False
@@ -90,8 +89,8 @@ def _biased(
             f"is {ratios[k]:+.2f} of its sd{_of(k, seen)}, and {seen.rows} rows leave "
             f"{ratios[k] - half:+.2f} to {ratios[k] + half:+.2f} "
             f"({100 * limits.confidence:g} % interval).",
-            "Give more labelled rows, as `validation_data` too: a bias is one of the labels, so "
-            "that rows of both kinds count.",
+            "Give more labelled rows, as `validation_data` too: the bias is a property of the "
+            "labels, so rows of both kinds count.",
         )
 
 
@@ -107,7 +106,7 @@ def _is_sure(ratio: float, seen: Summary, component: int, limits: Thresholds, te
 
 
 def _rows(seen: Summary, component: int) -> int:
-    """Returns the number of independent values: places in one row are alike."""
+    """Returns the number of independent values: those of one row are alike."""
     return min(seen.rows, seen.count[component])
 
 

@@ -1,4 +1,4 @@
-"""What there is to say of physics that mixes rows, or moves the network's state."""
+"""Rules about physics that mixes rows, or moves the network's state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_LISTED = 3
 
 
 def physics_findings(probe: PhysicsProbe) -> Iterator[Finding]:
-    """Yields what there is to say of the physics of each term, and of each physics layer."""
+    """Yields findings about the physics of each term, and of each physics layer."""
     for term in probe.broadcasts:
         yield from _mixed_rows(term, probe)
     for term, paths in probe.updates.items():
@@ -58,6 +58,6 @@ def _moved_state(term: str, paths: tuple[str, ...]) -> Iterator[Finding]:
         term,
         f"The physics of '{term}' calls layers of the network in training and moves {len(paths)} "
         f"of their variables, unless all its weights are 0: {', '.join(paths[:MAX_LISTED])}{more}.",
-        "Call them with `training=False` in the physics; else the statistics of the network are "
-        "those of the physics' points, too.",
+        "Call them with `training=False` in the physics; else the points of the physics count in "
+        "the network's statistics, too.",
     )

@@ -17,7 +17,7 @@ OTHERS = {"target": "the label", "input": "the input", "prediction": "the label"
 
 
 def relation_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
-    """Yields what there is to say of how the physics of a term goes along with the labels."""
+    """Yields findings on whether the physics of a term goes along with the labels."""
     floor = row.pooled_labels
     if floor is None or not floor.loss > limits.floor_tolerance:
         return
@@ -33,7 +33,7 @@ def relation_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Findin
 
 
 def explained_components(row: TermDiagnosis, limits: Thresholds) -> frozenset[int]:
-    """Returns the components of whose residual `unrelated` or `rescaled` tells the cause."""
+    """Returns the components whose residual `unrelated` or `rescaled` explains."""
     return frozenset(
         relation.component
         for relation in row.relations
@@ -68,8 +68,8 @@ def _unrelated(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> tu
         f"it leaves {100 * (1 - relation.r2):.3g} % of the variance unexplained (at least "
         f"{100 * (1 - relation.r2_high):.2g} %, {_rows(relation, limits)}).",
         "Look for a wrong column, another order of the rows, another time or place of the "
-        "measurement, or noise that is larger than what varies. While the physics does not know "
-        "the labels, weight on it pulls away from them.",
+        "measurement, or noise that is larger than the signal. As long as the physics does not "
+        "know the labels, more weight on it pulls the predictions away from them.",
     )
 
 
@@ -92,7 +92,7 @@ def _rescaled(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> tup
     left = relation.left if has_factor else relation.left_by_shift
     return (
         f"In '{row.term}' {said} is {law}{_of(row, relation)} ({between}, "
-        f"{_rows(relation, limits)}){hint} Both go along (r2 {relation.r2:.2f}); so corrected, "
+        f"{_rows(relation, limits)}){hint} Both go along (r2 {relation.r2:.2f}); corrected, "
         f"{100 * left:.2g} % of the mean square at the labels would be left.",
         "Bring both into one unit: look for a conversion, a sign, or a scaling that is done on one "
         "side only (labels standardised and the physics in physical units, or the reverse).",

@@ -48,7 +48,7 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
 def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
     if row.connection.arrives:
         return
-    # What is the same at the labels does not take the prediction at all: that is no accident.
+    # A term whose loss is the same at the labels does not use the prediction, on purpose.
     unmoved = row.floor is None or (row.here is not None and row.here.trusted_loss == row.floor)
     if row.connection.calibrates and unmoved:
         yield Finding(
@@ -197,7 +197,7 @@ def _size(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
         if row.few_rows is not None:
             cure = (
                 "First see to the rows that carry the loss (`few-rows`): a weight that balances "
-                "them would leave all others without a say."
+                "them would leave all other rows without influence."
             )
         yield Finding(
             "dominates",

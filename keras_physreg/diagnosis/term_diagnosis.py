@@ -93,7 +93,7 @@ class TermDiagnosis:
 
     @property
     def val_network(self) -> float | None:
-        """The loss of the network's held-out predictions in the place of the term's output."""
+        """The loss of the network's held-out predictions in place of the term's output."""
         return None if self.teacher is None else self.teacher.network
 
     @property

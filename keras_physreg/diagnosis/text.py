@@ -1,4 +1,4 @@
-"""A diagnosis as text and as HTML: what was found first, then the tables."""
+"""A diagnosis as text and as HTML: the findings first, then the tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARTIAL = "Nothing found in what could be measured; the notes say what could not
 
 
 def as_text(diagnosis: DiagnosisData) -> str:
-    """Returns what was found, then the tables and notes; no line is longer than 100 characters."""
+    """Returns the findings, then the tables and notes; no line is longer than 100 characters."""
     lines = [*_wrapped(title(diagnosis)), *_wrapped(counts(diagnosis)), ""]
     for finding in diagnosis.findings:
         lines += _wrapped(f"{finding.severity}: {finding.code}: {finding.message}")
@@ -181,7 +181,7 @@ def _notes(diagnosis: DiagnosisData) -> list[str]:
         notes.append("bias/sd is that of the component in brackets, where it is the largest.")
     if any(row.val_network is not None for row in diagnosis.terms):
         notes.append(
-            "val network is the loss of the network's own held-out predictions in the place of the "
+            "val network is the loss of the network's own held-out predictions in place of the "
             "term's output: where val floor is lower, the physics knows those labels better."
         )
     if diagnosis.unlabelled_rows:
@@ -209,7 +209,8 @@ def _notes_on_constants(diagnosis: DiagnosisData) -> list[str]:
     if unknown:
         notes.append(
             f"{', '.join(unknown)}: the sensitivity is not known, as an operation has no second "
-            "derivative, or no number came out; so nothing is said of whether it can be identified."
+            "derivative, or no number came out; so nothing is said about whether it can be "
+            "identified."
         )
     return notes
 

@@ -132,7 +132,7 @@ def evidence_of_means(losses: np.ndarray, ratio: float) -> Evidence:
 
     Example:
     >>> found = evidence_of_means(np.array([[1.0, 1.0, 1.0, 9.0], [0.9, 0.9, 0.9, 11.7]]), 0.25)
-    >>> found.mean.round(3), found.error.round(3)  # 14.4 for 12; the mean log is -0.013.
+    >>> found.mean.round(3), found.error.round(3)  # Sums 14.4 and 12; mean log -0.013.
     (array([0.182]), array([0.118]))
     """
     mean = losses.mean(axis=1, keepdims=True)

@@ -30,11 +30,12 @@ SMALL_FONT = 7
 def plot_sweep(sweep: MeasuredSweep, recommended: Recommendation) -> Figure:
     """Draws a column per term: held-out losses, gains, and the term's loss with its floor.
 
-    Top: the score of each split (with validation data: of each seed), and its mean. The probability
-    that a weight helps is the number above its point, and the point's colour. Middle: the gains
-    with their intervals, which hold for all weights together. The numbers above are the epochs at
-    which the weights are scored. Bottom: the unweighted loss of the term. A vertical line marks the
-    recommended weight. Weights that hurt, surely or probably, or diverge are shaded.
+    Top: the score of each split (with validation data: of each seed), and its mean, which is
+    geometric where all scores are above 0. The probability that a weight helps is the number above
+    its point, and the point's colour. Middle: the gains with their intervals, which hold for all
+    weights together. The numbers above are the epochs at which the weights are scored. Bottom: the
+    unweighted loss of the term, a mean of the same kind. A vertical line marks the recommended
+    weight. Weights that hurt, surely or probably, or diverge are shaded.
 
     Args:
         sweep: What was measured.
@@ -76,7 +77,7 @@ def plot_sweep(sweep: MeasuredSweep, recommended: Recommendation) -> Figure:
     figure.suptitle(_heading(sweep, 70 * columns), fontsize=9)
     handles, labels = _legend_entries(axes)
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(2 * columns, 4), frameon=False
+        handles, labels, loc="outside lower center", ncols=min(columns + 1, 4), frameon=False
     )
     return figure
 
@@ -109,10 +110,11 @@ def _draw_score(
         ax.plot(positions[:1], line[:1], color=HELD_OUT, alpha=0.3, marker="_", markersize=7)
     if positive:
         ax.set_yscale("log")
+    kind = "geometric mean" if positive else "mean"
     mean = _mean(units, positive)
-    ax.plot(positions[1:], mean[1:], color=HELD_OUT, linewidth=1.5, label="mean, held-out rows")
+    ax.plot(positions[1:], mean[1:], color=HELD_OUT, linewidth=1.5, label=f"{kind}, held-out rows")
     train = _mean(term.measured["train_score"].reshape(len(mean), -1), positive)
-    ax.plot(positions[1:], train[1:], color=TRAIN, linewidth=1.2, label="mean, training rows")
+    ax.plot(positions[1:], train[1:], color=TRAIN, linewidth=1.2, label=f"{kind}, training rows")
     ax.plot(positions[:1], train[:1], color=TRAIN, marker=".", markersize=6)
     ax.scatter(
         positions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras_physreg.sweep.measured import MeasuredSweep
 from keras_physreg.sweep.recommendation import Recommendation
-from keras_physreg.sweep.wording import count
+from keras_physreg.sweep.wording import count, these_make
 
 
 def recipe(sweep: MeasuredSweep, recommended: Recommendation) -> str:
@@ -29,7 +29,7 @@ def recipe(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     text = "\n".join(lines)
     if epochs != recommended.epochs:
         text += (
-            f"\nThese {count(epochs, 'epoch')} make as many steps as the best epoch of the sweep, "
+            f"\n{these_make(epochs)} as many steps as the best epoch of the sweep, "
             f"{recommended.epochs}: with all rows there are more steps per epoch."
         )
     if recommended.last:

@@ -13,6 +13,7 @@ from keras_physreg.sweep.wording import on_which_rows, percent, score_name, wher
 
 AT_FLOOR = 1.5  # Up to this multiple of its floor, a term's loss counts as being at the floor.
 FAR_ABOVE = 10.0  # From this multiple of its floor on, a term's loss counts as far above it.
+MAX_RATIO = 1e6  # Beyond this multiple of a floor, the floor is 0 up to rounding.
 
 
 def sentences(sweep: MeasuredSweep, name: str) -> str:
@@ -161,6 +162,12 @@ def _floors(term: TermSweep, verdict: TermVerdict) -> str:
     )
     if train is None or held_out is None:
         return ""
+    if min(train, held_out) > MAX_RATIO:
+        here, there = (term.mean(key)[0] for key in ("term_loss", "val_term_loss"))
+        return (
+            f"With its weight off, its loss is {here:.3g} on training rows and {there:.3g} on "
+            "held-out rows. Its floor is 0: the true labels satisfy this physics exactly."
+        )
     if held_out < 1 / AT_FLOOR and not verdict.helps:
         return (
             f"With its weight off, its loss on held-out rows is {held_out:.3g} times its floor: "

@@ -22,8 +22,8 @@ def checked_pair(number: int, pair: Any, rows: int) -> Pair:
     parts = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str | dict) else []
     if len(parts) != 2:
         raise ValueError(
-            f"{ACCEPTED_CV}Split {number} is no pair `(training rows, held-out rows)`. Received: "
-            f"{_shown(pair)}"
+            f"{ACCEPTED_CV}Split {number} is not a pair `(training rows, held-out rows)`. "
+            f"Received: {_shown(pair)}"
         )
     train = _checked_rows(f"the training rows of split {number}", parts[0], rows)
     held_out = _checked_rows(f"the held-out rows of split {number}", parts[1], rows)

@@ -86,7 +86,10 @@ def _rows(name: str, term: TermSweep, verdict: TermVerdict) -> list[tuple[str, .
 
 
 def _judged(verdict: TermVerdict, i: int) -> tuple[str, ...]:
-    gain, low, high = verdict.gains[i], verdict.low[i], verdict.high[i]
+    gain, low, high = (
+        round(float(values[i]), 1) + 0.0  # Turns -0.0 into 0.0.
+        for values in (verdict.gains, verdict.low, verdict.high)
+    )
     interval = f"{low:.1f} to {high:.1f}" if np.isfinite([low, high]).all() else ""
     sure = [
         f"{100 * p:.0f}" if np.isfinite(p) else "" for p in (verdict.better[i], verdict.worse[i])

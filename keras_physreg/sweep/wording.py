@@ -18,6 +18,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def these_make(epochs: int) -> str:
+    """Returns `These 2 epochs make`, `This 1 epoch makes`."""
+    return "This 1 epoch makes" if epochs == 1 else f"These {epochs} epochs make"
+
+
 def rows_and_splits(settings: SweepSettings) -> str:
     """Returns the numbers of rows, splits and seeds.
 
@@ -74,6 +79,6 @@ def where_the_mean_differs(verdict: TermVerdict, position: int, settings: SweepS
         return ""
     return (
         f" In the mean over all splits, which a few rows may dominate, {score_name(settings)} "
-        f"{'falls' if of_mean >= 0 else 'rises'} by {percent(abs(of_mean))} %: the smaller of both "
-        "probabilities counts."
+        f"{'falls' if of_mean >= 0 else 'rises'} by {percent(abs(of_mean))} %: the smaller of the "
+        "two probabilities counts."
     )

@@ -22,7 +22,7 @@ def check_options(term: str, where: Any, at: Any, trains: Any, mask: Any) -> Non
         mask: `True` or `False`.
 
     Raises:
-        TypeError: If `where` is not a function, or `mask` not a boolean.
+        TypeError: If `where` is not a function of one argument, or `mask` not a boolean.
         ValueError: If `at` or `trains` is unknown, or they contradict each other.
     """
     of = f"of physics term '{term}'"
@@ -33,6 +33,12 @@ def check_options(term: str, where: Any, at: Any, trains: Any, mask: Any) -> Non
             f"`where` {of} must be a function of the inputs that returns one value per row: "
             "whether it counts, or a weight >= 0. To use values that the physics computes, return "
             f"`keras_physreg.on_rows(output, where)` there. {received('where', where)}"
+        )
+    if where is not None and not _takes_one_argument(where):
+        raise TypeError(
+            f"`where` {of} is called with one argument, the inputs, and not with the prediction. "
+            "To use that, return `keras_physreg.on_rows(output, where)` from the physics. "
+            f"{received('where', where)}"
         )
     if at not in AT_VALUES:
         raise ValueError(f"`at` {of} must be 'prediction' or 'labels'. {received('at', at)}")
@@ -48,3 +54,15 @@ def check_options(term: str, where: Any, at: Any, trains: Any, mask: Any) -> Non
         )
     if not isinstance(mask, bool):
         raise TypeError(f"`mask` {of} must be True or False. {received('mask', mask)}")
+
+
+def _takes_one_argument(function: Any) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # Built-in functions may have none.
+        return True
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+    return True

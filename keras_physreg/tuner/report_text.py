@@ -7,7 +7,13 @@ import numpy as np
 from keras_physreg.schedules.schedule import Schedule
 from keras_physreg.sweep.split_checks import ADVISED_SPLITS
 from keras_physreg.sweep.verdict import TermVerdict
-from keras_physreg.sweep.wording import count, rows_and_splits, score_name, where_the_mean_differs
+from keras_physreg.sweep.wording import (
+    count,
+    rows_and_splits,
+    score_name,
+    these_make,
+    where_the_mean_differs,
+)
 from keras_physreg.tuner.measured import MeasuredSearch, Scored
 
 
@@ -102,8 +108,8 @@ def _recipe(search: MeasuredSearch) -> str:
     text = "\n".join(lines)
     if epochs != best.epoch:
         text += (
-            f"\nThese {count(epochs, 'epoch')} make as many steps as epoch {best.epoch} of the "
-            "search: with all rows there are more steps per epoch."
+            f"\n{these_make(epochs)} as many steps as epoch {best.epoch} of the search: with all "
+            "rows there are more steps per epoch."
         )
         if any(isinstance(schedule, Schedule) for schedule in best.terms.values()):
             text += " The ramp counts epochs, so it takes more steps, too."

@@ -222,7 +222,7 @@ def test_an_inequality_that_holds_is_for_information():
     assert codes(report, *OF_CONSTANTS) == [("trivial", "u")]
     (finding,) = (f for f in report.findings if f.code == "trivial")
     assert finding.severity == "info"
-    assert "An inequality that holds is so" in finding.cure
+    assert "right for an inequality that holds" in finding.cure
 
 
 @pytest.mark.parametrize("weight", [1.0, pytest.param(1e18, marks=pytest.mark.slow)])

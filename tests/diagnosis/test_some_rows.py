@@ -75,6 +75,27 @@ def test_a_bias_is_that_of_the_rows_that_count(way):
     assert "biased" in {finding.code for finding in off.findings}
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_copies_in_place_of_rows_that_do_not_count_are_no_coupling(way):
+    report = kp.diagnose(model(*WAYS[way]), *rows())
+    assert "mixes-rows" not in {finding.code for finding in report.findings}
+
+
+def centred(z, x_pred):
+    """Couples all rows, or all sequences, that the physics sees."""
+    return {"law": x_pred - ops.mean(z[..., :1], axis=0)}
+
+
+def test_rows_that_count_and_are_coupled_are_found():
+    report = kp.diagnose(model(centred, WAYS["where"][1]), *rows())
+    assert ("mixes-rows", "info") in {(f.code, f.severity) for f in report.findings}
+
+
+def test_the_physics_of_a_masked_term_is_probed_without_a_warning():
+    report = kp.diagnose(masks.model(centred, kp.PhysicsTerm("law")), *masks.data())
+    assert ("mixes-rows", "info") in {(f.code, f.severity) for f in report.findings}
+
+
 def test_the_floor_of_a_masked_term():
     z, y = masks.data()
     y = np.where(masks.holds()[..., None], z[..., :1] / 2, 7.0).astype("float32")

@@ -78,6 +78,6 @@ def test_example_runs(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     for name in ir.FILES:
         assert printed.count(f"\n{name:17}") == 4
-    assert f"Saved to {folder}: sensor_offset.png" in printed
+    assert f"Saved in {folder}: sensor_offset.png" in printed
     assert (folder / "sensor_offset.png").stat().st_size > 10_000
     keras.backend.clear_session()

@@ -16,7 +16,7 @@ def test_example_runs(tmp_path, monkeypatch, capsys):
         assert printed.count(part) == 1
     assert "data only                0         0" in printed
     assert "by the search" in printed
-    assert f"Saved to {tmp_path}: tune_weights.png" in printed
+    assert f"Saved in {tmp_path}: tune_weights.png" in printed
     assert (tmp_path / "tune_weights.png").stat().st_size > 10_000
     pyplot().close("all")
 

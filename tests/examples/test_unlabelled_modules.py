@@ -43,7 +43,7 @@ def test_example_runs(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "RMSE / sd on 3000 test modules" in printed
     assert all(printed.count(f"\n{example.name_of(u):18}") == 1 for u in (None, 0, 300))
-    assert f"Saved to {tmp_path}: unlabelled_modules.png" in printed
+    assert f"Saved in {tmp_path}: unlabelled_modules.png" in printed
     assert (tmp_path / "unlabelled_modules.png").stat().st_size > 10_000
 
 

@@ -402,6 +402,11 @@ def test_where_must_be_a_function(where):
         kp.PhysicsTerm("z", where=where)
 
 
+def test_where_does_not_get_the_prediction():
+    with pytest.raises(TypeError, match=r"is called with one argument, the inputs.*on_rows"):
+        kp.PhysicsTerm("z", where=lambda z, x_pred: x_pred[:, 0] > 0)
+
+
 def test_negative_weights_make_the_loss_nan():
     model = some_rows.model(by_on_rows, lambda z: z[:, 2])
     logs = model.train_on_batch(*some_rows.data(), return_dict=True)

@@ -86,13 +86,25 @@ def unregistered(z, x_pred):
     return {"x": z[:, :2] / 2, "z": 2 * x_pred}
 
 
+class Unregistered(keras.layers.Layer):
+    def call(self, z, x_pred):
+        return unregistered(z, x_pred)
+
+
 @pytest.mark.parametrize(
-    "physics", [unregistered, lambda z, x: unregistered(z, x)], ids=["function", "lambda"]
+    ("physics", "definition"),
+    [
+        (unregistered, "def unregistered(...):"),
+        (lambda z, x: unregistered(z, x), "def my_physics(...):"),
+        (Unregistered(name="named"), "class Unregistered(keras.layers.Layer):"),
+    ],
+    ids=["function", "lambda", "layer"],
 )
-def test_saving_unregistered_physics_says_how_to_register_it(tmp_path, physics):
+def test_saving_unregistered_physics_says_how_to_register_it(tmp_path, physics, definition):
     model = trained(physics_model(physics))
-    with pytest.raises(ValueError, match="register_keras_serializable"):
+    with pytest.raises(ValueError, match="register_keras_serializable") as caught:
         model.save(tmp_path / "model.keras")
+    assert definition in str(caught.value)
     assert not (tmp_path / "model.keras").exists()
     model.save_weights(tmp_path / "model.weights.h5")
 

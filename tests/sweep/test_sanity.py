@@ -321,6 +321,15 @@ def test_a_seed_whose_baseline_diverges_is_left_out(done):
     assert "nan" not in none.summary()
 
 
+def test_a_floor_of_zero_up_to_rounding_is_no_divisor(done):
+    term = done.terms["law"]
+    losses = {"term_loss": np.full((3, 8), 0.5), "val_term_loss": np.full((3, 8), 0.25)}
+    term = replace(term, measured=term.measured | losses, floor=1e-15, val_floor=1e-15)
+    text = replace(done, terms={"law": term}).summary()
+    assert "its loss is 0.5 on training rows and 0.25 on held-out rows. Its floor is 0:" in text
+    assert "times its floor" not in text
+
+
 @pytest.mark.parametrize(
     ("factor", "sentence"),
     [
@@ -357,6 +366,10 @@ def test_summary_plot_and_files(tmp_path):
     assert len(figure.axes) == 6
     assert figure.axes[0].get_title() == "law: helps"
     assert figure.axes[4].get_xticklabels()[0].get_text() == "off"
+    drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
+    for key, rows in {"score": "held-out", "train_score": "training"}.items():
+        mean = np.exp(np.log(result.terms["law"].measured[key]).mean(axis=-1))
+        np.testing.assert_allclose(drawn[f"geometric mean, {rows} rows"], mean[1:], rtol=1e-6)
     result = replace(result, settings=replace(result.settings, seeds=checked_seeds(np.arange(8))))
     result.save(tmp_path / "sweep.json")
     loaded = kp.SweepResult.load(tmp_path / "sweep.json")

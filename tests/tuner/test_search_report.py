@@ -155,7 +155,7 @@ def test_a_winner_that_a_few_rows_make_worse_in_the_mean():
     text = str(found)
     assert (
         "In the mean over all splits, which a few rows may dominate, held-out data loss rises by "
-        f"{change:.1f} %: the smaller of both probabilities counts."
+        f"{change:.1f} %: the smaller of the two probabilities counts."
     ) in text
     assert "Expect less" not in text
     assert "In the mean over all splits" not in str(report())
