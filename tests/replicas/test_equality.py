@@ -73,6 +73,7 @@ def test_replicas_equal_fit(kind, one_program):
     check(*KINDS[kind])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["norm"])
 def test_replicas_equal_fit_without_xla(kind, quick):
     build, data, _ = KINDS[kind]
@@ -117,15 +118,11 @@ def test_sample_weights_and_metrics(quick):
 def test_a_trained_model_goes_on(quick):
     """Without seeds the optimizer's state is part of where the replicas start."""
     data = models.mlp_data()
-    first, second = models.mlp(), models.mlp()
-    for model in (first, second):
-        model.fit(*data, batch_size=8, epochs=2, shuffle=False, verbose=0)
-    history = kp.ReplicaTrainer(first, {"x": [0.5]}).fit(
-        *data, batch_size=8, epochs=3, shuffle=False, verbose=0
-    )
-    logs = second.fit(*data, batch_size=8, epochs=3, shuffle=False, verbose=0).history
-    assert_equal(history, 0, logs)
-    assert int(convert_to_numpy(first.optimizer.iterations)) == 6
+    model, fit = models.mlp(), {"batch_size": 8, "shuffle": False, "verbose": 0}
+    model.fit(*data, epochs=2, **fit)
+    history = kp.ReplicaTrainer(model, {"x": [0.5]}).fit(*data, epochs=3, **fit)
+    assert int(convert_to_numpy(model.optimizer.iterations)) == 6
+    assert_equal(history, 0, model.fit(*data, epochs=3, **fit).history)
 
 
 @pytest.mark.parametrize("unit", slow_but({"step"}, ["epoch", "step"]))

@@ -69,6 +69,7 @@ def test_one_shape_of_orders_whatever_the_seeds_of_a_program(monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_sequential_trains_again():
     trainer, first = fitted([0.0, 1.0], engine="sequential")
     again = trainer.refit({"x": [1.0]}, verbose=0)

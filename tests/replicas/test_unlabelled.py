@@ -36,11 +36,13 @@ def check(build, engine="auto", parts=models.mlp_data, share=None):
     return history
 
 
-@pytest.mark.parametrize(
-    ("build", "share"),
-    [(models.mlp, 0.9), pytest.param(models.norm, None, marks=pytest.mark.slow)],
-)
-def test_replicas_equal_fit(build, share, one_program):
+def test_replicas_equal_fit(quick):
+    assert check(models.mlp, share=0.9).engine.startswith("stacked without XLA")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("build", "share"), [(models.mlp, 0.9), (models.norm, None)])
+def test_replicas_equal_fit_by_xla(build, share, one_program):
     assert check(build, share=share).engine.startswith("stacked")
 
 

@@ -32,6 +32,7 @@ def sweep(model, weights=(1e-4, 1e-1, 1e1), **arguments):
     return kp.sanity_sweep(model, *TRAIN, HELD_OUT, weights=weights, **arguments)
 
 
+@pytest.mark.slow
 def test_exact_physics_helps(as_shipped):
     model = linear()
     kept = model.get_weights()
@@ -48,6 +49,7 @@ def test_exact_physics_helps(as_shipped):
     assert problems.arrays_equal(kept, model.get_weights())
 
 
+@pytest.mark.slow
 def test_wrong_physics_hurts():
     verdict = sweep(linear(sign=-1.0)).verdicts["law"]
     assert verdict.verdict == "hurts"
@@ -184,6 +186,7 @@ def test_ctrl_c_compares_what_was_finished(press_ctrl_c):
     assert f"law: compared after {term.epochs} of 1000 epochs; 0 of 32" in result.summary()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_groups_that_were_finished(press_ctrl_c):
     epochs, seeds = 20, 6
     press_ctrl_c((2 * seeds + 1) * epochs)
@@ -201,6 +204,7 @@ def test_ctrl_c_keeps_the_groups_that_were_finished(press_ctrl_c):
     assert "compared after 20 of 20 epochs" in text
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_an_extension_keeps_what_came_before(press_ctrl_c):
     press_ctrl_c(1, training=2)
     arguments = {"weights": [1e-2, 1e-1], "epochs": 200}
@@ -231,6 +235,7 @@ def test_ctrl_c_before_a_later_round_trains(monkeypatch):
         sweep(linear())
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_terms_are_trained_together(monkeypatch):
     monkeypatch.setattr("keras_physreg.sweep.trainings.Trainings.combine", lambda *_: None)
     result = sweep(linear(terms=("law", "again")), weights=[10.0], epochs=20)
@@ -259,6 +264,7 @@ def test_no_change_in_a_sweep_cut_short_is_not_inert():
     assert "the trainings were cut short" in longer.summary()
 
 
+@pytest.mark.slow
 def test_a_held_out_row_that_breaks_the_physics_is_no_divergence():
     def law(z, x_pred):
         return keras.ops.sqrt(z[:, :1] + 4.5) * (x_pred - keras.ops.matmul(z, TRUTH))
@@ -338,6 +344,7 @@ def test_says_where_the_term_stands_beside_its_floor(factor, sentence, done):
     assert sentence in replace(result, terms={"law": term}).summary()
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_that_was_not_built():
     model = problems.Subclassed()
     model.compile("sgd", "mse")
@@ -436,6 +443,7 @@ def test_bad_input(model, arguments, error, message):
         kp.sanity_sweep(model(), **arguments)
 
 
+@pytest.mark.slow
 def test_numpy_numbers_and_generators_serve():
     settings = sweep(
         linear(),

@@ -115,10 +115,10 @@ def test_equals_random_search(programs, tmp_path, request):
         keras.utils.set_random_seed(3)
         return build(hp)
 
-    tuner = make_tuner(tmp_path, seeded, random_oracle(3), seed=None)
+    tuner = make_tuner(tmp_path, seeded, random_oracle(2), seed=None)
     search(tuner, shuffle=False, batch_size=5)
     plain = keras_tuner.RandomSearch(
-        tuner.hypermodel, tuner.hypermodel.objective, 3, seed=1, directory=tmp_path
+        tuner.hypermodel, tuner.hypermodel.objective, 2, seed=1, directory=tmp_path
     )
     search(plain, shuffle=False, batch_size=5)
     for trial_id, (values, status, score) in outcomes(plain).items():
