@@ -289,6 +289,7 @@ def test_a_stateful_layer_is_named_and_starts_anew_for_each_replica():
     assert "layer 'memory' is stateful: it carries its state from one batch" in history.engine
 
 
+@pytest.mark.slow
 def test_state_that_keras_does_not_list_is_named_and_starts_anew_for_each_replica():
     history = compare(counting_model, "sequential")
     assert "layer 'counter' keeps state in a variable that neither" in history.engine

@@ -176,6 +176,7 @@ def random_physics(z, x_pred):
     return {"x": z[:, :2] + keras.random.normal((2,)), "z": x_pred}
 
 
+@pytest.mark.slow
 def test_graphs_of_operations_are_drawn_anew(quick):
     z = keras.Input((3,))
     h = keras.layers.Dense(2, activation=lambda t: t * t)(z)

@@ -58,7 +58,13 @@ def test_replicas_equal_fit_on_their_rows(engine, without_xla):
     trainer, history = trained(engine=engine, shuffle=False)
     assert history.engine.startswith(engine)
     assert list(history.left_out) == [-1, -1, -1]
-    for replica in (1, 2):  # Of two sizes of held-out parts.
+    assert_equal(history, 1, alone(trainer, 1, TRAIN[1], HELD_OUT[1]))
+
+
+@pytest.mark.slow
+def test_each_replica_equals_fit_on_its_rows(quick):
+    trainer, history = trained(shuffle=False)
+    for replica in (0, 2):
         assert_equal(history, replica, alone(trainer, replica, TRAIN[replica], HELD_OUT[replica]))
 
 
@@ -182,6 +188,7 @@ def test_ctrl_c_leaves_out_what_was_not_begun(quick, monkeypatch):
     trainer.load_replica(1)
 
 
+@pytest.mark.slow
 def test_without_held_out_rows(quick):
     _, history = trained(validation_rows=None)
     assert history.monitor == "data_loss"

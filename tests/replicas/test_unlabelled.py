@@ -62,7 +62,8 @@ def test_several_inputs(one_program):
     check(models.multi_input, parts=models.multi_input_data)
 
 
-@pytest.mark.parametrize("engine", ["auto", pytest.param("sequential", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["auto", "sequential"])
 def test_each_seed_has_an_order_of_its_own(engine, quick):
     model, (z, x), more = models.mlp(), models.mlp_data(), more_rows()
     weights = {term: values[1:] * 2 for term, values in WEIGHTS.items()}
