@@ -35,7 +35,7 @@ def test_logs_are_those_of_the_model_after_the_epoch(cls, batch_size):
     assert monitor.epochs == [0, 1]
 
 
-@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 def test_a_model_that_its_first_step_builds(cls):
     z, x = data()
     model = unbuilt_model(cls)

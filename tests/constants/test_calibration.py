@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_physreg as kp
+from tests.variants import slow_but
 
 GAIN, OFFSET = 1.3, 0.2
 NOISES = (0.01, 0.1, 0.5)  # of the measurement, where the quantity has a standard deviation of 1
@@ -79,7 +80,7 @@ def constants_of(model):
     return np.array([kp.get_constants(model)[name] for name in ("gain", "offset")])
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", slow_but({0.1}, NOISES))
 def test_recovered_from_the_labels_beside_a_network(noise):
     inputs, x = measured(noise)
     model = trained(Calibrated(), inputs, x, units=8)

@@ -171,6 +171,7 @@ def test_collinear(kind):
         assert "cosine of their derivatives +1.0000" in finding.message
 
 
+@pytest.mark.slow
 def test_three_constants_of_which_no_two_are_collinear():
     third = {"initial": 1.0, "name": "c"}
     report = report_of(
@@ -239,6 +240,7 @@ def test_what_is_zero_at_the_present_value_alone_is_not_trivial():
     assert codes(report, "trivial") == []
 
 
+@pytest.mark.slow
 def test_a_term_without_constants_is_not_trivial():
     report = report_of(
         lambda z, x, a, b: {"t": a * z + b - x, "u": x - x}, weights={"t": 1.0, "u": 1.0}
@@ -340,6 +342,7 @@ def test_physics_that_fails_at_other_values_of_its_constants(eager):
     assert codes(report, *OF_CONSTANTS) == []
 
 
+@pytest.mark.slow
 def test_long_vectors_are_left_out():
     many = {"initial": np.linspace(0.1, 1.0, 200), "name": "c", "high": 9.0}
     report = report_of(lambda z, x, a, c: a * z - x * ops.sum(c), A, many)
@@ -380,6 +383,7 @@ def test_a_term_that_trains_constants_alone():
     assert codes(cut_off, "disconnected", "constants-only") == [("disconnected", "t")]
 
 
+@pytest.mark.slow
 def test_nothing_changes():
     z, x = data()
     physics = Physics(line)

@@ -314,6 +314,7 @@ def test_physics_that_moves_the_state_of_the_network(kind):
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 def test_the_physics_may_move_what_is_its_own():
     assert found(report_of(OverTheBatch()), "moves-network-state") == []
     assert found(report_of(Noise()), "moves-network-state") == []

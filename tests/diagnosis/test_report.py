@@ -7,6 +7,7 @@ import pytest
 
 import keras_physreg as kp
 from tests.diagnosis.linear import closed_form, data, linear_model
+from tests.variants import slow_but
 
 KEYS = [
     "term",
@@ -186,7 +187,7 @@ def two_heads(physics_of_a, physics_of_b, as_dict):
     return model
 
 
-@pytest.mark.parametrize("as_dict", [True, False])
+@pytest.mark.parametrize("as_dict", slow_but({True}, [True, False]))
 def test_each_of_several_outputs_finds_its_own_labels(as_dict):
     z, x = data()
     model = two_heads(lambda z, a: a - z[:, :2], lambda z, b: b + z[:, :1], as_dict)

@@ -117,6 +117,7 @@ def test_a_term_that_trains_constants_alone_is_not_disconnected():
     }
 
 
+@pytest.mark.slow
 def test_the_rate_changes_no_sensitivity():
     slow, fast = (
         kp.diagnose(sensor_model(physics=physics), *data())

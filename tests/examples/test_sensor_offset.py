@@ -47,6 +47,7 @@ def test_constants_of_least_squares_take_the_mean_residual_away(name):
     assert np.std(after) <= np.std(before)
 
 
+@pytest.mark.slow
 def test_constants_are_least_squares_at_any_learning_rate_of_the_network():
     """In every printed digit; full batches, so that nothing but the optimizer is in the way."""
     data, steps = ir.split(ir.load("RMIS 2022"))[0], 1500

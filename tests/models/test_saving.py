@@ -5,6 +5,7 @@ import pytest
 import keras_physreg as kp
 from tests import problems
 from tests.problems import arrays_equal, data, physics_model, terms
+from tests.variants import slow_but
 
 
 def trained(model):
@@ -14,7 +15,11 @@ def trained(model):
     return model
 
 
-@pytest.mark.parametrize("physics", [problems.doubling, problems.Gain], ids=["function", "layer"])
+@pytest.mark.parametrize(
+    "physics",
+    slow_but({problems.Gain}, [problems.doubling, problems.Gain]),
+    ids=["function", "layer"],
+)
 def test_keras_file_round_trip(tmp_path, physics):
     z, x = data()
     model = trained(physics_model(physics() if isinstance(physics, type) else physics))
@@ -87,7 +92,9 @@ def unregistered(z, x_pred):
 
 
 @pytest.mark.parametrize(
-    "physics", [unregistered, lambda z, x: unregistered(z, x)], ids=["function", "lambda"]
+    "physics",
+    slow_but({unregistered}, [unregistered, lambda z, x: unregistered(z, x)]),
+    ids=["function", "lambda"],
 )
 def test_saving_unregistered_physics_says_how_to_register_it(tmp_path, physics):
     model = trained(physics_model(physics))
