@@ -18,7 +18,7 @@ def model_with_term(weight=0.3, cls=kp.PhysicsModel):
 
 
 @pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
-@pytest.mark.parametrize("batch_size", [256, 32])
+@pytest.mark.parametrize("batch_size", slow_but({32}, [256, 32]))
 def test_logs_are_those_of_the_model_after_the_epoch(cls, batch_size):
     z, x = data()
     model = model_with_term(cls=cls)

@@ -190,6 +190,7 @@ def test_steps_per_execution():
     assert model.optimizer.iterations.numpy() == 3
 
 
+@pytest.mark.slow
 def test_a_healthy_training_is_left_alone():
     z, x = rows()
     z[:, 2] = 1.0

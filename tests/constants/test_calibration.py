@@ -96,7 +96,8 @@ def test_recovered_from_the_labels_beside_a_network(noise):
     assert np.mean(error**2) < 1.5 * noise**2 / (GAIN**2 + noise**2) + 2e-3
 
 
-@pytest.mark.parametrize("noise", [0.5, *(pytest.param(n, marks=pytest.mark.slow) for n in (0.1,))])
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.5, 0.1])
 def test_biased_where_they_learn_from_the_prediction(noise):
     inputs, x = measured(noise)
     found = constants_of(trained(Sensor(), inputs, x))

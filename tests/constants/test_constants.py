@@ -10,7 +10,7 @@ from keras_physreg._utils.backend import tensorflow as tf
 from tests.layer_checks import check_config
 from tests.problems import arrays_equal, trainable_values
 from tests.quick_replicas import quick_replicas
-from tests.variants import slow_but
+from tests.variants import slow_but, slow_but_rows
 
 
 @keras.saving.register_keras_serializable(package="test_constants")
@@ -200,7 +200,7 @@ def test_a_constant_of_1e_9_learns_as_one_of_1(options):
 @pytest.mark.parametrize(
     "optimizer", slow_but({keras.optimizers.Adam}, [keras.optimizers.Adam, keras.optimizers.SGD])
 )
-@pytest.mark.parametrize("target", [-5.0, 50.0])
+@pytest.mark.parametrize("target", slow_but({50.0}, [-5.0, 50.0]))
 def test_bounds_hold_at_large_learning_rates(optimizer, target):
     constant = kp.Constant(1.0, low=0.2, high=5.0, name="gain")
     physics = Line(gain=constant)
@@ -447,11 +447,14 @@ def test_stripped_models_have_no_constants():
 
 @pytest.mark.parametrize(
     ("physics", "cls"),
-    [
-        (Line, kp.PhysicsModel),
-        (Ratio, keras.Model),
-        pytest.param(LateRatio, kp.PhysicsModel, marks=pytest.mark.slow),
-    ],
+    slow_but_rows(
+        (0,),
+        [
+            (Line, kp.PhysicsModel),
+            (Ratio, keras.Model),
+            pytest.param(LateRatio, kp.PhysicsModel, marks=pytest.mark.slow),
+        ],
+    ),
 )
 def test_save_and_reload(physics, cls, tmp_path):
     terms = {"line": 1.0} if physics is Line else None

@@ -139,6 +139,7 @@ def test_a_term_of_weight_0_identifies_where_no_other_does():
     assert report.constants[1].grad_norm == 0.0
 
 
+@pytest.mark.slow
 def test_a_fixed_constant_is_not_looked_for():
     report = report_of(UNIDENTIFIED["not used"], A, {**B, "trainable": False})
     assert codes(report, *OF_CONSTANTS) == []
@@ -195,9 +196,12 @@ def test_near_a_bound(move, which):
     if which:
         (finding,) = (f for f in report.findings if f.code == "near-bound")
         assert f"near its {which} bound {3 if which == 'upper' else 0.5} V" in finding.message
-    assert codes(
-        report_of(line, move=[3.0], thresholds=kp.Thresholds(bound_room=0.5)), "near-bound"
-    )
+
+
+@pytest.mark.slow
+def test_how_near_a_bound_is_for_the_user_to_say():
+    report = report_of(line, move=[3.0], thresholds=kp.Thresholds(bound_room=0.5))
+    assert codes(report, "near-bound")
 
 
 TRIVIAL = {
@@ -234,6 +238,7 @@ def test_physics_in_small_units_is_not_trivial(weight):
     assert codes(report, *OF_CONSTANTS) == []
 
 
+@pytest.mark.slow
 def test_what_is_zero_at_the_present_value_alone_is_not_trivial():
     report = report_of(lambda z, x, a, b: (a - 1.0) * x + 0.0 * b)
     assert report["t"].loss == 0.0
@@ -263,7 +268,7 @@ ESCAPES = {
 }
 
 
-@pytest.mark.parametrize("kind", cases(ESCAPES, "a square", "a cap", "a gain"))
+@pytest.mark.parametrize("kind", cases(ESCAPES, "a square", "a gain"))
 def test_trivial_solutions(kind):
     function, options, way = ESCAPES[kind]
     report = report_of(function, options)
@@ -279,6 +284,7 @@ def test_a_trivial_solution_of_two_constants():
     assert any("moving all constants to zero" in f.message for f in report.findings)
 
 
+@pytest.mark.slow
 def test_constants_that_are_not_finite():
     report = report_of(line, move=[np.nan])
     assert ("non-finite", "a") in codes(report, "non-finite")
@@ -320,7 +326,7 @@ NO_SECOND = {
 }
 
 
-@pytest.mark.parametrize("kind", cases(NO_SECOND, "on one of two ways", "and another is not used"))
+@pytest.mark.parametrize("kind", cases(NO_SECOND, "and another is not used"))
 def test_an_operation_that_silently_has_no_second_gradient(kind):
     function, unknown, found = NO_SECOND[kind]
     report = report_of(function)
@@ -394,6 +400,7 @@ def test_nothing_changes():
     assert state_of(model) == before
 
 
+@pytest.mark.slow
 def test_without_labels_and_eagerly():
     z, x = data()
     model = linear_model(Physics(line), {"t": 0.5})

@@ -8,7 +8,7 @@ from keras import ops
 
 import keras_physreg as kp
 from tests.diagnosis.linear import data, linear_model
-from tests.variants import slow_but
+from tests.variants import slow_but, slow_but_rows
 
 RNG = np.random.default_rng(5)
 NOISE = RNG.normal(size=(400, 2)).astype("float32")
@@ -128,12 +128,15 @@ def test_numpy_on_a_symbolic_tensor_is_the_clear_error_of_the_layer():
 
 @pytest.mark.parametrize(
     ("physics", "raised"),
-    [
-        (lambda z, x: 1.0 + ops.relu(x - 100.0), True),
-        (lambda z, x: x - x + z[:, :2], True),
-        (lambda z, x: ops.relu(x - 100.0), False),  # An inequality that holds.
-        (lambda z, x: 1.0 + 1e-6 * x, False),
-    ],
+    slow_but_rows(
+        (1, 2),
+        [
+            (lambda z, x: 1.0 + ops.relu(x - 100.0), True),
+            (lambda z, x: x - x + z[:, :2], True),
+            (lambda z, x: ops.relu(x - 100.0), False),  # An inequality that holds.
+            (lambda z, x: 1.0 + 1e-6 * x, False),
+        ],
+    ),
     ids=["dead, not fulfilled", "cancelled", "an inequality that holds", "small"],
 )
 def test_zero_gradient(physics, raised):
@@ -262,6 +265,7 @@ def test_against_the_floor(kind):
     assert report["t"].floor == pytest.approx(0.01, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_below_on_given_rows_and_at_on_held_out_ones_is_at_the_floor():
     """On held-out rows the loss is 0.05^2 + 0.087^2, about the floor of 0.1^2."""
     report = kp.diagnose(shifted(0.05, third=1.0), *rows(), validation_data=rows(third=0.087))
@@ -293,6 +297,7 @@ def test_memorised():
     assert "memorised" not in codes(kp.diagnose(shifted(0.5, 1.0), z, x, validation_data=far))
 
 
+@pytest.mark.slow
 def test_memorised_at_a_floor_near_zero():
     z, x = rows(noise=1e-5)
     report = kp.diagnose(shifted(1e-4, 1.0), z, x, validation_data=rows(third=1.0, noise=1e-5))
@@ -314,7 +319,7 @@ def test_heavy_tails_are_judged_by_mean_and_median():
         (0.05, 400, True),
         pytest.param(-0.05, 400, True, marks=pytest.mark.slow),
         (0.02, 400, False),
-        (0.5, 4, False),
+        pytest.param(0.5, 4, False, marks=pytest.mark.slow),
         (0.5, 5, True),
         pytest.param(0.05, 20, False, marks=pytest.mark.slow),
     ],
@@ -439,6 +444,7 @@ def test_dominates_and_negligible(weight, expected):
         assert "about 1, where" in only(report).cure
 
 
+@pytest.mark.slow
 def test_weight_0_says_nothing_of_weights():
     z, x = rows(offset=0.3)
     report = kp.diagnose(shifted(0.01, weight=0.0), z, x, validation_data=(z, x))
@@ -509,6 +515,7 @@ def test_a_healthy_model_gets_a_clean_bill():
     assert str(report).splitlines()[1].endswith("none fights the data.")
 
 
+@pytest.mark.slow
 def test_a_perfect_model_gets_a_clean_bill():
     z, x = rows(noise=0.0)
     report = kp.diagnose(shifted(0.0), z, x, validation_data=(z, x))
@@ -518,7 +525,7 @@ def test_a_perfect_model_gets_a_clean_bill():
 @pytest.mark.parametrize(
     ("limits", "code"),
     [
-        ({"floor_factor": 1.0 - 1e-9}, "at-floor"),
+        pytest.param({"floor_factor": 1.0 - 1e-9}, "at-floor", marks=pytest.mark.slow),
         pytest.param({"floor_tolerance": 1.0}, "at-floor", marks=pytest.mark.slow),
         ({"bias_ratio": 0.6}, "biased"),
         pytest.param({"bias_z": 20.0}, "biased", marks=pytest.mark.slow),

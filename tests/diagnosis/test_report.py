@@ -140,6 +140,7 @@ def test_rows_without_trust_are_left_out_of_floor_and_bias():
     np.testing.assert_allclose(row.loss, closed_form(model, z, 2 * z[:, :2])[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_max_samples_takes_the_same_rows_each_time():
     z, x = data(500)
     model = linear_model(both, TERMS)
@@ -225,6 +226,7 @@ def test_floor_is_unknown_where_labels_have_another_structure():
     )
 
 
+@pytest.mark.slow
 def test_floor_is_unknown_where_the_physics_fails_at_the_labels():
     import tensorflow as tf
 
@@ -260,6 +262,7 @@ def test_a_model_that_is_not_compiled_has_no_data_loss():
         assert report["label"].grad_norm > 0
 
 
+@pytest.mark.slow
 def test_labels_without_their_last_axis():
     z, x = data(outputs=1)
     model = linear_model(lambda z, x: x - z[:, :1], {"one": 1.0}, outputs=1)
@@ -464,6 +467,7 @@ def test_rows_that_the_physics_selects():
     assert "non-finite" not in [finding.code for finding in report.findings]
 
 
+@pytest.mark.slow
 def test_sample_weights_beside_rows_that_the_physics_selects():
     z, x = data(40)
     weights = np.where(np.arange(40) < 30, 1.0, 0.0)

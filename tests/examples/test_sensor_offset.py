@@ -62,6 +62,7 @@ def test_constants_are_least_squares_at_any_learning_rate_of_the_network():
         assert f"{gain:.4f} {offset:.1f}" == f"{wanted[0]:.4f} {wanted[1]:.1f}"
 
 
+@pytest.mark.slow
 def test_before_any_training_the_diagnosis_tells_gain_and_offset_apart():
     report = kp.diagnose(example.build(), *ir.load("RMIS 2019"))
     assert [row.constant for row in report.constants] == ["gain", "offset"]

@@ -58,6 +58,7 @@ def test_no_gradient_cases_are_disconnected():
         assert report.findings[0].code == "disconnected"
 
 
+@pytest.mark.slow
 def test_the_sun_is_hidden_in_a_few_rows():
     """In these rows DNI is 0, and GHI and DHI differ by what the instruments do."""
     report, _ = example.hidden_sun(example.sun_height, 50)

@@ -208,6 +208,7 @@ def test_physics_in_an_attribute_of_the_model_is_no_network(weights, moves_netwo
     assert set(moved.values()) == {moves_network}
 
 
+@pytest.mark.slow
 def test_a_constant_that_only_the_labels_tell_is_least_squares():
     rng = np.random.default_rng(0)
     y = rng.normal(size=(256, 2)).astype("float32")

@@ -103,6 +103,7 @@ def test_sample_weight_beside_the_mask():
     assert history["r_loss"] == pytest.approx(history["data_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_reference_of_several_components():
     (z, y), made = data(), model(against_input, kp.PhysicsTerm("r", "input"))
     x = made.predict(z, verbose=0).astype("float64")
@@ -117,6 +118,7 @@ def test_the_old_meaning():
     assert logged(made, z, y)["r_loss"][0] == pytest.approx(np.mean(r), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_on_rows_beside_the_mask():
     """What counts is what both leave in."""
 
@@ -207,6 +209,7 @@ def test_other_steps_than_the_mask_has():
     assert logged(made, *data())["r_loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_of_its_own_by_on_rows():
     def both_count(z, x_pred):
         there = ops.any(z != 0, axis=-1)

@@ -112,7 +112,7 @@ def where_first_is_positive(z, x):
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("batch_size", slow_but({7}, [8, 7]))
-@pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("model_class", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 def test_a_batch_without_rows_for_a_term_counts_nothing(model_class, batch_size):
     """The mean is over the batches that have rows; the gradient of the others is 0."""
     z, x = data(rows=24)
@@ -253,6 +253,7 @@ def test_an_unknown_constant_is_recovered_from_data(true_gain):
     assert float(physics.gain.numpy()) == pytest.approx(true_gain, rel=0.02)
 
 
+@pytest.mark.slow
 def test_masks_pass_and_those_of_the_input_do_not_spill():
     tokens = keras.Input((4,), dtype="int32")
     embedded = keras.layers.Embedding(5, 3, mask_zero=True)(tokens)

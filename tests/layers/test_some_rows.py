@@ -36,13 +36,13 @@ def check(way, hold, share=None, unlabelled=False, **compile_args):
 
 
 @pytest.mark.parametrize("hold", slow_but({"boolean", "weights"}, HOLDS))
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_mean_is_over_the_rows_that_count(way, hold):
     check(way, hold)
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("share", [None, 0.3], ids=["all rows alike", "share"])
+@pytest.mark.parametrize("share", slow_but({0.3}, [None, 0.3]), ids=["all rows alike", "share"])
 @pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_unlabelled_rows(way, share):
     check(way, "weights", share, unlabelled=True)
@@ -174,6 +174,7 @@ def test_weight_zero_shields_a_constant(options):
     assert all(np.isfinite(v.numpy()).all() for v in model.trainable_variables)
 
 
+@pytest.mark.slow
 def test_where_equals_training_on_the_rows_that_count():
     z, x = pump_data()
     on = z[:, 0] > 0
@@ -202,6 +203,7 @@ def relative(y_true, y_pred):
     return ops.mean(ops.square((y_pred - y_true) / y_true), axis=-1)
 
 
+@pytest.mark.slow
 def test_a_loss_that_divides_by_the_reference():
     """What does not count has the value 0 as reference, by which the loss divides."""
 
@@ -463,6 +465,7 @@ def test_where_is_saved_with_the_model(tmp_path):
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_a_where_that_is_not_registered_is_refused_at_saving(tmp_path):
     model = some_rows.model(lambda hold: (saved_physics, {"where": hold}), lambda z: z[:, 2] > 0)
     with pytest.raises(ValueError, match="the `where` of physics term 'z', cannot be saved"):

@@ -67,6 +67,7 @@ class Held(keras.layers.Layer):
         return sum(parts) * x - z[:, :2]
 
 
+@pytest.mark.slow
 def test_constants_are_in_a_checkpoint_however_they_are_held(tmp_path):
     model, other = (physics_model(Held([1.0, 2.0, 3.0]), {"r": 1.0}) for _ in range(2))
     model.compile(keras.optimizers.Adam(0.1), "mse")

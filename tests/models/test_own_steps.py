@@ -202,6 +202,7 @@ class Reading(kp.PhysicsModel):
         return {**self.get_metrics_result(), "added": added}
 
 
+@pytest.mark.slow
 def test_losses_that_are_only_looked_at_change_no_log():
     own, expected = physics_model(model_class=Reading), physics_model()
     logs = [fit(model, 37, batch_size=16, rate=0.0, epochs=2) for model in (own, expected)]
@@ -271,6 +272,7 @@ def test_parts_that_a_step_calls_by_themselves(mode, nested, eagerly):
     assert fit(model, eagerly=eagerly)["loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_physics_of_another_model_is_not_that_of_the_step():
     teacher = physics_model(doubled, label_free(1e6), seed=3)
 
@@ -293,6 +295,7 @@ class CallsTheModel(keras.metrics.Mean):
         return super().update_state(self.model(y_pred[:, :1] * np.ones((1, 3), "float32")))
 
 
+@pytest.mark.slow
 @EAGERLY
 def test_metrics_that_call_the_model(eagerly):
     model = physics_model()

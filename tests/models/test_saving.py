@@ -125,6 +125,7 @@ def test_a_loss_whose_arguments_keras_would_lose_is_refused(tmp_path):
     kp.PhysicsRegularization(problems.residual, [plain]).get_config()
 
 
+@pytest.mark.slow
 def test_checkpoint_and_early_stopping_restore_term_weights(tmp_path):
     z, x = data()
     model = physics_model()

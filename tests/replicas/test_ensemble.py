@@ -125,6 +125,7 @@ def test_it_can_be_compiled_by_the_names_of_the_outputs():
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_means_of_half_precision_are_taken_in_full_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     trainer, z = trained.trained(

@@ -103,6 +103,7 @@ def test_a_model_that_predicts_in_its_own_way(model_class):
     assert_close(trainer.predict(z, batch_size=8), loaded(trainer, z))
 
 
+@pytest.mark.slow
 def test_hidden_state_is_the_same_for_each_replica():
     z = keras.Input((3,))
     counter = Counter()

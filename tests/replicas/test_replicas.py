@@ -125,6 +125,7 @@ def test_programs_are_as_large_as_the_free_memory_allows(one_program, monkeypatc
     assert "1 program of 4" in history.engine
 
 
+@pytest.mark.slow
 def test_not_even_one_replica_fits(quick, monkeypatch):
     def load_none(self, weights, optimizer):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
@@ -206,6 +207,7 @@ class WithoutConfig(keras.optimizers.SGD):
         return {"forgotten": 1.0}
 
 
+@pytest.mark.slow
 def test_an_optimizer_without_a_config_trains_one_after_the_other():
     model = problems.physics_model()
     model.compile(WithoutConfig(0.01), "mse")

@@ -195,7 +195,8 @@ def test_without_held_out_rows(quick):
     assert not any(key.startswith("val_") for key in history.history)
 
 
-@pytest.mark.parametrize("cores", slow_but({1}, [1, 2]))
+@pytest.mark.slow
+@pytest.mark.parametrize("cores", [1, 2])
 def test_one_program_per_core_for_all_trainings(cores, quick, monkeypatch):
     """Folds, more and fewer replicas, other rows of these sizes, fewer epochs."""
     monkeypatch.setattr("keras_physreg.replicas.compiled.cores", lambda: cores)
@@ -253,6 +254,7 @@ def test_validation_data_beside_rows():
         trainer.fit(*data, data, rows=[[0, 1]], verbose=0)
 
 
+@pytest.mark.slow
 def test_bad_input_of_refit(quick):
     trainer, _ = trained(engine="sequential", epochs=1)
     fewer = {term: values[:2] for term, values in WEIGHTS.items()}

@@ -100,6 +100,7 @@ def test_a_whole_search(kind, tmp_path, recorder):
     assert tuner.get_best_models(1)[0].compiled
 
 
+@pytest.mark.slow
 def test_a_search_in_compiled_graphs(tmp_path):
     model = kp.PhysicsHyperModel(compiled, {"z": (1e-2, 10.0)}, include_zero=False)
     tuner = search(keras_tuner.RandomSearch, model, tmp_path, max_trials=1)
