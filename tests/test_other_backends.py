@@ -56,6 +56,7 @@ print([name for name in ("keras_tuner", "tensorboard") if name in sys.modules])
 """
 
 
+@pytest.mark.slow
 def test_the_tuner_of_replicas_is_refused_before_anything_is_loaded(tmp_path):
     """KerasTuner and TensorBoard need not be there: a missing one would be named as the cause."""
     backend = "jax" if BACKEND == "tensorflow" else BACKEND

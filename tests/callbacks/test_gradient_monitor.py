@@ -8,6 +8,7 @@ import pytest
 import keras_physreg as kp
 from keras_physreg.diagnosis.gradients import gradients
 from tests.diagnosis.linear import data, linear_model, unbuilt_model
+from tests.variants import slow_but
 
 KEYS = ["t_grad_norm", "t_grad_ratio", "t_grad_cosine"]
 
@@ -16,8 +17,8 @@ def model_with_term(weight=0.3, cls=kp.PhysicsModel):
     return linear_model(lambda z, x: x - 2 * z[:, :2], {"t": weight}, cls)
 
 
-@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
-@pytest.mark.parametrize("batch_size", [256, 32])
+@pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
+@pytest.mark.parametrize("batch_size", slow_but({32}, [256, 32]))
 def test_logs_are_those_of_the_model_after_the_epoch(cls, batch_size):
     z, x = data()
     model = model_with_term(cls=cls)
@@ -34,7 +35,7 @@ def test_logs_are_those_of_the_model_after_the_epoch(cls, batch_size):
     assert monitor.epochs == [0, 1]
 
 
-@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 def test_a_model_that_its_first_step_builds(cls):
     z, x = data()
     model = unbuilt_model(cls)
@@ -173,8 +174,8 @@ BAD_ROWS = {
 }
 
 
-@pytest.mark.parametrize("eager", [False, True])
-@pytest.mark.parametrize("batch_size", [256, 32])
+@pytest.mark.parametrize("eager", slow_but({False}, [False, True]))
+@pytest.mark.parametrize("batch_size", slow_but({32}, [256, 32]))
 @pytest.mark.parametrize("kind", BAD_ROWS)
 def test_rows_that_the_model_cannot_take_are_refused_before_training(kind, batch_size, eager):
     x, y, message = BAD_ROWS[kind]

@@ -134,7 +134,7 @@ def test_data_loss_alone():
     assert (stop.stopped_term, stop.stopped_batch) == ("data", 4)
 
 
-@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 def test_a_model_that_its_first_step_builds(cls):
     z, x = rows()
 
@@ -166,7 +166,7 @@ def infinite_slope(y, x):
     return ops.sqrt(ops.abs(0 * x)) + ops.square(y - x)
 
 
-@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 def test_none_is_to_blame_where_all_fail_at_once(cls):
     z, x = rows()
     z[:, 2] = 1.0
@@ -190,6 +190,7 @@ def test_steps_per_execution():
     assert model.optimizer.iterations.numpy() == 3
 
 
+@pytest.mark.slow
 def test_a_healthy_training_is_left_alone():
     z, x = rows()
     z[:, 2] = 1.0
@@ -237,7 +238,7 @@ def root_of_some(z, x):
     return {"root": ops.sqrt(z[:, 1] + 0 * x[:, 0])[z[:, 2] < 0], "fine": x[:, 1] - z[:, 0]}
 
 
-@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_batches_of_which_the_physics_selects_no_rows(weight, cls):
     """Selects only the row `BAD`: the first four batches have no selected row."""

@@ -11,7 +11,7 @@ import keras_physreg as kp
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.schedules.values import weight_at
 from tests.callbacks.small_model import Watch, data, physics_model, plain_model
-from tests.variants import slow_but
+from tests.variants import slow_but, slow_but_rows
 
 RAMP = kp.GeometricRamp(1e-4, 1.0, duration=4)
 TENTHS = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1.0]
@@ -25,14 +25,17 @@ def fit(model, *callbacks, epochs=6, **kwargs):
 
 @pytest.mark.parametrize(
     ("schedule", "expected"),
-    [
-        (RAMP, TENTHS),
-        (lambda epoch: epoch / 4, [0, 0.25, 0.5, 0.75, 1, 1.25]),
-        (LRS, [8, 4, 2, 1, 0.5, 0.25]),
-        ([0, 0.5, 0.25], [0, 0.5, 0.25, 0.25, 0.25, 0.25]),
-        (np.array([1e-10, 1]), [1e-10, 1, 1, 1, 1, 1]),
-        (lambda epoch: keras.ops.cast(epoch, "float32"), [0, 1, 2, 3, 4, 5]),
-    ],
+    slow_but_rows(
+        (0, 1, 3),
+        [
+            (RAMP, TENTHS),
+            (lambda epoch: epoch / 4, [0, 0.25, 0.5, 0.75, 1, 1.25]),
+            (LRS, [8, 4, 2, 1, 0.5, 0.25]),
+            ([0, 0.5, 0.25], [0, 0.5, 0.25, 0.25, 0.25, 0.25]),
+            (np.array([1e-10, 1]), [1e-10, 1, 1, 1, 1, 1]),
+            (lambda epoch: keras.ops.cast(epoch, "float32"), [0, 1, 2, 3, 4, 5]),
+        ],
+    ),
     ids=["ramp", "function", "schedule of Keras", "list", "array", "function of tensors"],
 )
 def test_epochs_and_what_serves_as_a_schedule(schedule, expected):
@@ -58,7 +61,7 @@ EXECUTIONS = {
 }
 
 
-@pytest.mark.parametrize("execution", slow_but({"graph", "several steps, jit"}, EXECUTIONS))
+@pytest.mark.parametrize("execution", slow_but({"several steps, jit"}, EXECUTIONS))
 def test_the_weight_is_not_baked_in(execution):
     model = physics_model(**EXECUTIONS[execution])
     ramps = kp.WeightScheduler({"x": RAMP, "z": kp.GeometricRamp(1.0, 1e-2, 4, begin=1)})
@@ -126,7 +129,7 @@ def test_steps_with_a_scaled_loss():
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("unit", ["epoch", "step"])
+@pytest.mark.parametrize("unit", slow_but({"step"}, ["epoch", "step"]))
 def test_under_a_distribution_strategy(unit):
     """Its variables, such as `optimizer.iterations`, have another class."""
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
@@ -145,7 +148,7 @@ def test_two_schedulers_with_units_of_their_own():
 
 
 @pytest.mark.parametrize("make", [physics_model, plain_model])
-@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("place", slow_but({"before"}, ["before", "after"]))
 def test_who_sees_the_weights_in_the_logs(make, place, tmp_path):
     logger = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
     scheduler = kp.WeightScheduler({"z": RAMP})
@@ -180,6 +183,7 @@ def test_a_copy_steers_the_real_model():
     assert twin.schedules == original.schedules
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
 def test_under_kerastuner(tmp_path):
     pytest.importorskip("tensorboard")  # KerasTuner imports it, and does not require it.
@@ -219,6 +223,7 @@ def test_the_last_weight_stays_and_is_saved(tmp_path):
     assert kp.get_term_weights(keras.saving.load_model(tmp_path / "model.keras"))["x"] == 0.01
 
 
+@pytest.mark.slow
 def test_early_stopping_waits_for_the_end_of_the_ramp():
     """At learning rate 0 no data loss improves: patience alone would stop within the ramp."""
     for start, epochs in ((0, 3), (4, 7)):
@@ -253,7 +258,7 @@ def test_where_weights_may_move():
     assert weight_at("x", RAMP, 4) == 1.0
 
 
-@pytest.mark.parametrize("unit", ["epoch", "step"])
+@pytest.mark.parametrize("unit", slow_but({"step"}, ["epoch", "step"]))
 def test_what_others_set_holds_until_the_next_epoch(unit):
     class Meddle(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_physreg as kp
+from tests.variants import slow_but
 
 GAIN, OFFSET = 1.3, 0.2
 NOISES = (0.01, 0.1, 0.5)  # of the measurement, where the quantity has a standard deviation of 1
@@ -79,7 +80,7 @@ def constants_of(model):
     return np.array([kp.get_constants(model)[name] for name in ("gain", "offset")])
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", slow_but({0.1}, NOISES))
 def test_recovered_from_the_labels_beside_a_network(noise):
     inputs, x = measured(noise)
     model = trained(Calibrated(), inputs, x, units=8)
@@ -95,7 +96,8 @@ def test_recovered_from_the_labels_beside_a_network(noise):
     assert np.mean(error**2) < 1.5 * noise**2 / (GAIN**2 + noise**2) + 2e-3
 
 
-@pytest.mark.parametrize("noise", [0.5, *(pytest.param(n, marks=pytest.mark.slow) for n in (0.1,))])
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.5, 0.1])
 def test_biased_where_they_learn_from_the_prediction(noise):
     inputs, x = measured(noise)
     found = constants_of(trained(Sensor(), inputs, x))

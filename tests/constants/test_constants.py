@@ -10,7 +10,7 @@ from keras_physreg._utils.backend import tensorflow as tf
 from tests.layer_checks import check_config
 from tests.problems import arrays_equal, trainable_values
 from tests.quick_replicas import quick_replicas
-from tests.variants import slow_but
+from tests.variants import slow_but, slow_but_rows
 
 
 @keras.saving.register_keras_serializable(package="test_constants")
@@ -180,7 +180,10 @@ def course(options, target, size, steps=80, rate=0.05):
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "options",
-    [{}, {"low": 0.1}, {"low": 0.5, "high": 4.0}, {"log": True}, {"log": True, "high": 9.0}],
+    slow_but(
+        [{"low": 0.5, "high": 4.0}],
+        [{}, {"low": 0.1}, {"low": 0.5, "high": 4.0}, {"log": True}, {"log": True, "high": 9.0}],
+    ),
 )
 def test_a_constant_of_1e_9_learns_as_one_of_1(options):
     paths = []
@@ -194,8 +197,10 @@ def test_a_constant_of_1e_9_learns_as_one_of_1(options):
     np.testing.assert_allclose(paths[2], paths[0], rtol=1e-4)
 
 
-@pytest.mark.parametrize("optimizer", [keras.optimizers.Adam, keras.optimizers.SGD])
-@pytest.mark.parametrize("target", [-5.0, 50.0])
+@pytest.mark.parametrize(
+    "optimizer", slow_but({keras.optimizers.Adam}, [keras.optimizers.Adam, keras.optimizers.SGD])
+)
+@pytest.mark.parametrize("target", slow_but({50.0}, [-5.0, 50.0]))
 def test_bounds_hold_at_large_learning_rates(optimizer, target):
     constant = kp.Constant(1.0, low=0.2, high=5.0, name="gain")
     physics = Line(gain=constant)
@@ -442,11 +447,14 @@ def test_stripped_models_have_no_constants():
 
 @pytest.mark.parametrize(
     ("physics", "cls"),
-    [
-        (Line, kp.PhysicsModel),
-        (Ratio, keras.Model),
-        pytest.param(LateRatio, kp.PhysicsModel, marks=pytest.mark.slow),
-    ],
+    slow_but_rows(
+        (0,),
+        [
+            (Line, kp.PhysicsModel),
+            (Ratio, keras.Model),
+            pytest.param(LateRatio, kp.PhysicsModel, marks=pytest.mark.slow),
+        ],
+    ),
 )
 def test_save_and_reload(physics, cls, tmp_path):
     terms = {"line": 1.0} if physics is Line else None

@@ -67,6 +67,7 @@ def test_value_and_derivative_are_those_of_the_multiple():
     assert derivatives[1] == pytest.approx(derivatives[0], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_a_constant_far_from_its_start_arrives():
     """108 from 10 at the learning rate of a network, 5e-4."""

@@ -139,6 +139,7 @@ def test_a_term_of_weight_0_identifies_where_no_other_does():
     assert report.constants[1].grad_norm == 0.0
 
 
+@pytest.mark.slow
 def test_a_fixed_constant_is_not_looked_for():
     report = report_of(UNIDENTIFIED["not used"], A, {**B, "trainable": False})
     assert codes(report, *OF_CONSTANTS) == []
@@ -171,6 +172,7 @@ def test_collinear(kind):
         assert "cosine of their derivatives +1.0000" in finding.message
 
 
+@pytest.mark.slow
 def test_three_constants_of_which_no_two_are_collinear():
     third = {"initial": 1.0, "name": "c"}
     report = report_of(
@@ -194,9 +196,12 @@ def test_near_a_bound(move, which):
     if which:
         (finding,) = (f for f in report.findings if f.code == "near-bound")
         assert f"near its {which} bound {3 if which == 'upper' else 0.5} V" in finding.message
-    assert codes(
-        report_of(line, move=[3.0], thresholds=kp.Thresholds(bound_room=0.5)), "near-bound"
-    )
+
+
+@pytest.mark.slow
+def test_how_near_a_bound_is_for_the_user_to_say():
+    report = report_of(line, move=[3.0], thresholds=kp.Thresholds(bound_room=0.5))
+    assert codes(report, "near-bound")
 
 
 TRIVIAL = {
@@ -233,12 +238,14 @@ def test_physics_in_small_units_is_not_trivial(weight):
     assert codes(report, *OF_CONSTANTS) == []
 
 
+@pytest.mark.slow
 def test_what_is_zero_at_the_present_value_alone_is_not_trivial():
     report = report_of(lambda z, x, a, b: (a - 1.0) * x + 0.0 * b)
     assert report["t"].loss == 0.0
     assert codes(report, "trivial") == []
 
 
+@pytest.mark.slow
 def test_a_term_without_constants_is_not_trivial():
     report = report_of(
         lambda z, x, a, b: {"t": a * z + b - x, "u": x - x}, weights={"t": 1.0, "u": 1.0}
@@ -261,7 +268,7 @@ ESCAPES = {
 }
 
 
-@pytest.mark.parametrize("kind", cases(ESCAPES, "a square", "a cap", "a gain"))
+@pytest.mark.parametrize("kind", cases(ESCAPES, "a square", "a gain"))
 def test_trivial_solutions(kind):
     function, options, way = ESCAPES[kind]
     report = report_of(function, options)
@@ -277,6 +284,7 @@ def test_a_trivial_solution_of_two_constants():
     assert any("moving all constants to zero" in f.message for f in report.findings)
 
 
+@pytest.mark.slow
 def test_constants_that_are_not_finite():
     report = report_of(line, move=[np.nan])
     assert ("non-finite", "a") in codes(report, "non-finite")
@@ -318,7 +326,7 @@ NO_SECOND = {
 }
 
 
-@pytest.mark.parametrize("kind", cases(NO_SECOND, "on one of two ways", "and another is not used"))
+@pytest.mark.parametrize("kind", cases(NO_SECOND, "and another is not used"))
 def test_an_operation_that_silently_has_no_second_gradient(kind):
     function, unknown, found = NO_SECOND[kind]
     report = report_of(function)
@@ -340,6 +348,7 @@ def test_physics_that_fails_at_other_values_of_its_constants(eager):
     assert codes(report, *OF_CONSTANTS) == []
 
 
+@pytest.mark.slow
 def test_long_vectors_are_left_out():
     many = {"initial": np.linspace(0.1, 1.0, 200), "name": "c", "high": 9.0}
     report = report_of(lambda z, x, a, c: a * z - x * ops.sum(c), A, many)
@@ -380,6 +389,7 @@ def test_a_term_that_trains_constants_alone():
     assert codes(cut_off, "disconnected", "constants-only") == [("disconnected", "t")]
 
 
+@pytest.mark.slow
 def test_nothing_changes():
     z, x = data()
     physics = Physics(line)
@@ -390,6 +400,7 @@ def test_nothing_changes():
     assert state_of(model) == before
 
 
+@pytest.mark.slow
 def test_without_labels_and_eagerly():
     z, x = data()
     model = linear_model(Physics(line), {"t": 0.5})

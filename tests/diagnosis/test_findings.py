@@ -8,7 +8,7 @@ from keras import ops
 
 import keras_physreg as kp
 from tests.diagnosis.linear import data, linear_model
-from tests.variants import slow_but
+from tests.variants import slow_but, slow_but_rows
 
 RNG = np.random.default_rng(5)
 NOISE = RNG.normal(size=(400, 2)).astype("float32")
@@ -66,7 +66,7 @@ def check_disconnected(kind, weight):
     assert not {"at-floor", "below-floor", "negligible"} & set(codes(report))
 
 
-@pytest.mark.parametrize("kind", DISCONNECTED)
+@pytest.mark.parametrize("kind", slow_but({"captured prediction", "NumPy"}, DISCONNECTED))
 def test_disconnected(kind):
     check_disconnected(kind, 0.1)
 
@@ -76,7 +76,7 @@ def test_disconnected_at_weight_0(kind):
     check_disconnected(kind, 0.0)
 
 
-@pytest.mark.parametrize("kind", CONNECTED)
+@pytest.mark.parametrize("kind", slow_but({"half stopped", "py_function"}, CONNECTED))
 def test_connected(kind):
     z, x = data()
     report = kp.diagnose(linear_model(CONNECTED[kind], {"t": 0.1}), z, x, batch_size=70)
@@ -128,12 +128,15 @@ def test_numpy_on_a_symbolic_tensor_is_the_clear_error_of_the_layer():
 
 @pytest.mark.parametrize(
     ("physics", "raised"),
-    [
-        (lambda z, x: 1.0 + ops.relu(x - 100.0), True),
-        (lambda z, x: x - x + z[:, :2], True),
-        (lambda z, x: ops.relu(x - 100.0), False),  # An inequality that holds.
-        (lambda z, x: 1.0 + 1e-6 * x, False),
-    ],
+    slow_but_rows(
+        (1, 2),
+        [
+            (lambda z, x: 1.0 + ops.relu(x - 100.0), True),
+            (lambda z, x: x - x + z[:, :2], True),
+            (lambda z, x: ops.relu(x - 100.0), False),  # An inequality that holds.
+            (lambda z, x: 1.0 + 1e-6 * x, False),
+        ],
+    ),
     ids=["dead, not fulfilled", "cancelled", "an inequality that holds", "small"],
 )
 def test_zero_gradient(physics, raised):
@@ -183,7 +186,7 @@ def model_of_parts(physics, loss="mse"):
     return model
 
 
-@pytest.mark.parametrize("loss", ["mse", None])
+@pytest.mark.parametrize("loss", slow_but({"mse"}, ["mse", None]))
 def test_partly_connected_by_an_index(loss):
     z, x = data()
     report = kp.diagnose(model_of_parts(lambda z, p: p[:, :1] - z[:, :1], loss), z, x)
@@ -195,7 +198,7 @@ def test_partly_connected_by_an_index(loss):
         assert "partly-connected" not in codes(kp.diagnose(model_of_parts(physics, loss), z, x))
 
 
-@pytest.mark.parametrize("cut", [ops.stop_gradient, ops.round], ids=["stop_gradient", "round"])
+@pytest.mark.parametrize("cut", slow_but({ops.stop_gradient}, [ops.stop_gradient, ops.round]))
 def test_a_part_that_is_used_without_a_gradient_is_a_warning(cut):
     z, x = data()
     report = kp.diagnose(model_of_parts(lambda z, p: p[:, :1] - cut(p[:, 1:])), z, x)
@@ -243,16 +246,26 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("held_out", [False, True])
-@pytest.mark.parametrize("place", PLACES)
-def test_against_the_floor(place, held_out):
+QUICK_PLACES = {"at; given", "just above; given", "below; given", "just below; held out"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    slow_but(
+        QUICK_PLACES, [f"{place}; {rows}" for place in PLACES for rows in ("given", "held out")]
+    ),
+)
+def test_against_the_floor(kind):
+    place, judged = kind.split("; ")
     offset, expected = PLACES[place]
+    held_out = judged == "held out"
     z, x = rows()
     report = kp.diagnose(shifted(offset), z, x, validation_data=(z, x) if held_out else None)
     assert [c for c in codes(report) if "floor" in c or c == "memorised"] == expected
     assert report["t"].floor == pytest.approx(0.01, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_below_on_given_rows_and_at_on_held_out_ones_is_at_the_floor():
     """On held-out rows the loss is 0.05^2 + 0.087^2, about the floor of 0.1^2."""
     report = kp.diagnose(shifted(0.05, third=1.0), *rows(), validation_data=rows(third=0.087))
@@ -284,6 +297,7 @@ def test_memorised():
     assert "memorised" not in codes(kp.diagnose(shifted(0.5, 1.0), z, x, validation_data=far))
 
 
+@pytest.mark.slow
 def test_memorised_at_a_floor_near_zero():
     z, x = rows(noise=1e-5)
     report = kp.diagnose(shifted(1e-4, 1.0), z, x, validation_data=rows(third=1.0, noise=1e-5))
@@ -303,11 +317,11 @@ def test_heavy_tails_are_judged_by_mean_and_median():
     ("offset", "count", "raised"),
     [
         (0.05, 400, True),
-        (-0.05, 400, True),
+        pytest.param(-0.05, 400, True, marks=pytest.mark.slow),
         (0.02, 400, False),
-        (0.5, 4, False),
+        pytest.param(0.5, 4, False, marks=pytest.mark.slow),
         (0.5, 5, True),
-        (0.05, 20, False),
+        pytest.param(0.05, 20, False, marks=pytest.mark.slow),
     ],
 )
 def test_biased(offset, count, raised):
@@ -372,10 +386,10 @@ def on_ones(model, **kwargs):
     [
         # Data pull to 1, the term to -1 (3 times as hard), from 0.5.
         (1.0, 1, [("conflict", "warning")]),
-        (0.05, 1, [("conflict", "warning")]),
+        pytest.param(0.05, 1, [("conflict", "warning")], marks=pytest.mark.slow),
         (0.03, 1, []),  # Too weak to matter.
         (1 / 3, 1, [("conflict", "info")]),  # They cancel: a compromise.
-        (0.0, 1, []),
+        pytest.param(0.0, 1, [], marks=pytest.mark.slow),
         (1.0, -1, []),  # The term pulls to 1 as well.
     ],
 )
@@ -391,12 +405,13 @@ def test_conflict_with_the_data(weight, sign, expected):
 @pytest.mark.parametrize(
     ("second", "weights", "raised"),
     [
-        (lambda x: x[:, 0] - 1, (1.0, 1.0), True),
-        (lambda x: x[:, 0] - 1, (1.0, 0.0), False),
-        (lambda x: x[:, 0] - 1, (1.0, 0.01), False),
-        (lambda x: x[:, 1] - 1, (1.0, 1.0), False),
+        pytest.param(lambda x: x[:, 0] - 1, (1.0, 1.0), True, id="equal weights"),
+        pytest.param(lambda x: x[:, 0] - 1, (1.0, 0.0), False, id="off", marks=pytest.mark.slow),
+        pytest.param(lambda x: x[:, 0] - 1, (1.0, 0.01), False, id="too weak"),
+        pytest.param(
+            lambda x: x[:, 1] - 1, (1.0, 1.0), False, id="another component", marks=pytest.mark.slow
+        ),
     ],
-    ids=["equal weights", "off", "too weak", "another component"],
 )
 def test_conflict_between_terms(second, weights, raised):
     def physics(z, x):
@@ -410,7 +425,13 @@ def test_conflict_between_terms(second, weights, raised):
 
 @pytest.mark.parametrize(
     ("weight", "expected"),
-    [(20.0, "dominates"), (9.0, None), (2e-3, None), (5e-4, "negligible"), (0.0, None)],
+    [
+        (20.0, "dominates"),
+        (9.0, None),
+        pytest.param(2e-3, None, marks=pytest.mark.slow),
+        (5e-4, "negligible"),
+        pytest.param(0.0, None, marks=pytest.mark.slow),
+    ],
 )
 def test_dominates_and_negligible(weight, expected):
     model = constant([0.5, 0.5], lambda z, x: x - 1, {"t": weight})
@@ -423,6 +444,7 @@ def test_dominates_and_negligible(weight, expected):
         assert "about 1, where" in only(report).cure
 
 
+@pytest.mark.slow
 def test_weight_0_says_nothing_of_weights():
     z, x = rows(offset=0.3)
     report = kp.diagnose(shifted(0.01, weight=0.0), z, x, validation_data=(z, x))
@@ -493,6 +515,7 @@ def test_a_healthy_model_gets_a_clean_bill():
     assert str(report).splitlines()[1].endswith("none fights the data.")
 
 
+@pytest.mark.slow
 def test_a_perfect_model_gets_a_clean_bill():
     z, x = rows(noise=0.0)
     report = kp.diagnose(shifted(0.0), z, x, validation_data=(z, x))
@@ -502,10 +525,10 @@ def test_a_perfect_model_gets_a_clean_bill():
 @pytest.mark.parametrize(
     ("limits", "code"),
     [
-        ({"floor_factor": 1.0 - 1e-9}, "at-floor"),
-        ({"floor_tolerance": 1.0}, "at-floor"),
+        pytest.param({"floor_factor": 1.0 - 1e-9}, "at-floor", marks=pytest.mark.slow),
+        pytest.param({"floor_tolerance": 1.0}, "at-floor", marks=pytest.mark.slow),
         ({"bias_ratio": 0.6}, "biased"),
-        ({"bias_z": 20.0}, "biased"),
+        pytest.param({"bias_z": 20.0}, "biased", marks=pytest.mark.slow),
     ],
 )
 def test_thresholds_can_be_changed(limits, code):
@@ -550,7 +573,7 @@ def test_rows_that_all_weigh_nothing():
     assert "weightless" not in codes(kp.diagnose(model, z, x, sample_weight=some))
 
 
-@pytest.mark.parametrize("weight", [0.0, 1.0])
+@pytest.mark.parametrize("weight", slow_but({1.0}, [0.0, 1.0]))
 def test_a_term_that_is_not_finite_hides_no_conflict_of_others(weight):
     def physics(z, x):
         return {"a": x[:, 0] + 1, "b": ops.log(x[:, 1] - 2)}

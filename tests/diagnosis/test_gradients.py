@@ -6,6 +6,7 @@ import keras_physreg as kp
 from keras_physreg.diagnosis.gradients import GradientMeter, gradients
 from keras_physreg.diagnosis.probe_rows import choose_rows
 from tests.diagnosis.linear import closed_form, data, linear_model
+from tests.variants import slow_but
 
 DOUBLE = [kp.PhysicsTerm("double", weight=0.3)]
 
@@ -15,7 +16,7 @@ def double(z, x):
 
 
 @pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
-@pytest.mark.parametrize("batch_size", [7, 32, 70, 1000])
+@pytest.mark.parametrize("batch_size", slow_but({32}, [7, 32, 70, 1000]))
 def test_linear_model_closed_form(cls, batch_size):
     z, x = data()
     model = linear_model(double, DOUBLE, cls)
@@ -46,7 +47,7 @@ def test_sample_weights_weigh_data_and_leave_label_free_terms_alone():
     np.testing.assert_allclose(found.norm("double"), np.linalg.norm(by_term), rtol=1e-5)
 
 
-@pytest.mark.parametrize("weight", [0.0, 1e-10, 1.0, 1e10])
+@pytest.mark.parametrize("weight", slow_but({0.0, 1e10}, [0.0, 1e-10, 1.0, 1e10]))
 def test_gradient_is_that_of_the_unweighted_loss(weight):
     z, x = data()
     model = linear_model(double, [kp.PhysicsTerm("double", weight=weight)])
@@ -94,6 +95,7 @@ def test_gramian_scales_with_the_square_of_a_loss_and_ignores_term_order():
     np.testing.assert_allclose(nine, ab * np.outer(factors, factors), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_data_loss_leaves_regularizers_out():
     z, x = data()
     plain = gradients(linear_model(double, DOUBLE, keras.Model), z, x)
@@ -167,7 +169,7 @@ def test_a_meter_follows_the_model_as_it_trains():
     np.testing.assert_allclose(after, gradients(model, z, x).norm("data"), rtol=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", slow_but({"mixed_float16"}, ["mixed_float16", "mixed_bfloat16"]))
 def test_mixed_precision(policy):
     z, x = data()
     full = gradients(linear_model(double, DOUBLE), z, x)
@@ -202,6 +204,7 @@ def test_run_eagerly_gives_the_same():
     np.testing.assert_allclose(gradients(model, z, x).gramian, compiled, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_made_under_a_distribution_strategy():
     import tensorflow as tf
 
@@ -212,6 +215,7 @@ def test_a_model_made_under_a_distribution_strategy():
     np.testing.assert_allclose(gradients(model, z, x).gramian, plain.gramian, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_masked_losses_and_sequences_are_those_of_keras(dtype):
     keras.config.set_floatx(dtype)

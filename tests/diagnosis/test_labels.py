@@ -21,6 +21,7 @@ from tests.diagnosis.setups import (
     law,
     model_of,
 )
+from tests.variants import slow_but
 
 
 def report_of(builder, rows, seed=0, **options):
@@ -47,10 +48,19 @@ def estimate(reference, components=None, loss="mse", factor=1.0):
     return model_of(physics, terms, seed=0)
 
 
-@pytest.mark.parametrize("loss", ["mse", "mae"])
-@pytest.mark.parametrize("components", [None, [1]])
-@pytest.mark.parametrize("reference", ["target", "prediction"])
-def test_floor_and_network_are_compared_under_the_loss_of_the_term(reference, components, loss):
+COMPARED = [
+    (reference, components, loss)
+    for reference in ("target", "prediction")
+    for components in (None, [1])
+    for loss in ("mse", "mae")
+]
+
+
+@pytest.mark.parametrize(
+    "term", slow_but([("target", None, "mse"), ("prediction", [1], "mae")], COMPARED), ids=str
+)
+def test_floor_and_network_are_compared_under_the_loss_of_the_term(term):
+    reference, components, loss = term
     z, x = data(40, 0)
     held_out = data(60, 1)
     model = estimate(reference, components, loss, factor=1.5)
@@ -228,7 +238,7 @@ def test_one_row_alone_is_only_told_by_an_extreme_input():
     assert said.startswith("x is 50 there")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", slow_but({0}, range(4)))
 def test_healthy_heavy_tails_are_no_few_rows(seed):
     report = report_of(HEALTHY["heavy tails"], 64, seed)
     assert report["t"].few_rows is None
@@ -236,21 +246,23 @@ def test_healthy_heavy_tails_are_no_few_rows(seed):
 
 # Units.
 
+TOLD_FACTORS = {
+    "kW for W, x_hat": ["1000 times the label", "kW and W"],
+    "kW for W, residual": ["the part from the labels", "kW and W"],
+    "swapped sign, x_hat": ["the output is minus the label", "a sign?"],
+    "swapped sign, residual": ["is minus the part from the inputs", "a sign?"],
+    "degrees for kelvin": ["the label -273.", "kelvin and degrees Celsius?"],
+    "Fahrenheit": ["times the label", "Celsius and Fahrenheit"],
+    "forgotten unscaling": ["times the label + "],
+}
+
 
 @pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("kW for W, x_hat", ["1000 times the label", "kW and W"]),
-        ("kW for W, residual", ["the part from the labels", "kW and W"]),
-        ("swapped sign, x_hat", ["the output is minus the label", "a sign?"]),
-        ("swapped sign, residual", ["is minus the part from the inputs", "a sign?"]),
-        ("degrees for kelvin", ["the label -273.", "kelvin and degrees Celsius?"]),
-        ("Fahrenheit", ["times the label", "Celsius and Fahrenheit"]),
-        ("forgotten unscaling", ["times the label + "]),
-    ],
+    "name",
+    slow_but({"kW for W, residual", "swapped sign, x_hat", "degrees for kelvin"}, TOLD_FACTORS),
 )
-def test_the_factor_is_told(name, words):
-    report = report_of(FAULTS[name][0], 256)
+def test_the_factor_is_told(name):
+    report, words = report_of(FAULTS[name][0], 256), TOLD_FACTORS[name]
     finding = next(f for f in report.findings if f.code == "rescaled")
     for word in words:
         assert word in finding.message

@@ -8,6 +8,7 @@ from keras import ops
 
 import keras_physreg as kp
 from tests.diagnosis.linear import data, linear_model
+from tests.variants import slow_but
 
 Z, X = data(20, outputs=1)
 OTHERS = len(Z) - 1
@@ -37,7 +38,7 @@ COLUMN_AGAINST_ROWS = {
 }
 
 
-@pytest.mark.parametrize("kind", COLUMN_AGAINST_ROWS)
+@pytest.mark.parametrize("kind", slow_but({"a difference", "a product"}, COLUMN_AGAINST_ROWS))
 def test_a_column_broadcast_against_rows_is_an_error(kind):
     report = report_of(COLUMN_AGAINST_ROWS[kind])
     assert found(report, "mixes-rows") == [("error", "t")]
@@ -74,7 +75,7 @@ MEANT = {
 }
 
 
-@pytest.mark.parametrize("kind", MEANT)
+@pytest.mark.parametrize("kind", slow_but({"batch normalisation", "neighbours"}, MEANT))
 def test_coupling_that_may_be_meant_is_for_information(kind):
     report = report_of(MEANT[kind])
     assert found(report, "mixes-rows") == [("info", "t")]
@@ -132,11 +133,15 @@ ROW_BY_ROW = {
 }
 
 
-@pytest.mark.parametrize("kind", ROW_BY_ROW)
+QUICK_ROWS = {"a column made of rows", "a derivative", "noise of a seed", "one number"}
+
+
+@pytest.mark.parametrize("kind", slow_but(QUICK_ROWS, ROW_BY_ROW))
 def test_no_false_alarm(kind):
     assert found(report_of(ROW_BY_ROW[kind]), "mixes-rows") == []
 
 
+@pytest.mark.slow
 def test_no_false_alarm_on_sequences_and_equal_rows():
     z = keras.Input((None, 3))
     x = keras.layers.GRU(2, return_sequences=True)(z)
@@ -197,7 +202,7 @@ ASKS = {
 }
 
 
-@pytest.mark.parametrize("kind", ASKS)
+@pytest.mark.parametrize("kind", slow_but({"beside the prediction", "as a layer"}, ASKS))
 def test_no_floor_where_the_physics_asks_the_network(kind):
     network = encoder()
     model = regularized(network, ASKS[kind](network))
@@ -261,6 +266,7 @@ def test_constants_and_other_networks_leave_the_floor():
     np.testing.assert_allclose(report["t"].floor, floor, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_only_the_term_that_asks_the_network_has_no_floor():
     network = encoder()
 
@@ -294,7 +300,7 @@ MOVES = {
 }
 
 
-@pytest.mark.parametrize("kind", MOVES)
+@pytest.mark.parametrize("kind", slow_but({"statistics", "as in serving"}, MOVES))
 def test_physics_that_moves_the_state_of_the_network(kind):
     parts, arguments, moved = MOVES[kind]
     network = encoder(**parts)
@@ -308,6 +314,7 @@ def test_physics_that_moves_the_state_of_the_network(kind):
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 def test_the_physics_may_move_what_is_its_own():
     assert found(report_of(OverTheBatch()), "moves-network-state") == []
     assert found(report_of(Noise()), "moves-network-state") == []

@@ -7,6 +7,7 @@ import pytest
 
 import keras_physreg as kp
 from tests.diagnosis.linear import closed_form, data, linear_model
+from tests.variants import slow_but
 
 KEYS = [
     "term",
@@ -139,6 +140,7 @@ def test_rows_without_trust_are_left_out_of_floor_and_bias():
     np.testing.assert_allclose(row.loss, closed_form(model, z, 2 * z[:, :2])[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_max_samples_takes_the_same_rows_each_time():
     z, x = data(500)
     model = linear_model(both, TERMS)
@@ -186,7 +188,7 @@ def two_heads(physics_of_a, physics_of_b, as_dict):
     return model
 
 
-@pytest.mark.parametrize("as_dict", [True, False])
+@pytest.mark.parametrize("as_dict", slow_but({True}, [True, False]))
 def test_each_of_several_outputs_finds_its_own_labels(as_dict):
     z, x = data()
     model = two_heads(lambda z, a: a - z[:, :2], lambda z, b: b + z[:, :1], as_dict)
@@ -224,6 +226,7 @@ def test_floor_is_unknown_where_labels_have_another_structure():
     )
 
 
+@pytest.mark.slow
 def test_floor_is_unknown_where_the_physics_fails_at_the_labels():
     import tensorflow as tf
 
@@ -259,6 +262,7 @@ def test_a_model_that_is_not_compiled_has_no_data_loss():
         assert report["label"].grad_norm > 0
 
 
+@pytest.mark.slow
 def test_labels_without_their_last_axis():
     z, x = data(outputs=1)
     model = linear_model(lambda z, x: x - z[:, :1], {"one": 1.0}, outputs=1)
@@ -463,6 +467,7 @@ def test_rows_that_the_physics_selects():
     assert "non-finite" not in [finding.code for finding in report.findings]
 
 
+@pytest.mark.slow
 def test_sample_weights_beside_rows_that_the_physics_selects():
     z, x = data(40)
     weights = np.where(np.arange(40) < 30, 1.0, 0.0)

@@ -9,6 +9,7 @@ import keras_physreg as kp
 from tests.layers import test_masks as masks
 from tests.layers.test_at_labels import sensor_model
 from tests.problems import data
+from tests.variants import slow_but
 
 pytestmark = pytest.mark.tensorflow
 ROWS = 40
@@ -50,7 +51,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("batch_size", [ROWS, 16], ids=["one batch", "batches"])
+@pytest.mark.parametrize("batch_size", slow_but({ROWS}, [ROWS, 16]))
 @pytest.mark.parametrize("way", WAYS)
 def test_the_floor_is_that_of_the_rows_that_count(way, batch_size):
     z, x = rows()
@@ -68,7 +69,7 @@ def test_the_floor_has_the_weights_of_the_rows():
     assert row.floor == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_a_bias_is_that_of_the_rows_that_count(way):
     fair, off = (kp.diagnose(model(*WAYS[way]), *rows(offset)) for offset in (0.0, 3.0))
     assert "biased" not in {finding.code for finding in fair.findings}
@@ -137,6 +138,7 @@ def test_a_term_that_trains_constants_alone_is_not_disconnected():
     }
 
 
+@pytest.mark.slow
 def test_the_rate_changes_no_sensitivity():
     slow, fast = (
         kp.diagnose(sensor_model(physics=physics), *data())

@@ -50,10 +50,10 @@ def state_of(model):
 @pytest.mark.parametrize(
     ("cls", "fitted", "training"),
     [
-        (kp.PhysicsModel, False, False),
+        pytest.param(kp.PhysicsModel, False, False, marks=pytest.mark.slow),
         (kp.PhysicsModel, True, True),
-        (keras.Model, False, True),
-        (keras.Model, True, False),
+        pytest.param(keras.Model, False, True, marks=pytest.mark.slow),
+        pytest.param(keras.Model, True, False, marks=pytest.mark.slow),
     ],
 )
 def test_bit_for_bit(cls, fitted, training):

@@ -9,6 +9,7 @@ import keras_physreg as kp
 from tests.diagnosis.linear import closed_form, linear_model
 from tests.diagnosis.linear import data as random_data
 from tests.diagnosis.setups import data, law, model_of
+from tests.variants import slow_but
 
 
 def only_far_out(z, p):
@@ -64,7 +65,7 @@ def test_terms_that_need_the_label_keep_to_the_labelled_rows():
     assert with_others["free"].floor == pytest.approx(alone["free"].floor, rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["dataset", "sampler"])
+@pytest.mark.parametrize("kind", slow_but({"sampler"}, ["dataset", "sampler"]))
 def test_other_sources_of_rows(kind):
     z, x = data(50, 0)
     model = model_of(only_far_out, {"t": 1.0}, 0)

@@ -47,6 +47,7 @@ def test_constants_of_least_squares_take_the_mean_residual_away(name):
     assert np.std(after) <= np.std(before)
 
 
+@pytest.mark.slow
 def test_constants_are_least_squares_at_any_learning_rate_of_the_network():
     """In every printed digit; full batches, so that nothing but the optimizer is in the way."""
     data, steps = ir.split(ir.load("RMIS 2022"))[0], 1500
@@ -61,6 +62,7 @@ def test_constants_are_least_squares_at_any_learning_rate_of_the_network():
         assert f"{gain:.4f} {offset:.1f}" == f"{wanted[0]:.4f} {wanted[1]:.1f}"
 
 
+@pytest.mark.slow
 def test_before_any_training_the_diagnosis_tells_gain_and_offset_apart():
     report = kp.diagnose(example.build(), *ir.load("RMIS 2019"))
     assert [row.constant for row in report.constants] == ["gain", "offset"]

@@ -49,6 +49,7 @@ def test_splits_share_no_row():
     assert not rows & {tuple(row) for row in np.concatenate([held_out.Z, held_out.x], axis=-1)}
 
 
+@pytest.mark.slow
 def test_no_gradient_cases_are_disconnected():
     data, _ = ir.split(ir.load("SURFRAD Alamosa"))
     for case in (example.captured_prediction, example.numpy_physics):
@@ -57,6 +58,7 @@ def test_no_gradient_cases_are_disconnected():
         assert report.findings[0].code == "disconnected"
 
 
+@pytest.mark.slow
 def test_the_sun_is_hidden_in_a_few_rows():
     """In these rows DNI is 0, and GHI and DHI differ by what the instruments do."""
     report, _ = example.hidden_sun(example.sun_height, 50)
@@ -67,6 +69,7 @@ def test_the_sun_is_hidden_in_a_few_rows():
     assert "few-rows" in [f.code for f in report.findings]
 
 
+@pytest.mark.slow
 def test_sorted_inputs_do_not_go_along_with_the_labels():
     codes = [f.code for f in example.sorted_inputs(50).findings]
     assert "unrelated" in codes

@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_physreg as kp
 from tests.problems import arrays_equal, data
+from tests.variants import slow_but, slow_but_rows
 
 RATE = 0.1
 
@@ -109,6 +110,7 @@ def check(trust=None, more=None, share=None, **compile_args):
         np.testing.assert_allclose(history[key], values, rtol=1e-5, atol=1e-6, err_msg=key)
 
 
+@pytest.mark.slow
 def test_the_formula():
     check()
 
@@ -118,17 +120,18 @@ def test_sample_weight_counts():
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("share", [None, 0.4], ids=["all rows alike", "share"])
+@pytest.mark.parametrize("share", slow_but({0.4}, [None, 0.4]), ids=["all rows alike", "share"])
 def test_unlabelled_rows(share):
     check(more=data(6, seed=4)[0], share=share)
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("how", ["jit_compile", "run_eagerly"])
+@pytest.mark.parametrize("how", slow_but({"jit_compile"}, ["jit_compile", "run_eagerly"]))
 def test_compiled_and_eagerly(how):
     check(**{how: True})
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_replicas_equal_fit(quick):
     model = sensor_model()
@@ -154,15 +157,18 @@ NO_GRADIENT = "ignore:Gradients do not exist for variables:UserWarning"
 @pytest.mark.filterwarnings(NO_GRADIENT)
 @pytest.mark.parametrize(
     ("term", "moves_network", "moves_constants"),
-    [
-        (kp.PhysicsTerm("a"), True, True),
-        (kp.PhysicsTerm("a", trains="network"), True, False),
-        (kp.PhysicsTerm("a", trains="constants"), False, True),
-        (kp.PhysicsTerm("a", at="labels"), False, True),
-        (kp.PhysicsTerm("a", at="labels", trains="constants"), False, True),
-        (kp.PhysicsTerm("a", "prediction", trains="constants"), False, True),
-        (kp.PhysicsTerm("a", "target", trains="network"), True, False),
-    ],
+    slow_but_rows(
+        (1, 2, 3),
+        [
+            (kp.PhysicsTerm("a"), True, True),
+            (kp.PhysicsTerm("a", trains="network"), True, False),
+            (kp.PhysicsTerm("a", trains="constants"), False, True),
+            (kp.PhysicsTerm("a", at="labels"), False, True),
+            (kp.PhysicsTerm("a", at="labels", trains="constants"), False, True),
+            (kp.PhysicsTerm("a", "prediction", trains="constants"), False, True),
+            (kp.PhysicsTerm("a", "target", trains="network"), True, False),
+        ],
+    ),
     ids=["both", "network", "constants", "labels", "labels, constants", "prediction", "target"],
 )
 def test_what_a_term_trains(term, moves_network, moves_constants):
@@ -190,7 +196,7 @@ class Holder(kp.PhysicsModel):
 @pytest.mark.filterwarnings(NO_GRADIENT)
 @pytest.mark.parametrize(
     ("weights", "moves_network"),
-    [({"sensor": 0.0}, False), ({"calibration": 0.0}, True)],
+    slow_but_rows((1,), [({"sensor": 0.0}, False), ({"calibration": 0.0}, True)]),
     ids=["labels", "network"],
 )
 def test_physics_in_an_attribute_of_the_model_is_no_network(weights, moves_network):
@@ -202,6 +208,7 @@ def test_physics_in_an_attribute_of_the_model_is_no_network(weights, moves_netwo
     assert set(moved.values()) == {moves_network}
 
 
+@pytest.mark.slow
 def test_a_constant_that_only_the_labels_tell_is_least_squares():
     rng = np.random.default_rng(0)
     y = rng.normal(size=(256, 2)).astype("float32")
@@ -217,6 +224,7 @@ def test_a_constant_that_only_the_labels_tell_is_least_squares():
     np.testing.assert_allclose([found["gain"], found["offset"]], wanted, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_all_terms_at_the_labels_leave_the_network_alone():
     term = kp.PhysicsTerm("calibration", at="labels")
@@ -293,7 +301,9 @@ def several_outputs():
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("unlabelled", [False, True], ids=["labelled", "with unlabelled"])
+@pytest.mark.parametrize(
+    "unlabelled", slow_but({True}, [False, True]), ids=["labelled", "with unlabelled"]
+)
 def test_labels_of_some_of_several_outputs(unlabelled):
     z = data()[0]
     rng = np.random.default_rng(5)

@@ -11,6 +11,7 @@ import keras_physreg as kp
 from keras_physreg._utils.backend import tensorflow as tf
 from tests import problems
 from tests.problems import bare_model, data, physics_model, terms
+from tests.variants import slow_but
 
 ONE = [kp.PhysicsTerm("x", reference="target")]
 TWO = terms()
@@ -185,7 +186,7 @@ def test_errors_of_every_kind_of_callable_stay_visible(physics, name):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("kind", ["partial", "object", "tf.function"])
+@pytest.mark.parametrize("kind", slow_but({"partial"}, ["partial", "object", "tf.function"]))
 def test_every_kind_of_callable_trains(kind):
     class Right:
         def __call__(self, z, x):
@@ -218,7 +219,7 @@ TERM_LOSSES = {
 
 
 @pytest.mark.tensorflow  # On JAX Keras builds the model first, and wraps the error.
-@pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("model_class", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 @pytest.mark.parametrize(("loss", "error", "parts"), TERM_LOSSES.values(), ids=TERM_LOSSES)
 def test_bad_term_losses(loss, error, parts, model_class):
     model = physics_model(problems.residual, [kp.PhysicsTerm("r", loss=loss)], model_class)

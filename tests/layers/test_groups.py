@@ -6,6 +6,7 @@ import pytest
 
 import keras_physreg as kp
 from tests.problems import data, doubling, physics_model
+from tests.variants import slow_but
 
 
 class Counted(keras.layers.Layer):
@@ -49,7 +50,9 @@ def test_physics_is_called_once_per_group(options, calls):
 
 
 @pytest.mark.parametrize(
-    "options", [{"trains": "network"}, {"where": day}], ids=["trains", "where"]
+    "options",
+    slow_but([{"where": day}], [{"trains": "network"}, {"where": day}]),
+    ids=["trains", "where"],
 )
 def test_every_term_has_the_loss_that_it_has_alone(options):
     z, x = data()
@@ -67,6 +70,7 @@ def test_every_term_has_the_loss_that_it_has_alone(options):
         assert logs[f"{name}_loss"] == pytest.approx(loss, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_options_that_have_nothing_to_do_add_no_operation():
     import tensorflow as tf

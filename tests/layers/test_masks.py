@@ -69,7 +69,7 @@ def logged(made, z, y, **fit):
     return made.fit(z, y, batch_size=ROWS, shuffle=False, verbose=0, **fit).history
 
 
-@pytest.mark.parametrize("cell", slow_but({"LSTM", "Dense"}, CELLS))
+@pytest.mark.parametrize("cell", slow_but({"Dense"}, CELLS))
 def test_the_mean_is_over_the_steps_of_the_mask(cell):
     (z, y), made = data(), model(cell=cell)
     x = made.predict(z, verbose=0).astype("float64")
@@ -103,6 +103,7 @@ def test_sample_weight_beside_the_mask():
     assert history["r_loss"] == pytest.approx(history["data_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_reference_of_several_components():
     (z, y), made = data(), model(against_input, kp.PhysicsTerm("r", "input"))
     x = made.predict(z, verbose=0).astype("float64")
@@ -117,6 +118,7 @@ def test_the_old_meaning():
     assert logged(made, z, y)["r_loss"][0] == pytest.approx(np.mean(r), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_on_rows_beside_the_mask():
     """What counts is what both leave in."""
 
@@ -140,7 +142,7 @@ def test_where_beside_the_mask():
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("share", [None, 0.3], ids=["all rows alike", "share"])
+@pytest.mark.parametrize("share", slow_but({0.3}, [None, 0.3]), ids=["all rows alike", "share"])
 def test_unlabelled_sequences(share):
     (z, y), made = data(), model(cell="Dense")
     x = made.predict(z, verbose=0).astype("float64")
@@ -184,6 +186,7 @@ def test_terms_at_the_labels():
     assert logged(made, z, y)["r_loss"][0] == pytest.approx(weighted_mean(r, holds()), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_replicas_equal_fit(quick):
     (z, y), made = data(), model(cell="Dense")
@@ -206,6 +209,7 @@ def test_other_steps_than_the_mask_has():
     assert logged(made, *data())["r_loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_of_its_own_by_on_rows():
     def both_count(z, x_pred):
         there = ops.any(z != 0, axis=-1)
@@ -227,6 +231,7 @@ def test_padding_with_a_derivative_that_is_not_finite():
         logged(model(divides), *data())
 
 
+@pytest.mark.slow
 def test_a_model_without_masks_is_as_before():
     keras.utils.set_random_seed(1)
     z = keras.Input((STEPS, 2))

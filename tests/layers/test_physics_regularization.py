@@ -9,7 +9,7 @@ import keras_physreg as kp
 from keras_physreg._utils.backend import tensorflow as tf
 from tests import problems
 from tests.problems import arrays_equal, bare_model, data, endpoint_model, physics_model, terms
-from tests.variants import slow_but
+from tests.variants import slow_but, slow_but_rows
 
 
 def test_the_layer_returns_its_prediction_itself():
@@ -80,7 +80,11 @@ def test_each_reference(path):
     assert logs["t_loss"] == pytest.approx(np.mean(np.abs(3 * prediction - reference)), rel=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(), (None,), (None, 1), (None, 2), (None, 2, 3)], ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    slow_but([(), (None, 2, 3)], [(), (None,), (None, 1), (None, 2), (None, 2, 3)]),
+    ids=str,
+)
 def test_residuals_of_any_shape_are_averaged(shape):
     def physics(z, x):
         full = ops.broadcast_to(x[:, :, None], (ops.shape(x)[0], 2, 3))
@@ -107,8 +111,8 @@ def where_first_is_positive(z, x):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("batch_size", [8, 7])
-@pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("batch_size", slow_but({7}, [8, 7]))
+@pytest.mark.parametrize("model_class", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 def test_a_batch_without_rows_for_a_term_counts_nothing(model_class, batch_size):
     """The mean is over the batches that have rows; the gradient of the others is 0."""
     z, x = data(rows=24)
@@ -132,7 +136,7 @@ def test_a_batch_without_rows_for_a_term_counts_nothing(model_class, batch_size)
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("eagerly", slow_but({False}, [False, True]))
 def test_a_batch_without_rows_trains_as_without_physics(eagerly):
     z, x = data(rows=8)
     z[:, 0] = -1.0
@@ -152,7 +156,7 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize(("loss", "formula"), LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize(("loss", "formula"), slow_but_rows((1, 2, 3), LOSSES.values()), ids=LOSSES)
 def test_every_kind_of_loss(loss, formula):
     z, x = data()
     model = physics_model(problems.residual, [kp.PhysicsTerm("r", loss=loss)])
@@ -235,7 +239,8 @@ def test_state_of_a_physics_layer_is_kept_and_its_own_losses_count():
     assert history["loss"][0] == pytest.approx(history["data_loss"][0] + 0.125, rel=1e-5)
 
 
-@pytest.mark.parametrize("true_gain", slow_but({3.0}, [0.5, 3.0]))
+@pytest.mark.slow
+@pytest.mark.parametrize("true_gain", [0.5, 3.0])
 def test_an_unknown_constant_is_recovered_from_data(true_gain):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(256, 2)).astype("float32")
@@ -248,6 +253,7 @@ def test_an_unknown_constant_is_recovered_from_data(true_gain):
     assert float(physics.gain.numpy()) == pytest.approx(true_gain, rel=0.02)
 
 
+@pytest.mark.slow
 def test_masks_pass_and_those_of_the_input_do_not_spill():
     tokens = keras.Input((4,), dtype="int32")
     embedded = keras.layers.Embedding(5, 3, mask_zero=True)(tokens)

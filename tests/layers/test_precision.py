@@ -8,6 +8,7 @@ from keras import ops
 import keras_physreg as kp
 from tests import problems
 from tests.problems import data, physics_model, terms
+from tests.variants import slow_but
 
 # JAX has no float64 unless its flag is set.
 FLOAT64 = pytest.param("float64", marks=pytest.mark.tensorflow)
@@ -15,7 +16,11 @@ POLICIES = ["mixed_float16", "mixed_bfloat16", "float32", FLOAT64]
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("physics", [problems.doubling, problems.Gain], ids=["function", "layer"])
+@pytest.mark.parametrize(
+    "physics",
+    slow_but({problems.Gain}, [problems.doubling, problems.Gain]),
+    ids=["function", "layer"],
+)
 def test_training_in_float64(physics):
     """In 16 bits: see test_promises.py."""
     keras.config.set_dtype_policy("float64")
@@ -59,7 +64,7 @@ def seen_dtypes(physics_base):
 
 
 @pytest.mark.parametrize("kind", ["function", "layer"])
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", slow_but({"mixed_float16"}, ["mixed_float16", "mixed_bfloat16"]))
 def test_physics_sees_float32_and_large_values_survive(policy, kind):
     keras.config.set_dtype_policy(policy)
     seen, physics = seen_dtypes(kind)

@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_physreg as kp
 from keras_physreg._utils.backend import tensorflow as tf
+from tests.variants import slow_but
 
 pytestmark = pytest.mark.tensorflow
 
@@ -71,7 +72,7 @@ def test_pairs_are_refused_in_a_plain_model():
         model.fit(Z, X, batch_size=8, verbose=0)
 
 
-@pytest.mark.parametrize("path", ["fit", "drop_remainder", "train_on_batch"])
+@pytest.mark.parametrize("path", slow_but({"fit"}, ["fit", "drop_remainder", "train_on_batch"]))
 def test_one_value_per_row_is_the_mean_over_rows(path):
     model = model_of(rows_only)
     PATHS[path](model)
@@ -103,7 +104,7 @@ HEALTHY = {
 }
 
 
-@pytest.mark.parametrize("rows", [8, 10], ids=["one batch", "a ragged batch"])
+@pytest.mark.parametrize("rows", slow_but({10}, [8, 10]), ids=["one batch", "a ragged batch"])
 @pytest.mark.parametrize("name", HEALTHY)
 def test_no_false_alarm(name, rows):
     if rows == 10 and name == "a batch named by the physics":

@@ -9,6 +9,7 @@ import keras_physreg as kp
 from tests.layers import some_rows
 from tests.layers.some_rows import BATCH, HOLDS, MORE_BATCH, by_on_rows, by_where
 from tests.problems import arrays_equal
+from tests.variants import slow_but
 
 WAYS = {"on_rows": by_on_rows, "where": by_where}
 EPOCHS = 3
@@ -34,15 +35,15 @@ def check(way, hold, share=None, unlabelled=False, **compile_args):
         np.testing.assert_allclose(history[key], values, rtol=1e-5, err_msg=key)
 
 
-@pytest.mark.parametrize("hold", HOLDS)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("hold", slow_but({"boolean", "weights"}, HOLDS))
+@pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_mean_is_over_the_rows_that_count(way, hold):
     check(way, hold)
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("share", [None, 0.3], ids=["all rows alike", "share"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("share", slow_but({0.3}, [None, 0.3]), ids=["all rows alike", "share"])
+@pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_unlabelled_rows(way, share):
     check(way, "weights", share, unlabelled=True)
 
@@ -51,13 +52,13 @@ def test_unlabelled_rows(way, share):
 @pytest.mark.parametrize(
     "how", [{"jit_compile": True}, {"run_eagerly": True}], ids=["XLA", "eager"]
 )
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", slow_but({"on_rows"}, WAYS))
 def test_compiled_and_eagerly(way, how):
     check(way, "boolean", **how)
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", slow_but({"on_rows"}, WAYS))
 def test_a_plain_model(way):
     plain = some_rows.model(WAYS[way], HOLDS["weights"], keras.Model)
     ours = some_rows.model(WAYS[way], HOLDS["weights"])
@@ -68,7 +69,7 @@ def test_a_plain_model(way):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_replicas_equal_fit(way, quick):
     model = some_rows.model(WAYS[way], HOLDS["weights"])
     trainer = kp.ReplicaTrainer(model, {"z": [0.0, some_rows.WEIGHT]})
@@ -80,6 +81,7 @@ def test_replicas_equal_fit(way, quick):
         np.testing.assert_allclose(history.history[key][:, 1], values, rtol=1e-4, err_msg=key)
 
 
+@pytest.mark.slow
 def test_all_ones_are_the_mean_over_all_rows():
     everything = some_rows.model(by_on_rows, lambda z: ops.ones_like(z[:, 0]))
     plain = some_rows.model(lambda hold: (some_rows.off, {}), None)
@@ -131,7 +133,7 @@ def pump_model(physics, term, loss="mse", **compile_args):
     return model
 
 
-@pytest.mark.parametrize("physics", [head, Head], ids=["function", "constant"])
+@pytest.mark.parametrize("physics", slow_but({head}, [head, Head]), ids=["function", "constant"])
 def test_a_pump_that_is_off_trains_by_where(physics):
     physics = physics() if isinstance(physics, type) else physics
     model = pump_model(physics, kp.PhysicsTerm("head", where=pump_is_on))
@@ -141,7 +143,7 @@ def test_a_pump_that_is_off_trains_by_where(physics):
     assert all(np.isfinite(v.numpy()).all() for v in model.trainable_variables)
 
 
-@pytest.mark.parametrize("physics", [head, Head], ids=["function", "constant"])
+@pytest.mark.parametrize("physics", slow_but({Head}, [head, Head]), ids=["function", "constant"])
 def test_a_batch_in_which_every_pump_is_off_changes_nothing(physics):
     physics = physics() if isinstance(physics, type) else physics
     z, x = pump_data()
@@ -154,7 +156,9 @@ def test_a_batch_in_which_every_pump_is_off_changes_nothing(physics):
     assert arrays_equal(weights, [v.numpy() for v in bare.trainable_variables])
 
 
-@pytest.mark.parametrize("options", [{}, {"where": pump_is_on}], ids=["on_rows", "where"])
+@pytest.mark.parametrize(
+    "options", slow_but([{}], [{}, {"where": pump_is_on}]), ids=["on_rows", "where"]
+)
 def test_weight_zero_shields_a_constant(options):
     class NotFinite(keras.layers.Layer):
         def __init__(self):
@@ -170,6 +174,7 @@ def test_weight_zero_shields_a_constant(options):
     assert all(np.isfinite(v.numpy()).all() for v in model.trainable_variables)
 
 
+@pytest.mark.slow
 def test_where_equals_training_on_the_rows_that_count():
     z, x = pump_data()
     on = z[:, 0] > 0
@@ -198,6 +203,7 @@ def relative(y_true, y_pred):
     return ops.mean(ops.square((y_pred - y_true) / y_true), axis=-1)
 
 
+@pytest.mark.slow
 def test_a_loss_that_divides_by_the_reference():
     """What does not count has the value 0 as reference, by which the loss divides."""
 
@@ -281,7 +287,9 @@ class BuiltLater(kp.PhysicsModel):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("physics", [trap, TrapOfAConstant], ids=["function", "constant"])
+@pytest.mark.parametrize(
+    "physics", slow_but({trap}, [trap, TrapOfAConstant]), ids=["function", "constant"]
+)
 def test_a_model_that_its_first_call_builds(physics):
     given = [physics() if isinstance(physics, type) else physics for _ in range(2)]
     with pytest.raises(ValueError, match=r"Row\(s\) 1, 5, 6"):
@@ -309,6 +317,7 @@ def test_unlabelled_rows_are_looked_at():
         model.fit(z[on], x[on], unlabelled=z[~on], verbose=0)
 
 
+@pytest.mark.slow
 def test_the_cures_pass():
     def replaced(z, x_pred):
         on = pump_is_on(z)
@@ -461,6 +470,7 @@ def test_where_is_saved_with_the_model(tmp_path):
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_a_where_that_is_not_registered_is_refused_at_saving(tmp_path):
     model = some_rows.model(lambda hold: (saved_physics, {"where": hold}), lambda z: z[:, 2] > 0)
     with pytest.raises(ValueError, match="the `where` of physics term 'z', cannot be saved"):

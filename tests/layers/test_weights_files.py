@@ -11,6 +11,7 @@ import pytest
 import keras_physreg as kp
 from tests import problems
 from tests.problems import arrays_equal, bare_model, data, physics_model
+from tests.variants import slow_but
 
 # Keras warns of this if a layer that failed is also in a container.
 pytestmark = pytest.mark.filterwarnings("ignore:Skipping nested container")
@@ -37,7 +38,7 @@ def with_weight(value, term="z", model_class=kp.PhysicsModel, **options):
 
 @pytest.mark.parametrize("kind", NO_WEIGHTS)
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("skip_mismatch", [False, True])
+@pytest.mark.parametrize("skip_mismatch", slow_but({False}, [False, True]))
 def test_a_weight_that_is_none_is_refused_before_any_layer_is_loaded(
     kind, name, skip_mismatch, tmp_path
 ):

@@ -8,6 +8,7 @@ import pytest
 
 import keras_physreg as kp
 from keras_physreg.models.callback_order import arrange_callbacks
+from tests.variants import slow_but
 
 EarlyStopping = keras.callbacks.EarlyStopping
 ModelCheckpoint = keras.callbacks.ModelCheckpoint
@@ -93,7 +94,7 @@ def model_and_data():
     return model, np.ones((4, 2), "float32"), np.ones((4, 2), "float32")
 
 
-@pytest.mark.parametrize("positional", [False, True])
+@pytest.mark.parametrize("positional", slow_but({True}, [False, True]))
 def test_fit_warns_where_it_is_called(positional):
     model, x, y = model_and_data()
     callbacks = [EarlyStopping("val_loss"), RAMP]

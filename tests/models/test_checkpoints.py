@@ -8,6 +8,7 @@ import keras_physreg as kp
 from keras_physreg._utils.backend import tensorflow as tf
 from tests import problems
 from tests.problems import arrays_equal, data, physics_model, trainable_values
+from tests.variants import slow_but
 
 pytestmark = pytest.mark.tensorflow
 
@@ -66,6 +67,7 @@ class Held(keras.layers.Layer):
         return sum(parts) * x - z[:, :2]
 
 
+@pytest.mark.slow
 def test_constants_are_in_a_checkpoint_however_they_are_held(tmp_path):
     model, other = (physics_model(Held([1.0, 2.0, 3.0]), {"r": 1.0}) for _ in range(2))
     model.compile(keras.optimizers.Adam(0.1), "mse")
@@ -100,7 +102,7 @@ def test_training_from_a_checkpoint_goes_on_as_if_it_had_not_stopped(tmp_path):
     assert models[0].history.history == models[1].history.history
 
 
-@pytest.mark.parametrize("model_class", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("model_class", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 @pytest.mark.parametrize("physics", [problems.residual, Held([1.0, 2.0, 3.0])])
 def test_a_saved_model_of_tensorflow_serves(model_class, physics, tmp_path):
     model = physics_model(physics, {"r": 0.5}, model_class)

@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-from tests.variants import slow_but
-
 pytestmark = pytest.mark.tensorflow
 
 PROGRAM = """
@@ -108,7 +106,8 @@ def result_of(case):
     return results_of(*(QUICK if case in QUICK else [*SLOW, "ragged", "bare"]))[case]
 
 
-@pytest.mark.parametrize("case", slow_but(QUICK, QUICK + SLOW))
+@pytest.mark.slow
+@pytest.mark.parametrize("case", QUICK + SLOW)
 def test_two_devices_train_as_one_with_the_same_global_batch(case):
     assert worst_difference(*result_of(case)) < 1e-5
 

@@ -9,10 +9,13 @@ import keras_physreg as kp
 from keras_physreg._utils.backend import tensorflow as tf
 from tests import problems
 from tests.problems import data, physics_model, trainable_values
+from tests.variants import slow_but, slow_but_rows
 
 pytestmark = pytest.mark.tensorflow
 
-EAGERLY = pytest.mark.parametrize("eagerly", [False, True], ids=["graph", "eager"])
+EAGERLY = pytest.mark.parametrize(
+    "eagerly", slow_but({False}, [False, True]), ids=["graph", "eager"]
+)
 
 
 def label_free(z=0.25):
@@ -66,7 +69,7 @@ def fit(model, rows=20, eagerly=False, rate=0.1, **more):
 
 
 @EAGERLY
-@pytest.mark.parametrize("kind", [HandStep, HandLoss])
+@pytest.mark.parametrize("kind", slow_but({HandStep}, [HandStep, HandLoss]))
 def test_terms_that_need_no_label_are_in_losses(kind, eagerly):
     """The same training as that of `compute_loss`, and the loss of the formula."""
     expected = physics_model(doubled, label_free())
@@ -154,7 +157,7 @@ class MixedTwice(Mixed):
     pass
 
 
-@pytest.mark.parametrize("kind", [Mixed, MixedTwice])
+@pytest.mark.parametrize("kind", slow_but({Mixed}, [Mixed, MixedTwice]))
 def test_steps_that_a_mixin_brings(kind):
     own, expected = physics_model(model_class=kind), physics_model()
     logs = [fit(model, 37, batch_size=8, epochs=2) for model in (own, expected)]
@@ -199,6 +202,7 @@ class Reading(kp.PhysicsModel):
         return {**self.get_metrics_result(), "added": added}
 
 
+@pytest.mark.slow
 def test_losses_that_are_only_looked_at_change_no_log():
     own, expected = physics_model(model_class=Reading), physics_model()
     logs = [fit(model, 37, batch_size=16, rate=0.0, epochs=2) for model in (own, expected)]
@@ -246,13 +250,16 @@ class Generating(kp.PhysicsModel):
 @EAGERLY
 @pytest.mark.parametrize(
     ("mode", "nested"),
-    [
-        ("compute_loss", keras.Model),
-        ("compute_loss", kp.PhysicsModel),
-        ("losses", keras.Model),
-        ("losses", kp.PhysicsModel),
-        ("losses of the part", kp.PhysicsModel),
-    ],
+    slow_but_rows(
+        (1, 2, 4),
+        [
+            ("compute_loss", keras.Model),
+            ("compute_loss", kp.PhysicsModel),
+            ("losses", keras.Model),
+            ("losses", kp.PhysicsModel),
+            ("losses of the part", kp.PhysicsModel),
+        ],
+    ),
 )
 def test_parts_that_a_step_calls_by_themselves(mode, nested, eagerly):
     """Only the last call of the part counts; the other calls are no error."""
@@ -265,6 +272,7 @@ def test_parts_that_a_step_calls_by_themselves(mode, nested, eagerly):
     assert fit(model, eagerly=eagerly)["loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_physics_of_another_model_is_not_that_of_the_step():
     teacher = physics_model(doubled, label_free(1e6), seed=3)
 
@@ -287,6 +295,7 @@ class CallsTheModel(keras.metrics.Mean):
         return super().update_state(self.model(y_pred[:, :1] * np.ones((1, 3), "float32")))
 
 
+@pytest.mark.slow
 @EAGERLY
 def test_metrics_that_call_the_model(eagerly):
     model = physics_model()

@@ -69,7 +69,7 @@ PHYSICS = {
     "a layer, not finite": problems.NotFiniteGain,
 }
 ZERO = [f"{physics}; {execution}" for execution in EXECUTIONS for physics in PHYSICS]
-QUICK = {"finite; graph", "not finite; graph", "a layer, not finite; graph", "not finite; jit"}
+QUICK = {"not finite; graph", "a layer, not finite; graph"}
 
 
 @pytest.mark.parametrize("kind", slow_but(QUICK, ZERO))
@@ -113,6 +113,7 @@ def encoded(units, trainable=True):
     return z_in, hidden, keras.layers.Dense(units)(hidden)
 
 
+@pytest.mark.slow
 def test_one_physics_layer_in_several_models():
     """Each model trains as with a layer of its own; the weights are shared."""
     shared = kp.PhysicsRegularization(lambda h, p: p - ops.tanh(h), {"r": 0.5})
@@ -137,7 +138,7 @@ def test_one_physics_layer_in_several_models():
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("first", ["shielded", "plain"])
+@pytest.mark.parametrize("first", slow_but({"shielded"}, ["shielded", "plain"]))
 def test_inputs_are_shielded_in_the_model_where_trainable_layers_compute_them(first):
     """Of one layer in two models: a shielded input is not the one the prediction came from."""
 
@@ -178,7 +179,7 @@ def test_a_layer_called_with_two_kinds_of_inputs_from_one_input():
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("reference", ["input", "prediction"])
+@pytest.mark.parametrize("reference", slow_but({"prediction"}, ["input", "prediction"]))
 def test_weight_zero_shields_inputs_that_trainable_layers_compute(reference):
     z, x = data()
     models = []
@@ -255,7 +256,7 @@ def test_a_single_term_of_weight_zero_that_is_not_finite_leaves_the_others_alone
     assert arrays_equal(trainable_values(models[0]), trainable_values(models[1]))
 
 
-@pytest.mark.parametrize("scale", [1e-8, 1e8])
+@pytest.mark.parametrize("scale", slow_but({1e8}, [1e-8, 1e8]))
 def test_data_loss_is_exact_however_large_the_physics(scale):
     z, x = data()
     model = physics_model(term_list=terms(x=scale, z=scale))
@@ -309,7 +310,9 @@ def test_class_weight_weighs_labels_only():
 
 
 @pytest.mark.parametrize(
-    "make", [physics_model, problems.Subclassed], ids=["functional", "subclassed"]
+    "make",
+    slow_but({physics_model}, [physics_model, problems.Subclassed]),
+    ids=["functional", "subclassed"],
 )
 def test_loss_none_trains_on_the_physics_alone(make):
     z, x = data(rows=64)
@@ -370,6 +373,7 @@ def test_subclassed_model_trains_saves_and_reloads(tmp_path):
     np.testing.assert_array_equal(model.predict(z, verbose=0), loaded.predict(z, verbose=0))
 
 
+@pytest.mark.slow
 def test_subclassing_works_after_functional_models_were_built():
     class Encoder(kp.PhysicsModel):
         """Built functionally from within."""

@@ -5,6 +5,7 @@ import pytest
 import keras_physreg as kp
 from tests import problems
 from tests.problems import arrays_equal, data, physics_model, terms
+from tests.variants import slow_but, slow_but_rows
 
 
 def trained(model):
@@ -14,7 +15,11 @@ def trained(model):
     return model
 
 
-@pytest.mark.parametrize("physics", [problems.doubling, problems.Gain], ids=["function", "layer"])
+@pytest.mark.parametrize(
+    "physics",
+    slow_but({problems.Gain}, [problems.doubling, problems.Gain]),
+    ids=["function", "layer"],
+)
 def test_keras_file_round_trip(tmp_path, physics):
     z, x = data()
     model = trained(physics_model(physics() if isinstance(physics, type) else physics))
@@ -93,11 +98,14 @@ class Unregistered(keras.layers.Layer):
 
 @pytest.mark.parametrize(
     ("physics", "definition"),
-    [
-        (unregistered, "def unregistered(...):"),
-        (lambda z, x: unregistered(z, x), "def my_physics(...):"),
-        (Unregistered(name="named"), "class Unregistered(keras.layers.Layer):"),
-    ],
+    slow_but_rows(
+        {0, 2},
+        [
+            (unregistered, "def unregistered(...):"),
+            (lambda z, x: unregistered(z, x), "def my_physics(...):"),
+            (Unregistered(name="named"), "class Unregistered(keras.layers.Layer):"),
+        ],
+    ),
     ids=["function", "lambda", "layer"],
 )
 def test_saving_unregistered_physics_says_how_to_register_it(tmp_path, physics, definition):
@@ -130,6 +138,7 @@ def test_a_loss_whose_arguments_keras_would_lose_is_refused(tmp_path):
     kp.PhysicsRegularization(problems.residual, [plain]).get_config()
 
 
+@pytest.mark.slow
 def test_checkpoint_and_early_stopping_restore_term_weights(tmp_path):
     z, x = data()
     model = physics_model()

@@ -12,6 +12,7 @@ import keras_physreg as kp
 from keras_physreg.models import unreached_terms
 from tests.diagnosis.setups import data, law, model_of
 from tests.diagnosis.test_findings import CONNECTED, DISCONNECTED
+from tests.variants import slow_but
 
 Z, X = data(70, 0)
 
@@ -31,7 +32,7 @@ def no_warnings():
         yield
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", slow_but({False}, [False, True]))
 def test_it_warns_with_and_without_jit(jit_compile):
     with pytest.warns(UserWarning, match=r"Physics term 't' of model .* trains nothing"):
         fitted(lambda z, p: ops.stop_gradient(p) - law(z), jit_compile=jit_compile)
@@ -40,19 +41,19 @@ def test_it_warns_with_and_without_jit(jit_compile):
 TOLD = [kind for kind in DISCONNECTED if kind != "no gradient in TensorFlow"]
 
 
-@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.parametrize("kind", slow_but({"captured prediction", "NumPy"}, TOLD))
 def test_it_warns_of_each_kind(kind):
     with pytest.warns(UserWarning, match="trains nothing"):
         fitted(DISCONNECTED[kind])
 
 
-@pytest.mark.parametrize("kind", CONNECTED)
+@pytest.mark.parametrize("kind", slow_but({"half stopped"}, CONNECTED))
 def test_it_is_silent_where_a_gradient_arrives(kind):
     with no_warnings():
         fitted(CONNECTED[kind])
 
 
-@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("steps", slow_but({4}, [1, 4]))
 def test_it_warns_once(steps):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -114,6 +115,7 @@ def test_a_layer_that_the_model_does_not_track_trains_as_before():
     assert logs["physics_loss"][0] > 0
 
 
+@pytest.mark.slow
 def test_the_step_has_no_more_operations_for_it(monkeypatch):
     """The graph of the traced step is the same without the look at it."""
 

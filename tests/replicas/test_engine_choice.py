@@ -171,7 +171,8 @@ RAMPED = {
 }
 
 
-@pytest.mark.parametrize("kind", slow_but({"accumulated"}, RAMPED))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", RAMPED)
 def test_ramps_count_the_steps_of_the_optimizer(kind):
     optimizer, execution = RAMPED[kind]
     compare(
@@ -232,7 +233,7 @@ OWN_WAYS = {
 }
 
 
-@pytest.mark.parametrize("model_class", slow_but({OwnStep, OwnLogs}, OWN_WAYS))
+@pytest.mark.parametrize("model_class", slow_but({OwnStep}, OWN_WAYS))
 def test_a_model_that_trains_in_its_own_way_trains_in_turn(model_class):
     reason = OWN_WAYS[model_class]
 
@@ -281,17 +282,20 @@ def counting_model():
     return model
 
 
+@pytest.mark.slow
 def test_a_stateful_layer_is_named_and_starts_anew_for_each_replica():
     keras.utils.set_random_seed(0)
     history = compare(stateful_model, "sequential", models.sequences(), batch_size=10)
     assert "layer 'memory' is stateful: it carries its state from one batch" in history.engine
 
 
+@pytest.mark.slow
 def test_state_that_keras_does_not_list_is_named_and_starts_anew_for_each_replica():
     history = compare(counting_model, "sequential")
     assert "layer 'counter' keeps state in a variable that neither" in history.engine
 
 
+@pytest.mark.slow
 def test_steps_that_draw_other_numbers_each_time_train_in_turn():
     class Noise(keras.layers.Layer):
         def call(self, z, training=None):
@@ -334,7 +338,8 @@ def test_half_precision_hides_no_other_optimizer(optimizer, expected):
     assert history.engine.startswith(expected), history.engine
 
 
-@pytest.mark.parametrize("engine", slow_but({"stacked"}, ["stacked", "sequential"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["stacked", "sequential"])
 def test_the_answer_is_remembered(engine, monkeypatch):
     asked = []
     from keras_physreg.replicas import engine_choice

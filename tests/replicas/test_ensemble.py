@@ -21,10 +21,7 @@ def mean(predictions, replicas=slice(None)):
     return keras.tree.map_structure(lambda t: t[replicas].mean(axis=0), predictions)
 
 
-QUICK = {"norm", "nested", "several inputs", "several outputs", "conv", "constants"}
-
-
-@pytest.mark.parametrize("kind", slow_but(QUICK, trained.KINDS))
+@pytest.mark.parametrize("kind", slow_but(trained.QUICK, trained.KINDS))
 def test_the_mean_of_the_predictions(kind):
     trainer, z = trained.of_kind(kind)
     kept = [v.numpy() for v in trainer.model.variables]
@@ -41,7 +38,7 @@ def test_the_mean_of_the_predictions(kind):
 SAVED = ["norm", "nested", "several inputs", "several outputs", "listed outputs", "conv"]
 
 
-@pytest.mark.parametrize("kind", slow_but({"norm", "nested", "several outputs"}, SAVED))
+@pytest.mark.parametrize("kind", slow_but({"several outputs"}, SAVED))
 def test_saved_loaded_and_exported_it_predicts_the_same(kind, tmp_path):
     trainer, z = trained.of_kind(kind)
     joined = trainer.ensemble(spread=True)
@@ -128,6 +125,7 @@ def test_it_can_be_compiled_by_the_names_of_the_outputs():
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_means_of_half_precision_are_taken_in_full_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     trainer, z = trained.trained(

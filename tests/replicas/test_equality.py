@@ -73,6 +73,7 @@ def test_replicas_equal_fit(kind, one_program):
     check(*KINDS[kind])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["norm"])
 def test_replicas_equal_fit_without_xla(kind, quick):
     build, data, _ = KINDS[kind]
@@ -85,6 +86,7 @@ def test_engines_agree(engine, one_program):
     check(models.mlp, models.mlp_data, engine, (0, 1, 2), engine=engine)
 
 
+@pytest.mark.slow
 def test_seeds_draw_weights_and_order(quick):
     model, data = models.mlp(), models.mlp_data()
     replicas = kp.ReplicaTrainer(model, {"x": [0.1, 0.1, 0.1]}, seeds=[5, 6, 5])
@@ -114,34 +116,18 @@ def test_sample_weights_and_metrics(quick):
     assert_equal(history, 1, logs)
 
 
-def test_a_trained_model_goes_on(quick):
-    """Without seeds the optimizer's state is part of where the replicas start."""
-    data = models.mlp_data()
-    first, second = models.mlp(), models.mlp()
-    for model in (first, second):
-        model.fit(*data, batch_size=8, epochs=2, shuffle=False, verbose=0)
-    history = kp.ReplicaTrainer(first, {"x": [0.5]}).fit(
-        *data, batch_size=8, epochs=3, shuffle=False, verbose=0
-    )
-    logs = second.fit(*data, batch_size=8, epochs=3, shuffle=False, verbose=0).history
-    assert_equal(history, 0, logs)
-    assert int(convert_to_numpy(first.optimizer.iterations)) == 6
-
-
 @pytest.mark.parametrize("unit", slow_but({"step"}, ["epoch", "step"]))
-def test_schedules_equal_weight_scheduler(unit, quick):
-    schedule = kp.GeometricRamp(1e-3, 1.0, duration=5)
+def test_a_trained_model_goes_on_with_schedules(unit, quick):
+    """Without seeds the optimizer's state is part of where the replicas start."""
+    schedule = kp.GeometricRamp(1e-3, 1.0, duration=9)
     model, data = models.mlp(), models.mlp_data()
+    fit = {"batch_size": 8, "shuffle": False, "verbose": 0}
+    model.fit(*data, epochs=2, **fit)
     replicas = kp.ReplicaTrainer(model, {"x": [0.0, schedule]}, unit=unit)
-    history = replicas.fit(*data, batch_size=8, epochs=4, shuffle=False, verbose=0)
-    logs = model.fit(
-        *data,
-        batch_size=8,
-        epochs=4,
-        shuffle=False,
-        verbose=0,
-        callbacks=[kp.WeightScheduler({"x": schedule}, unit=unit)],
-    ).history
+    history = replicas.fit(*data, epochs=4, **fit)
+    assert int(convert_to_numpy(model.optimizer.iterations)) == 6
+    scheduler = kp.WeightScheduler({"x": schedule}, unit=unit)
+    logs = model.fit(*data, epochs=4, callbacks=[scheduler], **fit).history
     assert_equal(history, 1, {k: v for k, v in logs.items() if not k.endswith("_weight")})
     assert np.isnan(history.weights["x"][1])
 

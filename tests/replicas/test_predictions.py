@@ -9,6 +9,7 @@ import keras_physreg as kp
 from tests import problems
 from tests.replicas import trained
 from tests.sweep import models
+from tests.variants import slow_but
 
 
 def loaded(trainer, z, which="best", batch_size=8):
@@ -30,7 +31,7 @@ def assert_close(ours, theirs):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", trained.KINDS)
+@pytest.mark.parametrize("kind", slow_but(trained.QUICK, trained.KINDS))
 def test_each_replica_predicts_as_when_it_is_loaded(kind):
     trainer, z = trained.of_kind(kind)
     kept = [v.numpy() for v in trainer.model.variables]
@@ -94,7 +95,7 @@ class Counter(keras.layers.Layer):
         return z * self.seen
 
 
-@pytest.mark.parametrize("model_class", [OwnStep, OwnPredict])
+@pytest.mark.parametrize("model_class", slow_but({OwnStep}, [OwnStep, OwnPredict]))
 def test_a_model_that_predicts_in_its_own_way(model_class):
     trainer, z = trained.trained(
         lambda: trained._compiled(problems.physics_model(model_class=model_class)), models.mlp_data
@@ -102,6 +103,7 @@ def test_a_model_that_predicts_in_its_own_way(model_class):
     assert_close(trainer.predict(z, batch_size=8), loaded(trainer, z))
 
 
+@pytest.mark.slow
 def test_hidden_state_is_the_same_for_each_replica():
     z = keras.Input((3,))
     counter = Counter()

@@ -47,6 +47,7 @@ def test_equals_a_new_trainer(kind, programs):
     assert again.seeds == (seeds and seeds[:3])
 
 
+@pytest.mark.slow
 def test_compiles_anew_only_for_very_many_more_replicas(programs):
     trainer, first = fitted([0.0, 1.0])
     many = trainer.refit({"x": [0.0, 1.0] * 16}, verbose=0)
@@ -69,6 +70,7 @@ def test_one_shape_of_orders_whatever_the_seeds_of_a_program(monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_sequential_trains_again():
     trainer, first = fitted([0.0, 1.0], engine="sequential")
     again = trainer.refit({"x": [1.0]}, verbose=0)

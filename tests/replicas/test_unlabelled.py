@@ -36,11 +36,13 @@ def check(build, engine="auto", parts=models.mlp_data, share=None):
     return history
 
 
-@pytest.mark.parametrize(
-    ("build", "share"),
-    [(models.mlp, 0.9), pytest.param(models.norm, None, marks=pytest.mark.slow)],
-)
-def test_replicas_equal_fit(build, share, one_program):
+def test_replicas_equal_fit(quick):
+    assert check(models.mlp, share=0.9).engine.startswith("stacked without XLA")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("build", "share"), [(models.mlp, 0.9), (models.norm, None)])
+def test_replicas_equal_fit_by_xla(build, share, one_program):
     assert check(build, share=share).engine.startswith("stacked")
 
 
@@ -60,7 +62,8 @@ def test_several_inputs(one_program):
     check(models.multi_input, parts=models.multi_input_data)
 
 
-@pytest.mark.parametrize("engine", ["auto", pytest.param("sequential", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["auto", "sequential"])
 def test_each_seed_has_an_order_of_its_own(engine, quick):
     model, (z, x), more = models.mlp(), models.mlp_data(), more_rows()
     weights = {term: values[1:] * 2 for term, values in WEIGHTS.items()}

@@ -137,6 +137,7 @@ def test_every_split_has_seeds_of_its_own_the_same_for_all_weights(monkeypatch):
         assert sorted([*train, *test]) == list(range(20))
 
 
+@pytest.mark.slow
 def test_a_sweep_compiles_one_program_per_core(monkeypatch):
     trainers = []
 
@@ -275,6 +276,7 @@ def test_recommended_epochs_follow_from_the_recommended_weights(right):
     assert none.recommended_epochs == right.settings.epochs_on_all_rows(alone)
 
 
+@pytest.mark.slow
 def test_a_best_epoch_that_is_the_last_is_a_warning():
     text = sweep(linear(), weights=[1e-6], epochs=2).summary()
     assert "With all weights off the best epoch is the last one, 2: the loss was still" in text

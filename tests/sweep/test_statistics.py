@@ -154,6 +154,7 @@ def test_rows_add_to_the_uncertainty_of_seeds():
     np.testing.assert_array_equal(both.freedom, satterthwaite.astype(int))
 
 
+@pytest.mark.slow
 def test_held_out_rows_cover_the_truth():
     """One held-out set of 30 rows and 8 seeds: intervals hold for other rows of the same law."""
     rng = np.random.default_rng(6)

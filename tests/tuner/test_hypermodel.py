@@ -14,6 +14,7 @@ from keras_physreg.schedules import GeometricRamp
 from keras_physreg.tuner.space import term_spaces
 from tests import problems
 from tests.tuner.searches import DATA, HELD_OUT, RANGES, Measured, build, search
+from tests.variants import slow_but
 
 NAMES = ["rate", "x_on", "x_weight", "x_ramp", "z_on", "z_weight", "z_ramp"]
 TUNERS = {
@@ -63,15 +64,7 @@ def names_of(tuner):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "RandomSearch",
-        "GridSearch",
-        pytest.param("BayesianOptimization", marks=pytest.mark.slow),
-        pytest.param("Hyperband", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("kind", slow_but({"RandomSearch"}, TUNERS))
 def test_a_whole_search(kind, tmp_path, recorder):
     """The ramp of z has ten epochs, also where Hyperband trains one, or goes on after one."""
     model = kp.PhysicsHyperModel(build, RANGES, ramps={"x": (0, 3), "z": 10})
@@ -107,6 +100,7 @@ def test_a_whole_search(kind, tmp_path, recorder):
     assert tuner.get_best_models(1)[0].compiled
 
 
+@pytest.mark.slow
 def test_a_search_in_compiled_graphs(tmp_path):
     model = kp.PhysicsHyperModel(compiled, {"z": (1e-2, 10.0)}, include_zero=False)
     tuner = search(keras_tuner.RandomSearch, model, tmp_path, max_trials=1)

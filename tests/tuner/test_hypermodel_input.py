@@ -12,6 +12,7 @@ from keras_tuner.errors import FatalTypeError, FatalValueError
 import keras_physreg as kp
 from tests import problems
 from tests.tuner.searches import DATA, RANGES, Measured, build, search
+from tests.variants import slow_but, slow_but_rows
 
 Z = {"z": (0.1, 1.0)}
 
@@ -144,12 +145,15 @@ def old_search(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "changed",
-    [
-        {"weights": {"z": (1.0, 100.0)}},
-        {"include_zero": False},
-        {"ramps": {"z": (0, 5)}},
-        {"weights": {**Z, "x": (0.1, 1.0)}},
-    ],
+    slow_but(
+        [{"ramps": {"z": (0, 5)}}],
+        [
+            {"weights": {"z": (1.0, 100.0)}},
+            {"include_zero": False},
+            {"ramps": {"z": (0, 5)}},
+            {"weights": {**Z, "x": (0.1, 1.0)}},
+        ],
+    ),
 )
 def test_a_folder_left_by_another_search(changed, old_search, tmp_path):
     shutil.copytree(old_search, tmp_path, dirs_exist_ok=True)
@@ -203,22 +207,25 @@ def test_objectives_that_mean_something():
 
 @pytest.mark.parametrize(
     ("tuner", "fit", "told"),
-    [
-        ({"objective": "val_loss"}, {}, "'val_loss' contains the weighted terms"),
-        ({"objective": None}, {}, "has no objective"),
-        ({"objective": keras_tuner.Objective("val_mae", "min")}, {}, "does not log"),
-        ({"optimizer": "sgd"}, {}, r"\['optimizer'\].*compiles each model again"),
-        ({"loss": "mae"}, {}, r"\['loss'\]"),
-        ({"metrics": ["mae"]}, {}, r"\['metrics'\]"),
-        ({}, {"validation_data": None}, "validation_data"),
-        ({}, {"validation_freq": 2}, "validation_freq=2"),
-        ({}, {"epoch": 3}, "'epoch'"),
-        ({}, {"batch_size": True}, "`batch_size` must be an integer >= 1"),
-        ({}, {"validation_batch_size": 0}, "`validation_batch_size` must be .*=0"),
-        ({}, {"epochs": "2"}, "`epochs` must be an integer"),
-        ({}, {"sample_weight": np.full(20, "1")}, "`sample_weight` must hold numbers"),
-        ({}, {"callbacks": [kp.WeightScheduler({"z": [0.1, 1.0]})]}, r"weights of \['z'\]"),
-    ],
+    slow_but_rows(
+        (0, 1, 2, 5),
+        [
+            ({"objective": "val_loss"}, {}, "'val_loss' contains the weighted terms"),
+            ({"objective": None}, {}, "has no objective"),
+            ({"objective": keras_tuner.Objective("val_mae", "min")}, {}, "does not log"),
+            ({"optimizer": "sgd"}, {}, r"\['optimizer'\].*compiles each model again"),
+            ({"loss": "mae"}, {}, r"\['loss'\]"),
+            ({"metrics": ["mae"]}, {}, r"\['metrics'\]"),
+            ({}, {"validation_data": None}, "validation_data"),
+            ({}, {"validation_freq": 2}, "validation_freq=2"),
+            ({}, {"epoch": 3}, "'epoch'"),
+            ({}, {"batch_size": True}, "`batch_size` must be an integer >= 1"),
+            ({}, {"validation_batch_size": 0}, "`validation_batch_size` must be .*=0"),
+            ({}, {"epochs": "2"}, "`epochs` must be an integer"),
+            ({}, {"sample_weight": np.full(20, "1")}, "`sample_weight` must hold numbers"),
+            ({}, {"callbacks": [kp.WeightScheduler({"z": [0.1, 1.0]})]}, r"weights of \['z'\]"),
+        ],
+    ),
 )
 def test_a_search_without_meaning_ends_with_the_reason(tuner, fit, told, tmp_path):
     model = kp.PhysicsHyperModel(build, RANGES)
@@ -235,6 +242,7 @@ def test_an_own_fit_that_does_not_log_the_objective(tmp_path):
         search(keras_tuner.RandomSearch, kp.PhysicsHyperModel(Own(), Z), tmp_path)
 
 
+@pytest.mark.slow
 def test_an_own_fit_that_returns_a_number_needs_no_objective(tmp_path):
     class Own(Measured):
         def fit(self, hp, model, *args, **kwargs):
@@ -279,7 +287,9 @@ def of_a_clone(model, callbacks, *args, **kwargs):
 RAMPED = {"weights": Z, "ramps": {"z": (3, 3)}, "include_zero": False}
 
 
-@pytest.mark.parametrize("hand_on", [dropped, without_schedulers, loop_of_its_own, of_a_clone])
+@pytest.mark.parametrize(
+    "hand_on", slow_but({dropped}, [dropped, without_schedulers, loop_of_its_own, of_a_clone])
+)
 def test_ramps_that_never_ran_end_the_search(hand_on, tmp_path):
     model = kp.PhysicsHyperModel(OwnFit(hand_on), **RAMPED)
     objective = None if hand_on is loop_of_its_own else model.objective
@@ -307,7 +317,7 @@ def in_a_list(model, callbacks, x, y, **kwargs):
     return kp.get_term_weights(model)["z"]
 
 
-@pytest.mark.parametrize("hand_on", [handed_on, copied, in_a_list])
+@pytest.mark.parametrize("hand_on", slow_but({copied}, [handed_on, copied, in_a_list]))
 def test_ramps_that_ran(hand_on, tmp_path):
     model = kp.PhysicsHyperModel(OwnFit(hand_on), **RAMPED)
     objective = None if hand_on is in_a_list else model.objective

@@ -75,6 +75,7 @@ def test_a_tuner_made_anew_on_the_folder(tmp_path):
     assert kp.pareto_front(tuner_with([], tmp_path), "z") == before
 
 
+@pytest.mark.slow
 def test_a_replica_tuner_and_one_made_anew_on_its_folder(tmp_path):
     tuner = replica_searches.search(replica_searches.make_tuner(tmp_path))
     front = kp.pareto_front(tuner, "z")

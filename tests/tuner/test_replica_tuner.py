@@ -115,10 +115,10 @@ def test_equals_random_search(programs, tmp_path, request):
         keras.utils.set_random_seed(3)
         return build(hp)
 
-    tuner = make_tuner(tmp_path, seeded, random_oracle(3), seed=None)
+    tuner = make_tuner(tmp_path, seeded, random_oracle(2), seed=None)
     search(tuner, shuffle=False, batch_size=5)
     plain = keras_tuner.RandomSearch(
-        tuner.hypermodel, tuner.hypermodel.objective, 3, seed=1, directory=tmp_path
+        tuner.hypermodel, tuner.hypermodel.objective, 2, seed=1, directory=tmp_path
     )
     search(plain, shuffle=False, batch_size=5)
     for trial_id, (values, status, score) in outcomes(plain).items():
@@ -142,7 +142,7 @@ SEARCHES = {
 }
 
 
-@pytest.mark.parametrize("kind", SEARCHES)
+@pytest.mark.parametrize("kind", slow_but({"random", "grid"}, SEARCHES))
 def test_whole_search(tmp_path, monkeypatch, kind):
     invent(monkeypatch)
     trained = record_training(monkeypatch)
@@ -251,6 +251,7 @@ def test_interrupted_search_keeps_what_was_finished(tmp_path, monkeypatch, capsy
     assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"] * 6
 
 
+@pytest.mark.slow
 def test_trials_train_on_unlabelled_rows(tmp_path):
     """As a fit with the trial's weights does, and a search on other rows is another one."""
     more = problems.data(9, seed=2)[0]

@@ -117,7 +117,7 @@ def test_two_shuffled_fits_see_all_rows_before_one_comes_again(monkeypatch):
     assert not np.array_equal(np.concatenate(seen[9:]), first)
 
 
-@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("scaled", slow_but({False}, [False, True]))
 def test_a_second_fit_goes_on_within_accumulated_gradients(monkeypatch, scaled):
     seen = record_unlabelled(monkeypatch)
 
@@ -196,6 +196,7 @@ def test_validation_is_of_labelled_rows_alone():
     )
 
 
+@pytest.mark.slow
 def test_validation_split_is_that_of_keras():
     x, y, trust = linear.data()
     split, by_hand = linear.model(), linear.model()
@@ -241,6 +242,7 @@ def test_batch_statistics_are_those_of_all_rows_and_metrics_of_the_labelled_ones
     assert logs["mae"] == pytest.approx([np.abs(scaled - inputs).mean()], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_masks_of_the_labelled_rows_reach_the_loss():
     def build():
         keras.utils.set_random_seed(0)
@@ -328,7 +330,7 @@ class PassingOn(kp.PhysicsModel):
         return super().train_step(data)
 
 
-@pytest.mark.parametrize("model_class", [Stepping, ByKeyword, PassingOn])
+@pytest.mark.parametrize("model_class", slow_but({Stepping}, [Stepping, ByKeyword, PassingOn]))
 def test_train_step_of_ones_own(model_class):
     expected, own = fit(linear.model()), fit(linear.model(model_class))
     for one, other in zip(expected[1], own[1], strict=True):

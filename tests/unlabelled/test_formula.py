@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras.utils import PyDataset
 
 from tests.unlabelled import linear
+from tests.variants import slow_but
 
 EPOCHS = 3
 
@@ -91,18 +92,18 @@ def check(fit, unlabelled, share=None, trust=True, **compile_args):
         np.testing.assert_allclose(logs[key], values, rtol=1e-5, err_msg=key)
 
 
-@pytest.mark.parametrize("labelled", LABELLED)
+@pytest.mark.parametrize("labelled", slow_but({"arrays", "generator"}, LABELLED))
 def test_labelled_rows_of_every_kind(labelled):
     check(LABELLED[labelled](linear.data()), "arrays")
 
 
 @pytest.mark.parametrize("unlabelled", ["dataset", "sampler"])
-@pytest.mark.parametrize("labelled", ["arrays", "dataset", "sequence"])
+@pytest.mark.parametrize("labelled", slow_but({"sequence"}, ["arrays", "dataset", "sequence"]))
 def test_unlabelled_rows_of_every_kind(labelled, unlabelled):
     check(LABELLED[labelled](linear.data()), unlabelled)
 
 
-@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("share", slow_but({0.3}, [0.3, 1.0]))
 def test_share_of_the_unlabelled_rows(share):
     check(as_arrays(linear.data()), "arrays", share)
 
@@ -115,5 +116,6 @@ def test_under_xla():
     check(as_arrays(linear.data()), "arrays", 0.3, jit_compile=True)
 
 
+@pytest.mark.slow
 def test_eagerly():
     check(as_arrays(linear.data()), "arrays", run_eagerly=True)

@@ -8,6 +8,7 @@ import pytest
 from keras_physreg.tuner.search.project import STATE
 from keras_physreg.tuner.search.trial_result import RESULT
 from tests.tuner.replica_searches import invent, make_tuner, random_oracle, record_training, search
+from tests.variants import slow_but, slow_but_rows
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,9 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize(("damage", "told"), STATES.values(), ids=STATES)
+@pytest.mark.parametrize(
+    ("damage", "told"), slow_but_rows((0, 5, 9, 10), STATES.values()), ids=STATES
+)
 def test_state(state_path, tmp_path, damage, told):
     damage(state_path)
     before = files(tmp_path)
@@ -92,7 +95,7 @@ def test_state(state_path, tmp_path, damage, told):
 CRAFTED = ["../../outside", "/outside", "a/b", "", "..", "0\n", "trial", 3, None, "²"]
 
 
-@pytest.mark.parametrize("trial_id", CRAFTED, ids=repr)
+@pytest.mark.parametrize("trial_id", slow_but(("../../outside", "0\n", 3), CRAFTED), ids=repr)
 def test_crafted_ids_are_refused(state_path, tmp_path, trial_id):
     change(state_path, trials__1__trial_id=trial_id)
     before = files(tmp_path)
@@ -113,7 +116,9 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize(("damage", "told"), RESULTS.values(), ids=RESULTS)
+@pytest.mark.parametrize(
+    ("damage", "told"), slow_but_rows((0, 5, 11, 12), RESULTS.values()), ids=RESULTS
+)
 def test_result(tmp_path, monkeypatch, damage, told):
     """It is read where a search was killed after a trial was trained, before it was told."""
     tuner = tuner_in(tmp_path)

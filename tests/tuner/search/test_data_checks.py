@@ -17,6 +17,7 @@ from tests.tuner.replica_searches import (
     random_oracle,
     search,
 )
+from tests.variants import slow_but_rows
 
 Z, X = DATA
 HELD_OUT_Z, HELD_OUT_X = VALIDATION
@@ -77,7 +78,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("given", "error", "told"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    ("given", "error", "told"), slow_but_rows(range(0, 22, 3), CASES.values()), ids=CASES
+)
 def test_refused_at_once(tmp_path, monkeypatch, given, error, told):
     invent(monkeypatch)
     tuner = make_tuner(tmp_path, oracle=random_oracle(2), replicas=1)

@@ -15,6 +15,7 @@ from tests.tuner.replica_searches import (
     record_training,
     search,
 )
+from tests.variants import slow_but, slow_but_rows
 
 
 class DivergingTrainer(InventingTrainer):
@@ -62,6 +63,7 @@ def test_diverged_trials_fail_alone(tmp_path, capsys):
     assert len(best) == len(tuner.get_best_models(12)) == expected.count("COMPLETED")
 
 
+@pytest.mark.slow
 def test_a_trial_diverges_in_earnest(tmp_path):
     weights = {"x": (1e-2, 1.0), "z": (1e-2, 1e30)}
     tuner = search(make_tuner(tmp_path, weights=weights, engine="sequential"))
@@ -82,7 +84,7 @@ def test_no_trial_completed(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("diverging")
-@pytest.mark.parametrize("where", ["tuner", "oracle"])
+@pytest.mark.parametrize("where", slow_but({"tuner"}, ["tuner", "oracle"]))
 def test_limit_of_failures_in_a_row_if_asked(tmp_path, monkeypatch, where):
     monkeypatch.setattr(DivergingTrainer, "limit", 0.0)
     limit = {"max_consecutive_failed_trials": 2}
@@ -144,7 +146,7 @@ def test_what_always_raises_ends_the_search(tmp_path, monkeypatch):
     assert list(statuses(tuner).values()) == ["COMPLETED"] * 6
 
 
-@pytest.mark.parametrize(("replicas", "lost"), [(1, 2), (3, 0)])
+@pytest.mark.parametrize(("replicas", "lost"), slow_but_rows((1,), [(1, 2), (3, 0)]))
 def test_a_search_that_goes_on_with_wrong_data_ends(tmp_path, monkeypatch, replicas, lost):
     monkeypatch.setattr(group_trainer, "ReplicaTrainer", InventingTrainer)
     search(make_tuner(tmp_path, oracle=random_oracle(3)))

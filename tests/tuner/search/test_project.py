@@ -22,6 +22,7 @@ from tests.tuner.replica_searches import (
     record_training,
     search,
 )
+from tests.variants import slow_but, slow_but_rows
 
 # Of the Gaussian process of Bayesian optimization.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -137,7 +138,10 @@ POINTS = [
 ]
 
 
-@pytest.mark.parametrize(("oracle", "owner", "name", "call", "after"), POINTS)
+@pytest.mark.parametrize(
+    ("oracle", "owner", "name", "call", "after"),
+    slow_but_rows((0, 3, 5, 7, 8, 11, 12, 14, 18, 22), POINTS),
+)
 def test_killed_search_goes_on(tmp_path, undisturbed, oracle, owner, name, call, after):
     with pytest.MonkeyPatch.context() as monkeypatch:
         kill_at(monkeypatch, owner, name, call, after)
@@ -154,7 +158,7 @@ def test_killed_search_goes_on(tmp_path, undisturbed, oracle, owner, name, call,
     assert tuner.get_best_models()[0].built
 
 
-@pytest.mark.parametrize("oracle", ["random", "grid"])
+@pytest.mark.parametrize("oracle", slow_but({"random"}, ["random", "grid"]))
 def test_killed_again_and_again(tmp_path, undisturbed, oracle):
     for replicas in (2, 1, 2):
         with pytest.MonkeyPatch.context() as monkeypatch:
@@ -227,7 +231,7 @@ def test_more_trials_than_before(tmp_path, undisturbed):
     assert outcomes(tuner) == undisturbed("random")
 
 
-@pytest.mark.parametrize("more", [12, None])
+@pytest.mark.parametrize("more", slow_but({None}, [12, None]))
 def test_more_trials_of_a_grid_than_before(tmp_path, more):
     grid = keras_tuner.oracles.GridSearchOracle
     before = outcomes(search(make_tuner(tmp_path, oracle=grid(max_trials=3))))
