@@ -179,6 +179,9 @@ class PhysicsRegularization(keras.layers.Layer):
         step = current_step()
         if step is not None and (step.mode == "skip" or not step.model.built):
             return prediction  # Keras first runs an unbuilt model on symbolic tensors.
+        if step is not None and step.mode == "arguments":
+            step.record(Evaluation(self, {}, inputs, prediction, targets), trains=False)
+            return prediction
         evaluation = self.evaluate_physics(inputs, prediction, targets, training, prediction_mask)
         if step is not None and step.mode == "labelled":
             step.record(evaluation, trains=bool(training))
