@@ -8,6 +8,7 @@ from keras import ops
 import keras_physreg as kp
 from tests.layers import test_masks as masks
 from tests.problems import data
+from tests.variants import slow_but
 
 RNG = np.random.default_rng(0)
 SCALE = np.array([1000.0, 1.0, 0.01])
@@ -131,7 +132,7 @@ def test_one_loss_per_output(kind):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("engine", ["stacked", "in-turn"])
+@pytest.mark.parametrize("engine", slow_but({"stacked"}, ["stacked", "in-turn"]))
 def test_replicas_have_the_losses_of_fit(engine):
     z, y = data()
     encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
