@@ -69,7 +69,8 @@ def build(model: keras.Model, data: Batches, verbose: str | int = 0) -> None:
         data: All labelled rows.
         verbose: Whether to say what these scales are; 0 for silence.
     """
-    resolve_scales(model, *data.data[:2], verbose=verbose)
+    x, y, _ = data.data
+    resolve_scales(model, x, y, verbose)
     x, y, sample_weight = data.take(np.arange(min(data.size, data.batch_size)))
     if y is None and model.loss is not None:
         raise ValueError(
