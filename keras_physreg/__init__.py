@@ -30,6 +30,7 @@ from keras_physreg.sweep import (
     sanity_sweep,
 )
 from keras_physreg.terms.on_rows import on_rows
+from keras_physreg.terms.scaled_loss import ScaledLoss
 from keras_physreg.terms.term import PhysicsTerm
 from keras_physreg.unlabelled import UniformSampler
 
@@ -58,6 +59,7 @@ __all__ = [
     "ReplicaHistory",
     "ReplicaTrainer",
     "ReplicaTuner",
+    "ScaledLoss",
     "Staircase",
     "SweepResult",
     "TermVerdict",

@@ -16,10 +16,11 @@ from keras_physreg._utils.user_errors import is_of_none
 from keras_physreg.diagnosis.labels import labels_as_prediction, why_no_labels
 from keras_physreg.layers.evaluation import Evaluation, TermValue
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
-from keras_physreg.layers.row_weights import row_weights, values_that_count
+from keras_physreg.layers.row_weights import row_weights
 from keras_physreg.layers.step import Step, open_step
 from keras_physreg.terms.loss import row_losses, term_reference
 from keras_physreg.terms.references import root
+from keras_physreg.terms.row_weights import with_rank
 
 DERIVATIVE = (
     "its physics differentiates the prediction by the inputs, and labels are numbers that are not "
@@ -182,7 +183,7 @@ def _network_losses(
     try:
         network = term_reference(term, there.outputs[name], predicted)
         label = term_reference(term, there.outputs[name], there.roots(y))
-        return row_losses(term, network, label)
+        return row_losses(term, network, label, row_weights(term, there))
     except Exception:  # Labels of another structure than the outputs.
         return None
 
@@ -216,28 +217,48 @@ def _compare_rows(
             output = there.outputs[term.name]
             reference = term_reference(term, output, there.roots(y))
             where = row_weights(term, there)
-            if where is not None:
-                output, reference = values_that_count(where, output, reference)
             residual = _by_component(output - reference)
-            finite = ops.all(ops.isfinite(residual), axis=1)
+            counts = None if where is None else _counts(where, output)
+            finite = _finite(residual, counts)
             kept = None if counted is None else _of_rows(counted, residual)
             if kept is not None:
                 finite = ops.logical_or(finite, ops.logical_not(kept)[:, None])
+            weights = None if where is None else _row_sums(where)
             by_label = root(term.reference) == "target"
             given = (evaluation.inputs, evaluation.roots(y)["target"] if by_label else None)
             compared[term.name] = {
                 "loss": values[term.name].loss,
                 "has_values": _has_values(values[term.name]),
-                "rows": row_losses(term, output, reference),
+                "rows": row_losses(term, output, reference, where),
+                "weights": weights,
                 "trusted": None if by_label else trusted,
                 "kept": trusted if at_labels else None,
                 "network": None,
-                "pairs": _pairs(output, reference) if at_labels else None,
+                "pairs": _pairs(output, reference, where) if at_labels else None,
                 "finite": finite,
                 "given": _finite_rows((given, evaluation.prediction if at_labels else None)),
-                "moments": _moments(residual, kept),
+                "moments": _moments(residual, kept, counts),
             }
     return compared
+
+
+def _counts(where: Any, output: Any) -> Any:
+    """Returns which values of an output count, of shape `(rows, places, components)`."""
+    flags = with_rank(where != 0, len(output.shape))
+    return _by_component(ops.broadcast_to(flags, ops.shape(output)))
+
+
+def _row_sums(where: Any) -> Any:
+    """Returns the sum of the weights in each row."""
+    return ops.sum(ops.reshape(where, (ops.shape(where)[0], -1)), axis=1)
+
+
+def _finite(residual: Any, counts: Any) -> Any:
+    """Returns which rows are finite, by component, where they count."""
+    finite = ops.isfinite(residual)
+    if counts is not None:
+        finite = ops.logical_or(finite, ops.logical_not(counts))
+    return ops.all(finite, axis=1)
 
 
 def _of_rows(flags: Any, residual: Any) -> Any:
@@ -268,20 +289,34 @@ def _by_component(residual: Any) -> Any:
     return ops.reshape(residual, (shape[0] if len(residual.shape) else 1, -1, components))
 
 
-def _pairs(output: Any, reference: Any) -> tuple[Any, Any] | None:
-    """Returns output and reference by component; `None` where a row has too many values."""
+def _pairs(output: Any, reference: Any, where: Any) -> tuple[Any, Any] | None:
+    """Returns output and reference by component.
+
+    `None` where a row has too many values, or only some of its values count.
+    """
+    if where is not None and len(where.shape) > 1:
+        return None
     parts = _by_component(output), _by_component(reference)
     sizes = [size for size in output.shape[1:] if size is not None]
     known = len(sizes) == len(output.shape) - 1
     return parts if known and math.prod(sizes) <= MAX_VALUES_PER_ROW else None
 
 
-def _moments(residual: Any, trusted: Any) -> dict[str, Any]:
-    """Returns moments of the residual per component, and how many values have which sign."""
+def _moments(residual: Any, trusted: Any, counts: Any) -> dict[str, Any]:
+    """Returns moments of the residual per component, and how many values have which sign.
+
+    Args:
+        residual: Tensor of shape `(rows, places, components)`.
+        trusted: Which rows to take; `None`: all.
+        counts: Which values of them to take, of the shape of `residual`; `None`: all.
+    """
     residual = ops.cast(residual, "float64")
     kept = ops.ones_like(residual)
     if trusted is not None:
         kept = kept * ops.cast(trusted, "float64")[:, None, None]
+    if counts is not None:
+        kept = kept * ops.cast(counts, "float64")
+    if trusted is not None or counts is not None:
         residual = ops.where(kept > 0, residual, ops.zeros_like(residual))
     count = ops.sum(kept, axis=(0, 1))
     mean = ops.divide_no_nan(ops.sum(residual, axis=(0, 1)), count)

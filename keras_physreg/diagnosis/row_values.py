@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,21 +48,34 @@ class RowValuesGathering:
     """Gathers the rows of several batches."""
 
     parts: list[tuple[Any, ...]] = field(default_factory=list)
+    weights: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, numbers: np.ndarray, kept: Any, losses: Any, network: Any, pairs: Any) -> None:
+    def add(
+        self,
+        numbers: np.ndarray,
+        kept: Any,
+        losses: Any,
+        weights: Any,
+        network: Any,
+        pairs: Any,
+    ) -> None:
         """Adds a batch; nothing where its output has other rows than the batch.
 
         Args:
             numbers: Numbers of the rows.
             kept: Which of them have a label to be trusted; `None`: all.
             losses: Loss of each row.
+            weights: How much each row counts in the term; `None`: all count alike.
             network: Loss of the network's prediction in each row, or `None`.
             pairs: Output and reference, or `None`.
         """
         if losses is None or len(losses) != len(numbers):
             return
         output, reference = pairs or (None, None)
-        which = slice(None) if kept is None else kept
+        which = np.ones(len(numbers), bool) if kept is None else kept
+        if weights is not None:
+            which = which & (weights > 0)
+            self.weights.append(weights[which])
         self.parts.append(
             tuple(
                 None if part is None or len(part) != len(numbers) else part[which]
@@ -71,9 +84,20 @@ class RowValuesGathering:
         )
 
     def values(self) -> RowValues | None:
-        """Returns all rows, or `None` where there are none."""
+        """Returns all rows that count, or `None` where there are none.
+
+        Their losses are multiplied by their weights of mean 1: a mean over rows is that of the
+        term.
+        """
         joined = _joined(self.parts) if self.parts else None
-        return joined if joined is not None and len(joined.numbers) else None
+        if joined is None or not len(joined.numbers):
+            return None
+        if not self.weights:
+            return joined
+        weights = np.concatenate(self.weights).astype("float64")
+        weights = weights / weights.mean()
+        network = None if joined.network is None else joined.network * weights
+        return replace(joined, losses=joined.losses * weights, network=network)
 
 
 def pooled(parts: Sequence[RowValues | None]) -> RowValues | None:

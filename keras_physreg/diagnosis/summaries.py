@@ -184,6 +184,7 @@ class _Gathering:
         loss: Any,
         has_values: Any,
         rows: Any,
+        weights: Any,
         trusted: Any,
         finite: Any,
         given: Any,
@@ -194,21 +195,25 @@ class _Gathering:
     ) -> None:
         if not has_values:
             return
-        self.by_row.add(numbers, kept, rows, network, pairs)
+        self.by_row.add(numbers, kept, rows, weights, network, pairs)
         if rows is not None and len(rows) != len(numbers):
             rows = None  # Physics whose output has other rows than the batch.
+        if rows is None or weights is None:
+            weights = np.ones(len(numbers))
+        counted = weights > 0
         self.average.add(loss, len(numbers))
         if rows is not None and trusted is not None:
-            rows = rows[trusted]
+            counted = counted & trusted
             # A label-free term weighs no rows, but where a label is not to be trusted it has no
             # floor.
-            mean = np.mean(rows, dtype="float64") if len(rows) else 0.0
-            self.trusted_average.add(mean, len(rows))
+            if counted.any():
+                mean = np.average(rows[counted], weights=weights[counted].astype("float64"))
+                self.trusted_average.add(mean, int(trusted.sum()))
         else:
             self.trusted_average.add(loss, len(numbers))
-        self.row_count += len(numbers) if rows is None else len(rows)
-        if rows is not None and len(rows):
-            self.rows.append(rows)
+        self.row_count += int(counted.sum())
+        if rows is not None and counted.any():
+            self.rows.append(rows[counted])
         self.moments = _merge(self.moments, moments)
         self.largest = np.maximum(self.largest, moments["largest"])
         self.signs = self.signs + np.stack([moments["positive"], moments["negative"]])

@@ -30,9 +30,9 @@ from keras_physreg.layers.physics_calls import PhysicsCalls
 from keras_physreg.layers.step import current_step
 from keras_physreg.layers.stored_weights import (
     add_term_weight,
-    checked_weights,
+    load_terms,
+    store_terms,
     track_in_tensorflow,
-    weight_keys,
 )
 from keras_physreg.layers.symbolic_origins import passed_through
 from keras_physreg.layers.term_value import compare_terms
@@ -179,6 +179,9 @@ class PhysicsRegularization(keras.layers.Layer):
         step = current_step()
         if step is not None and (step.mode == "skip" or not step.model.built):
             return prediction  # Keras first runs an unbuilt model on symbolic tensors.
+        if step is not None and step.mode == "arguments":
+            step.record(Evaluation(self, {}, inputs, prediction, targets), trains=False)
+            return prediction
         evaluation = self.evaluate_physics(inputs, prediction, targets, training, prediction_mask)
         if step is not None and step.mode == "labelled":
             step.record(evaluation, trains=bool(training))
@@ -302,14 +305,12 @@ class PhysicsRegularization(keras.layers.Layer):
         return cls(physics, terms, **config)
 
     def save_own_variables(self, store: Any) -> None:
-        """Stores the weights by term name, so that the order of the terms may change."""
-        for name, key in weight_keys(self.term_names).items():
-            store[key] = ops.convert_to_numpy(self._weights_by_term[name])
+        """Stores the weights and scales by term name, so that the order of the terms may change."""
+        store_terms(self, store)
 
     def load_own_variables(self, store: Any) -> None:
         """Loads the weights by term name; raises if one is missing or not a valid weight."""
-        for name, weight in checked_weights(self.name, self.term_names, store).items():
-            self._weights_by_term[name].assign(weight)
+        load_terms(self, store)
 
     def _add_losses(self, evaluation: Evaluation, skip_unlabelled: bool) -> None:
         values = self.compare(evaluation, skip_unlabelled=skip_unlabelled)

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.layers.evaluation import Evaluation
 from keras_physreg.terms.row_weights import combined
 from keras_physreg.terms.term import PhysicsTerm
@@ -28,16 +27,6 @@ def row_weights(term: PhysicsTerm, evaluation: Evaluation) -> Any | None:
     if term.mask:
         weights += _masks(term, evaluation, max([len(each.shape) for each in weights], default=0))
     return combined(weights)
-
-
-def values_that_count(where: Any, *tensors: Any) -> list[Any]:
-    """Returns the values of tensors that count, one per row of the result; TensorFlow only.
-
-    Args:
-        where: Weights, as `row_weights` returns them.
-        *tensors: Tensors whose first axes have the shape of `where`.
-    """
-    return [tf.boolean_mask(tensor, where != 0) for tensor in tensors]
 
 
 def _masks(term: PhysicsTerm, evaluation: Evaluation, rank_of_where: int) -> list[Any]:

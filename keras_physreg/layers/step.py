@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from keras_physreg.layers.evaluation import Evaluation, RowKinds
 
-Mode = Literal["labelled", "direct", "skip"]
+Mode = Literal["labelled", "direct", "arguments", "skip"]
 
 _local = threading.local()  # MirroredStrategy runs the step of each replica in its own thread.
 
@@ -42,7 +42,8 @@ class Step:
         model: The model that runs.
         mode: `"labelled"`: layers record their outputs for `compute_loss`. `"direct"`: they add
             their losses themselves, as any Keras layer does; terms that need the label are left
-            out unless the model trains. `"skip"`: no physics is computed.
+            out unless the model trains. `"arguments"`: they record their arguments, and no physics
+            is computed. `"skip"`: no physics is computed.
         unshielded: Whether gradients of the unweighted term losses pass at weight 0, too.
         unlabelled: Inputs of unlabelled rows, which join the rows that the model is called on.
         unlabelled_share: Their factor in terms that need no label; see `RowKinds`.

@@ -1,13 +1,18 @@
-"""Variables of term weights, in files and checkpoints: keys, checks, tracking by TensorFlow."""
+"""Weights and scales of terms, in files and checkpoints: keys, checks, tracking by TensorFlow."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_physreg._utils.owners import register_owner
+from keras_physreg.terms.scale import AUTO
 from keras_physreg.terms.term import PhysicsTerm
+
+SCALE = "_scale"  # The end of the key of a scale.
 
 
 def add_term_weight(layer: keras.layers.Layer, term: PhysicsTerm) -> keras.Variable:
@@ -24,6 +29,36 @@ def add_term_weight(layer: keras.layers.Layer, term: PhysicsTerm) -> keras.Varia
     # `tf.train.Checkpoint` finds attributes only. The spaces avoid the names of methods.
     setattr(layer, f"weight of {term.name}", variable)
     return variable
+
+
+def store_terms(layer: Any, store: Any) -> None:
+    """Stores the weights and scales of a physics layer by term name: their order may change."""
+    for name, key in weight_keys(layer.term_names).items():
+        store[key] = ops.convert_to_numpy(layer.weight_variable(name))
+    for term in layer.terms:
+        if term.scale not in (None, AUTO):
+            store[f"{term.name}{SCALE}"] = np.atleast_1d(np.asarray(term.scale))
+
+
+def load_terms(layer: Any, store: Any) -> None:
+    """Loads the weights of a physics layer, and the scales of its terms with `scale="auto"`.
+
+    Raises:
+        ValueError: If a weight is missing or not valid.
+    """
+    for name, weight in checked_weights(layer.name, layer.term_names, store).items():
+        layer.weight_variable(name).assign(weight)
+    layer.terms = tuple(
+        replace(term, scale=_stored_scale(store[f"{term.name}{SCALE}"]))
+        if term.scale == AUTO and f"{term.name}{SCALE}" in store.keys()  # noqa: SIM118
+        else term
+        for term in layer.terms
+    )
+
+
+def _stored_scale(value: Any) -> Any:
+    numbers = np.asarray(value)
+    return numbers if len(numbers) > 1 else float(numbers[0])
 
 
 def weight_keys(term_names: Sequence[str]) -> dict[str, str]:
@@ -45,7 +80,7 @@ def checked_weights(
         ValueError: If the file holds the weights of other terms, or one is not a valid weight.
     """
     keys = weight_keys(term_names)
-    found = sorted(stored.keys())
+    found = sorted(key for key in stored.keys() if not key.endswith(SCALE))  # noqa: SIM118
     if not found:
         raise ValueError(message_without_terms(layer, term_names))
     if found != sorted(keys.values()):

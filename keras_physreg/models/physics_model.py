@@ -10,10 +10,10 @@ from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
 from keras_physreg.layers.evaluation import RowKinds, row_count
 from keras_physreg.layers.step import current_step, open_step
+from keras_physreg.models.before_fit import before_fit
 from keras_physreg.models.callback_order import arrange_callbacks
 from keras_physreg.models.distribution import replica_count
 from keras_physreg.models.functional import is_functional
-from keras_physreg.models.left_out_rows import check_left_out_rows
 from keras_physreg.models.log_names import check_log_names
 from keras_physreg.models.loss_means import TOTAL, LossMeans
 from keras_physreg.models.physics_losses import count_terms, is_foreign, sum_weighted
@@ -239,7 +239,7 @@ class PhysicsModel(keras.Model):
             "validation_batch_size": validation_batch_size,
             "validation_freq": validation_freq,
         }
-        check_left_out_rows(self, x, y, sample_weight, unlabelled)
+        before_fit(self, fit, unlabelled)
         if unlabelled is None:
             check_no_options(
                 unlabelled_batch_size=unlabelled_batch_size,

@@ -42,6 +42,7 @@ class FitArguments:
     unlabelled_share: float | None
     rows: Any
     validation_rows: Any
+    verbose: str | int
 
     def train(self) -> Batches:
         """Returns the labelled data."""
@@ -90,7 +91,7 @@ def first_job(
     rows = row_sets(given.rows, given.validation_rows, table.replicas, train.size, seeds)
     held_out_batch_size = given.held_out_batch_size(train.batch_size)
     validation = given.validation(held_out_batch_size)
-    preparation.build(model, train)
+    preparation.build(model, train, given.verbose)
     check_left_out_rows(model, given.x, given.y, given.sample_weight, given.unlabelled)
     preparation.check_repeatable(model, train)
     unlabelled = unlabelled_rows(

@@ -9,6 +9,7 @@ from keras.ops import convert_to_numpy
 from keras_physreg._utils.errors import received, whole_number
 from keras_physreg._utils.variables import unchanged
 from keras_physreg.layers.step import Evaluation, open_step
+from keras_physreg.models.auto_scale import resolve_scales
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.hidden_state import hidden_variables
 from keras_physreg.replicas.replica_step import labelled
@@ -58,8 +59,18 @@ def _check_in_memory(name: str, data: Any) -> None:
         )
 
 
-def build(model: keras.Model, data: Batches) -> None:
-    """Calls the model once, which creates its variables, loss and metrics."""
+def build(model: keras.Model, data: Batches, verbose: str | int = 0) -> None:
+    """Calls the model once, which creates its variables, loss and metrics.
+
+    Terms of `scale="auto"` first get their scales, from all rows.
+
+    Args:
+        model: A compiled model.
+        data: All labelled rows.
+        verbose: Whether to say what these scales are; 0 for silence.
+    """
+    x, y, _ = data.data
+    resolve_scales(model, x, y, verbose)
     x, y, sample_weight = data.take(np.arange(min(data.size, data.batch_size)))
     if y is None and model.loss is not None:
         raise ValueError(

@@ -166,6 +166,7 @@ class ReplicaTrainer(TrainedReplicas):
             unlabelled_share=unlabelled_share,
             rows=rows,
             validation_rows=validation_rows,
+            verbose=verbose,
         )
         progress = functools.partial(_progress, verbose, self.replicas)
         job = first_job(self.model, self.table, self.seeds, progress, given)

@@ -94,7 +94,9 @@ def checked_cv(
     return None
 
 
-def prepare(model: keras.Model, training_data: Any, validation_data: Any) -> tuple[int, int | None]:
+def prepare(
+    model: keras.Model, training_data: Any, validation_data: Any, verbose: str | int
+) -> tuple[int, int | None]:
     """Builds the model, or raises unless it is compiled and the data are in memory.
 
     Returns:
@@ -105,7 +107,7 @@ def prepare(model: keras.Model, training_data: Any, validation_data: Any) -> tup
     held_out = None
     if validation_data is not None:
         held_out = preparation.as_batches("validation_data", validation_data, None).size
-    preparation.build(model, training)
+    preparation.build(model, training, verbose)
     return training.size, held_out
 
 

@@ -159,7 +159,7 @@ def sanity_sweep(
     default = SEEDS_PER_SPLIT if validation_data is None else SEEDS_ON_VALIDATION_DATA
     seeds = checks.checked_seeds(default if seeds is None else seeds)
     epochs = whole_number("epochs", epochs)
-    labelled, held_out = checks.prepare(model, (x, y, sample_weight), validation_data)
+    labelled, held_out = checks.prepare(model, (x, y, sample_weight), validation_data, verbose)
     checks.check_monitor(model, monitor)
     splits = checks.checked_cv(validation_data, cv, repeats, groups, x, y, seeds[0])
     report = _diagnosed(model, x, y, sample_weight, validation_data)

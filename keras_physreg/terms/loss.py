@@ -82,17 +82,24 @@ def term_loss(
     return ops.mean(weighted)
 
 
-def row_losses(term: PhysicsTerm, output: Any, reference: Any) -> Any | None:
+def row_losses(
+    term: PhysicsTerm, output: Any, reference: Any, where: Any | None = None
+) -> Any | None:
     """Returns the loss of each row.
 
     Args:
         term: The term.
         output: Tensor of shape `(batch, ...)`.
         reference: Tensor of the same shape.
+        where: Which values count, as in `term_loss`; a row of which none counts has the loss 0.
 
     Returns:
         A tensor of shape `(batch,)`, or `None` if output or loss is one number for all rows.
     """
+    if where is not None:
+        values, where = loss_values_where(term, output, reference, where)
+        axes = tuple(range(1, len(values.shape)))
+        return ops.divide_no_nan(ops.sum(where * values, axis=axes), ops.sum(where, axis=axes))
     values = loss_values(term, output, reference)
     if not len(output.shape) or not len(values.shape):
         return None

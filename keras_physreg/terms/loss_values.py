@@ -8,7 +8,7 @@ from keras import ops
 from keras_physreg._utils.serialization import display_name
 from keras_physreg._utils.user_errors import explained
 from keras_physreg.terms.row_weights import with_rank
-from keras_physreg.terms.scale import scaled
+from keras_physreg.terms.scale import divided
 from keras_physreg.terms.term import PhysicsTerm
 
 # Keras losses that are not means over the last axis.
@@ -20,7 +20,15 @@ JOINT_LOSSES = (
 
 def loss_values(term: PhysicsTerm, output: Any, reference: Any) -> Any:
     """Returns the values of a term's loss before they are averaged, at least one per row."""
-    return _compared(term, *scaled(term.name, term.scale, output, reference))
+    return _compared(term, *_in_units_of_scale(term, output, reference))
+
+
+def _in_units_of_scale(term: PhysicsTerm, output: Any, reference: Any) -> tuple[Any, Any]:
+    owner = f"physics term '{term.name}'"
+    output = divided(owner, term.scale, output)
+    if term.reference is not None:  # Else it is 0 in any unit.
+        reference = divided(owner, term.scale, reference)
+    return output, reference
 
 
 def _compared(term: PhysicsTerm, output: Any, reference: Any) -> Any:
@@ -42,8 +50,8 @@ def _compared(term: PhysicsTerm, output: Any, reference: Any) -> Any:
 def loss_values_where(
     term: PhysicsTerm, output: Any, reference: Any, where: Any
 ) -> tuple[Any, Any]:
-    """Returns the values of the loss, 0 where they do not count, and their weights."""
-    output, reference = scaled(term.name, term.scale, output, reference)
+    """Returns the values of the loss, finite where they do not count, and their weights."""
+    output, reference = _in_units_of_scale(term, output, reference)
     if len(where.shape) == len(output.shape) > 1:  # A loss averages over the last axis.
         _check_elementwise(term)
         output, reference = ops.expand_dims(output, -1), ops.expand_dims(reference, -1)
@@ -51,12 +59,16 @@ def loss_values_where(
     # Values that do not count need a finite loss and derivative. Most losses have both at two
     # equal numbers other than 0 and 1.
     neutral = ops.full_like(output, 0.5)
-    output, reference = (ops.where(counts, t, neutral) for t in (output, reference))
+    output = ops.where(counts, output, neutral)
+    if term.reference is not None:  # A residual is compared with 0, which is finite.
+        reference = ops.where(counts, reference, neutral)
     values = _compared(term, output, reference)
     check_has_rows(term, values)
     where = with_rank(ops.cast(where, values.dtype), len(values.shape))
     where = ops.broadcast_to(where, ops.shape(values))
-    return ops.where(where != 0, values, ops.zeros_like(values)), where
+    if not isinstance(term.loss, str):  # Those that Keras knows by name are finite there.
+        values = ops.where(where != 0, values, ops.zeros_like(values))
+    return values, where
 
 
 def aligned(term: PhysicsTerm, weights: Any, values: Any) -> Any:

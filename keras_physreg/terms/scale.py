@@ -1,29 +1,30 @@
-"""The scale of a term: it makes deviations, and so the loss and its weight, dimensionless."""
+"""The scale of a loss: it makes deviations, and so the loss and its weight, dimensionless."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from keras import ops
 
+from keras_physreg._utils.errors import received
 from keras_physreg._utils.vectors import MAX_MAGNITUDE, MIN_MAGNITUDE, beyond_float32, vector
+from keras_physreg.terms import references
 
-Scale = float | tuple[float, ...] | None
+AUTO: Literal["auto"] = "auto"
+Numbers = float | tuple[float, ...]
+Scale = Numbers | Literal["auto"] | None
 
 
-def standardize_scale(term_name: str, scale: Any) -> Scale:
+def numbers_of_scale(owner: str, scale: Any) -> Numbers:
     """Returns a scale as a float, or as a tuple of floats for the last axis.
 
     Args:
-        term_name: Name of the term, for messages.
-        scale: A number above 0, a sequence or an array of shape `(components,)` of them, or `None`.
+        owner: What the scale belongs to, for messages: "physics term 'x'".
+        scale: A number above 0, or a sequence or an array of shape `(components,)` of them.
 
     Raises:
         TypeError: If it does not hold numbers.
         ValueError: If a number is not above 0 and within float32, or the array has several axes.
     """
-    if scale is None:
-        return None
-    owner = f"physics term '{term_name}'"
     values = vector(owner, "scale", scale)
     wrong = np.flatnonzero((values <= 0) | beyond_float32(values))
     if wrong.size:
@@ -36,25 +37,62 @@ def standardize_scale(term_name: str, scale: Any) -> Scale:
     return tuple(values.tolist()) if values.ndim else float(values)
 
 
-def scaled(term_name: str, scale: Scale, output: Any, reference: Any) -> tuple[Any, Any]:
-    """Returns output and reference in units of the scale.
+def standardize_scale(owner: str, scale: Any, reference: str | None) -> Scale:
+    """Returns the scale of a term: numbers, `"auto"` or `None`; or raises.
 
     Args:
-        term_name: Name of the term, for messages.
-        scale: What `standardize_scale` returned.
-        output: The physics output, of shape `(batch, ...)`.
-        reference: What it is compared with, of the same shape.
+        owner: The term, for messages: "physics term 'x'".
+        scale: As in `numbers_of_scale`, `"auto"` or `None`.
+        reference: The reference of the term.
 
     Raises:
-        ValueError: If the scale has another length than the last axis of the output.
+        TypeError: If it is something else.
+        ValueError: If the numbers are not valid, or there is nothing to take `"auto"` from.
     """
     if scale is None:
-        return output, reference
-    shape = tuple(output.shape)
+        return None
+    if not isinstance(scale, str):
+        return numbers_of_scale(owner, scale)
+    if scale != AUTO:
+        raise TypeError(
+            f"`scale` of {owner} must be a number, one number per component, 'auto' or None. "
+            + received("scale", scale)
+        )
+    if references.root(reference) not in ("input", "target"):
+        has = "is a residual" if reference is None else "compares with the prediction"
+        raise ValueError(
+            f"`scale='auto'` of {owner} is the standard deviation of an input or a label, but the "
+            f"term {has}. Give a number in the unit of the output: what a deviation of 1 means, "
+            f"such as `scale=x.std(axis=0)`. {received('reference', reference)}"
+        )
+    return AUTO
+
+
+def divided(owner: str, scale: Scale, tensor: Any, what: str = "output") -> Any:
+    """Returns a tensor in units of a scale.
+
+    Args:
+        owner: What the scale belongs to, for messages.
+        scale: What `numbers_of_scale` or `standardize_scale` returned.
+        tensor: Tensor of shape `(batch, ...)`.
+        what: What the tensor is, for messages.
+
+    Raises:
+        ValueError: If the scale has another length than the last axis, or is not known yet.
+    """
+    if scale is None:
+        return tensor
+    if scale == AUTO:
+        raise ValueError(
+            f"`scale='auto'` of {owner} is not known yet: it is the standard deviation of the "
+            "reference on the data of the first training. Train first, by `fit` of a "
+            "`PhysicsModel`, `ReplicaTrainer` or `sanity_sweep`; or give numbers, such as "
+            "`scale=x.std(axis=0)`."
+        )
+    shape = tuple(tensor.shape)
     if isinstance(scale, tuple) and (len(shape) < 2 or shape[-1] != len(scale)):
         raise ValueError(
-            f"`scale` of physics term '{term_name}' has {len(scale)} numbers, but its output has "
-            f"shape {shape}. Give one number, or one per component on the last axis."
+            f"`scale` of {owner} has {len(scale)} numbers, but its {what} has shape {shape}. Give "
+            "one number, or one per component on the last axis."
         )
-    divisor = ops.convert_to_tensor(np.asarray(scale), dtype=output.dtype)
-    return output / divisor, reference / divisor
+    return tensor / ops.convert_to_tensor(np.asarray(scale), dtype=tensor.dtype)

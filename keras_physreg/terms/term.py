@@ -1,6 +1,5 @@
 """PhysicsTerm: the name, reference, loss and weight of one physics term."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,8 +9,9 @@ import keras
 from keras_physreg._utils import names, serialization
 from keras_physreg._utils.errors import is_whole, received
 from keras_physreg.terms import references
+from keras_physreg.terms.loss_argument import check_loss
 from keras_physreg.terms.options import check_options
-from keras_physreg.terms.scale import standardize_scale
+from keras_physreg.terms.scale import Scale, standardize_scale
 from keras_physreg.terms.weights import check_weight
 
 RESERVED_NAMES = ("data", "physics")
@@ -40,7 +40,10 @@ class PhysicsTerm:
         scale: What a deviation of 1 means, in the unit of the output: a number, or one per
             component on the last axis, such as `Z.std(axis=0)`. The loss is that of `output /
             scale` against `reference / scale`, so that a weight means the same in W and in kW.
-            `None` for 1.
+            `None` for 1. `"auto"`: the standard deviation of the reference, an input or a label,
+            over all rows (and steps) of the arrays of the first training. `fit` of a
+            `PhysicsModel`, `ReplicaTrainer` and `sanity_sweep` replace it by these numbers, which
+            are saved with the model.
         where: Function of the inputs that selects rows: boolean, or a weight >= 0, of shape
             `(batch,)` (or `(batch, steps)`). The term's loss is the mean over these rows, 0 if
             there are none. The physics never gets the other rows: a copy of a row that counts
@@ -79,9 +82,10 @@ class PhysicsTerm:
         names.check_name("a physics term", self.name, RESERVED_NAMES, log="{}_loss")
         references.check_path(self.name, self.reference)
         object.__setattr__(self, "components", _standardize_components(self))
-        object.__setattr__(self, "scale", standardize_scale(self.name, self.scale))
+        object.__setattr__(self, "scale", _standardize_scale(self))
         object.__setattr__(self, "weight", check_weight(self.name, self.weight))
-        _check_loss(self)
+        check_loss(self.loss, f"of physics term '{self.name}'")
+        _check_reduction(self)
         check_options(self.name, self.where, self.at, self.trains, self.mask)
 
     @property
@@ -141,6 +145,10 @@ def standardize_terms(terms: Any) -> tuple[PhysicsTerm, ...]:
     return tuple(terms)
 
 
+def _standardize_scale(term: PhysicsTerm) -> Scale:
+    return standardize_scale(f"physics term '{term.name}'", term.scale, term.reference)
+
+
 def _standardize_components(term: PhysicsTerm) -> tuple[int, ...] | None:
     components = term.components
     if components is None:
@@ -161,38 +169,10 @@ def _standardize_components(term: PhysicsTerm) -> tuple[int, ...] | None:
     return tuple(int(index) for index in indices)
 
 
-def _check_loss(term: PhysicsTerm) -> None:
-    loss, of = term.loss, f"of physics term '{term.name}'"
-    if isinstance(loss, str):
-        _check_loss_name(loss, of)
-    elif inspect.isclass(loss):
-        raise TypeError(
-            f"`loss` {of} must be an instance, not a class: `{loss.__name__}()`. "
-            + received("loss", loss)
-        )
-    elif isinstance(loss, keras.metrics.Metric | keras.Layer):
-        what = "metric" if hasattr(loss, "update_state") else "layer"
-        raise TypeError(
-            f"`loss` {of} must not be a {what}: its state would not belong to the model. Give a "
-            f"Keras loss, or a function `(y_true, y_pred)`. {received('loss', loss)}"
-        )
-    elif isinstance(loss, keras.losses.Loss):
-        if loss.reduction == "sum":
-            raise ValueError(
-                f"`loss` {of} must average over the batch, not sum over it. Use "
-                "`reduction='sum_over_batch_size'` and a larger weight. " + received("loss", loss)
-            )
-    elif not callable(loss):
-        raise TypeError(
-            f"`loss` {of} must be a Keras loss name, a `keras.losses.Loss` or a function "
-            f"`(y_true, y_pred)`. {received('loss', loss)}"
-        )
-
-
-def _check_loss_name(name: str, of: str) -> None:
-    try:
-        keras.losses.get(name)
-    except ValueError as error:
+def _check_reduction(term: PhysicsTerm) -> None:
+    if getattr(term.loss, "reduction", None) == "sum":
         raise ValueError(
-            f"`loss` {of} is not the name of a Keras loss. {received('loss', name)}"
-        ) from error
+            f"`loss` of physics term '{term.name}' must average over the batch, not sum over it. "
+            "Use `reduction='sum_over_batch_size'` and a larger weight. "
+            + received("loss", term.loss)
+        )

@@ -4,7 +4,7 @@ Each row compares two ways to do the same work, in turn, in one process, many ti
 each pair is taken and the median printed, with the quartiles. Absolute times are those of the
 machine at that moment.
 
-Run: python tests/benchmarks/overhead.py [--repeats 40]
+Run: python tests/benchmarks/overhead.py [--repeats 40] [--options]
 """
 
 import argparse
@@ -118,13 +118,13 @@ def batches(size, count, more=()):
     return tf.data.Dataset.from_tensor_slices(tensors).batch(size).cache()
 
 
-def compiled(model):
-    model.compile("adam", "mse")
+def compiled(model, loss="mse"):
+    model.compile("adam", loss)
     return model
 
 
-def fitting(model, dataset):
-    compiled(model)
+def fitting(model, dataset, loss="mse"):
+    compiled(model, loss)
     return lambda: model.fit(dataset, shuffle=False, verbose=0)
 
 
@@ -162,11 +162,18 @@ def on_some_rows(z, x_pred):
     return {name: kp.on_rows(value, z[:, 7] > 0) for name, value in physics(z, x_pred).items()}
 
 
-def scaled_terms():
-    return [
-        kp.PhysicsTerm("x", "target", weight=WEIGHTS["x"], scale=0.5),
-        kp.PhysicsTerm("z", "input", weight=WEIGHTS["z"], scale=[0.5] * 8),
+def pump_is_on(z):
+    return z[:, 7] > 0
+
+
+def with_options(function=physics, **options):
+    """Both terms with options; a scale is one number per component of the second one."""
+    scales = {"x": {"scale": 0.5}, "z": {"scale": [0.5] * 8}} if options.pop("scale", False) else {}
+    terms = [
+        kp.PhysicsTerm(name, reference, weight=WEIGHTS[name], **scales.get(name, {}), **options)
+        for name, reference in (("x", "target"), ("z", "input"))
     ]
+    return kp.regularize(encoder(), function, terms)
 
 
 def sequence_model(mask):
@@ -183,9 +190,16 @@ def option_rows(repeats):
     """Terms with options against the same terms without."""
     for batch, steps in BATCHES.items():
         dataset = batches(batch, steps)
-        options = fitting(kp.regularize(encoder(), on_some_rows, scaled_terms()), dataset)
-        name = "(g) training step with `scale` and `on_rows` in both terms against without"
-        row(name, batch, options, fitting(with_physics(), dataset), repeats)
+        plain = fitting(with_physics(), dataset)
+        for name, model in {
+            "`scale`": with_options(scale=True),
+            "`on_rows`": with_options(on_some_rows),
+            "`where`": with_options(where=pump_is_on),
+        }.items():
+            name = f"(g) training step with {name} in both terms against without"
+            row(name, batch, fitting(model, dataset), plain, repeats)
+        scaled = fitting(with_physics(), dataset, kp.ScaledLoss("mse", [0.5] * 5))
+        row("(g) training step with `ScaledLoss` against 'mse'", batch, scaled, plain, repeats)
         sequences = batches(batch // 8, steps, (10,))
         masked, plain = (fitting(sequence_model(mask), sequences) for mask in (True, False))
         name = "(g') training step on sequences of 10 with a masked term against `mask=False`"
@@ -264,8 +278,13 @@ def scheduling_rows(repeats):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=40)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--options", action="store_true", help="only the rows (g) and (g')")
+    arguments = parser.parse_args()
+    repeats = arguments.repeats
     print("| what | batch size | ratio, median | quartiles |\n| --- | --- | --- | --- |")
+    if arguments.options:
+        option_rows(repeats)
+        return
     training_rows(repeats)
     prediction_rows(repeats)
     scheduling_rows(repeats)

@@ -152,3 +152,90 @@ def sensor_physics(rate):
     from tests.layers.test_at_labels import Sensor
 
     return Sensor(rate=rate)
+
+
+def many_rows(seed=0):
+    """120 rows; the labels are wrong where the law does not hold, and good elsewhere."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(120, 3)).astype("float32")
+    x = z[:, :2] + 0.1 * rng.normal(size=(120, 2)).astype("float32")
+    x[z[:, 2] <= 0] += 50.0
+    return z, x.astype("float32"), np.flatnonzero(z[:, 2] > 0)
+
+
+def compared(z, x_pred):
+    return {"law": z[:, :2]}
+
+
+def compared_where(z, x_pred):
+    return {"law": kp.on_rows(z[:, :2] + 0 * x_pred, z[:, 2] > 0)}
+
+
+BESIDE_LABELS = {
+    "on_rows": (compared_where, kp.PhysicsTerm("law", "target")),
+    "where": (compared, kp.PhysicsTerm("law", "target", where=lambda z: z[:, 2] > 0)),
+}
+
+
+@pytest.mark.parametrize("batch_size", [120, 50], ids=["one batch", "batches"])
+@pytest.mark.parametrize("way", WAYS)
+def test_few_of_the_rows_that_count_are_named(way, batch_size):
+    z, x, there = many_rows()
+    x[there[[3, 10]]] += 40.0
+    report = kp.diagnose(model(*WAYS[way]), z, x, batch_size=batch_size)
+    (finding,) = [each for each in report.findings if each.code == "few-rows"]
+    assert finding.message.startswith(f"2 of {len(there)} rows")
+    assert set(report["law"].few_rows.numbers) == set(there[[3, 10]].tolist())
+    rest = np.delete(there, [3, 10])
+    expected = np.mean((x[rest] - z[rest, :2]) ** 2)
+    assert report["law"].few_rows.rest == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("way", BESIDE_LABELS)
+def test_physics_and_network_are_compared_on_the_rows_that_count(way):
+    z, x, _ = many_rows()
+    z_new, x_new, there = many_rows(seed=1)
+    made = model(*BESIDE_LABELS[way])
+    report = kp.diagnose(made, z, x, validation_data=(z_new, x_new), batch_size=120)
+    teacher, predicted = report["law"].teacher, made.predict(z_new, verbose=0)
+    assert teacher.rows == len(there)
+    floor = np.mean((z_new[:, :2] - x_new)[there] ** 2)
+    network = np.mean((predicted - x_new)[there] ** 2)
+    assert teacher.floor == pytest.approx(floor, rel=1e-4)
+    assert teacher.network == pytest.approx(network, rel=1e-4)
+    assert teacher.verdict == "better"
+
+
+def test_weights_of_rows_weigh_the_comparison():
+    def physics(z, x_pred):
+        return {"law": kp.on_rows(z[:, :2] + 0 * x_pred, ops.relu(z[:, 2]))}
+
+    z, x, _ = many_rows()
+    made = model(physics, kp.PhysicsTerm("law", "target"))
+    report = kp.diagnose(made, z, x, validation_data=many_rows(1)[:2], batch_size=120)
+    z, x, _ = many_rows(1)
+    weights, squares = np.maximum(z[:, 2], 0), np.mean((x - z[:, :2]) ** 2, axis=1)
+    teacher = report["law"].teacher
+    assert teacher.floor == pytest.approx(np.average(squares, weights=weights), rel=1e-4)
+    assert teacher.floor == pytest.approx(report["law"].val_floor, rel=1e-4)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_labels_that_are_not_trusted_have_no_part_in_the_floor(way):
+    z, x, there = many_rows()
+    trust = np.ones(120, "float32")
+    trust[there[:5]] = 0.0
+    x[there[:5]] += 30.0
+    row = kp.diagnose(model(*WAYS[way]), z, x, sample_weight=trust, batch_size=120)["law"]
+    good = there[5:]
+    assert row.floor == pytest.approx(np.mean((x[good] - z[good, :2]) ** 2), rel=1e-4)
+    assert row.labels.rows == len(good)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_rows_that_are_not_finite_are_named_where_they_count(way):
+    z, x, there = many_rows()
+    left_out = np.setdiff1d(np.arange(120), there)
+    x[left_out[0]] = x[there[7]] = np.nan
+    row = kp.diagnose(model(*WAYS[way]), z, x, batch_size=120)["law"]
+    assert row.labels.bad_rows == (there[7],)
