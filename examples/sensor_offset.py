@@ -6,9 +6,10 @@ the sun three instruments must agree, and in four files they do not quite (see i
     GHI = gain (DNI cos z + DHI) + offset                                                       (1)
 
 A network splits GHI into DNI and DHI. The equation is two terms: "closure" at the prediction, which
-trains the network, and "calibration" at the labels, which trains the constants. Beside them stands
-least squares at the labels, with 95 % intervals by a bootstrap over blocks of consecutive rows:
-Kuensch, "The Jackknife and the Bootstrap for General Stationary Observations" (1989).
+trains the network, and "calibration" at the labels, which trains the constants. A step takes all
+rows, as least squares at the labels does, which stands beside them with 95 % intervals by a
+bootstrap over blocks of consecutive rows: Kuensch, "The Jackknife and the Bootstrap for General
+Stationary Observations" (1989).
 
 Run: python examples/sensor_offset.py [--out FOLDER]
 """
@@ -81,10 +82,7 @@ def bootstrap(data, block, draws=1000):
 
 
 def look_at(name, seeds, steps):
-    """Trains on one file without and with constants; returns columns of the tables by name.
-
-    A step takes all rows, as least squares does: with smaller batches the constants keep moving.
-    """
+    """Trains on one file without and with constants; returns columns of the tables by name."""
     everything = ir.load(name)
     data, held_out = ir.split(everything)
     row = {"least squares": [least_squares(data), *bootstrap(everything, BLOCK[name])]}
@@ -93,11 +91,11 @@ def look_at(name, seeds, steps):
         trainer.fit(*data, batch_size=len(data.Z), epochs=steps, verbose=0)
         constants = np.tile([1.0, 0.0], (seeds, 1))
         for k in range(seeds):
-            trainer.load_replica(k)
+            trainer.load_replica(k, "last")
             constants[k] = list(kp.get_constants(trainer.model).values()) or [1.0, 0.0]
         row["constants", when], (gain, offset) = constants, constants.mean(axis=0)
         left = gain * sums(*held_out) + offset - ir.KW * held_out.Z[:, 0]
-        error = sums(held_out.Z, trainer.predict(held_out.Z)) - sums(*held_out)
+        error = sums(held_out.Z, trainer.predict(held_out.Z, "last")) - sums(*held_out)
         row["mean", when], row["rms", when] = left.mean(), np.sqrt(np.mean(left**2))
         row["sums", when] = error.mean()
         row["report", when] = kp.diagnose(trainer.model, *data, validation_data=tuple(held_out))
