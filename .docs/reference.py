@@ -13,6 +13,7 @@ PAGES = {
     "Hyperparameter search": ["tuner"],
     "Unknown constants": ["constants"],
     "Unlabelled data": ["unlabelled"],
+    "Differential equations": ["derivatives"],
     "Inequalities and conserved quantities": ["residuals"],
 }
 

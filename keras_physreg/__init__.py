@@ -7,6 +7,7 @@ from keras_physreg import residuals
 from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg.callbacks import GradientMonitor, TerminateOnNonFinite, WeightScheduler
 from keras_physreg.constants.constant import Constant
+from keras_physreg.derivatives import Derivatives
 from keras_physreg.diagnosis import Diagnosis, Finding, Thresholds, diagnose
 from keras_physreg.inspection import get_constants, get_term_weights, set_term_weights
 from keras_physreg.layers import PhysicsRegularization
@@ -45,6 +46,7 @@ __all__ = [
     "Chain",
     "Constant",
     "CosineRamp",
+    "Derivatives",
     "Diagnosis",
     "Finding",
     "GeometricRamp",

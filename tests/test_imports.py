@@ -45,7 +45,7 @@ RANKS = {
             "constants residuals",
             "terms",
             "layers schedules",
-            "inspection unlabelled plotting",
+            "inspection unlabelled plotting derivatives",
             "models diagnosis",
             "callbacks replicas",
             "sweep",

@@ -18,7 +18,8 @@ def explained(
     `TypeError`.
 
     It also explains a derivative that is None: `tf.gradients` returns None, and the error of the
-    function that uses it does not name the cause.
+    function that uses it does not name the cause. And it names the cure where `tf.gradients` cannot
+    work.
 
     Args:
         error: What the function raised.
@@ -47,6 +48,11 @@ def explained(
             "from inputs that the prediction does not depend on, or where `u` is linear in `x` and "
             "`x` is no longer in its derivative. Differentiate by the `inputs` that the physics "
             "gets, as a whole, and take the columns of the derivative."
+        )
+    if "tf.gradients is not supported" in str(error):
+        message += (
+            "\n\n`tf.gradients` works only while TensorFlow traces a program, as in `fit`. Let "
+            "`keras_physreg.Derivatives` compute the derivatives: it works everywhere."
         )
     try:
         rewritten = kind(message)

@@ -1,14 +1,12 @@
-"""Functional models: their class, which Keras does not export, and the origins of their tensors."""
+"""Functional models: their class, and the origins of their tensors."""
 
 from typing import Any
 
 import keras
 
+from keras_physreg._utils.functional import Functional as Functional
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
 from keras_physreg.layers.symbolic_origins import inputs_in, origin
-
-# The class that `keras.Model(inputs, outputs)` creates. `__new__` alone costs nothing.
-Functional: Any = type(keras.Model.__new__(keras.Model, inputs=None, outputs=None))
 
 
 def is_functional(args: tuple, kwargs: dict[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_physreg._utils.variables import assign, values_of
+from keras_physreg.derivatives.tapes import explain_lookup
 from keras_physreg.layers.physics_regularization import physics_layers
 from keras_physreg.layers.step import current_step, open_step
 from keras_physreg.models.physics_losses import check_counted, count_terms
@@ -52,7 +53,11 @@ def run_in_step(
     restored = [*model.variables] if training and model.run_eagerly and own_methods(model) else []
     values = values_of(restored)
     with open_step(model, "labelled", unlabelled=unlabelled, unlabelled_share=share) as step:
-        outputs = run(*others, data, **kwargs)
+        try:
+            outputs = run(*others, data, **kwargs)
+        except LookupError as error:
+            explain_lookup(error, f"Model '{model.name}'")
+            raise
         if not training and keras.backend.backend() != "jax" and not all(step.counted.values()):
             count_terms(step, model, label_free=True)  # Only for the logs.
     if unlabelled is not None:

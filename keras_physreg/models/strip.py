@@ -5,6 +5,8 @@ from typing import Any
 import keras
 
 from keras_physreg._utils.errors import received
+from keras_physreg._utils.owners import with_sublayers
+from keras_physreg.derivatives import Derivatives
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 from keras_physreg.models.functional import Functional
 
@@ -12,7 +14,8 @@ from keras_physreg.models.functional import Functional
 def strip_physics(model: keras.Model) -> keras.Model:
     """Returns a plain model for serving: the same layers and predictions, without the physics.
 
-    Inputs that only the physics needs, such as an `Input` for the label, are removed.
+    Inputs that only the physics needs, such as an `Input` for the label, are removed. A
+    `Derivatives` layer is replaced by its network; it stays where an output is a derivative.
 
     Args:
         model: Functional or sequential model, with physics at any depth of nesting.
@@ -44,7 +47,8 @@ def _strip(model: keras.Model) -> tuple[keras.Model, list[Any]]:
 
     def keep_or_strip(layer: Any) -> Any:
         is_layer = isinstance(layer, keras.layers.Layer)  # Else an operation, such as a slice.
-        if not is_layer or isinstance(layer, PhysicsRegularization) or not physics_layers(layer):
+        replaced = isinstance(layer, PhysicsRegularization | Derivatives)
+        if not is_layer or replaced or not _is_to_strip(layer):
             return layer
         stripped, keys_of_inputs = _strip(_checked_nested(layer))
         keys_of[id(stripped)] = keys_of_inputs
@@ -53,6 +57,8 @@ def _strip(model: keras.Model) -> tuple[keras.Model, list[Any]]:
     def call_without_physics(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, PhysicsRegularization):
             return args[1] if len(args) > 1 else kwargs["prediction"]
+        if isinstance(layer, Derivatives):
+            return _without_derivatives(layer, args, kwargs, calls)
         if id(layer) in keys_of:
             args = (_select(args[0], keys_of[id(layer)]), *args[1:])
         result = layer(*args, **kwargs)
@@ -66,6 +72,22 @@ def _strip(model: keras.Model) -> tuple[keras.Model, list[Any]]:
     outputs = keras.tree.pack_sequence_as(inputs_and_outputs(model)[1], flat_outputs)
     keys = _needed_inputs(clone.input, outputs, calls)
     return keras.Model(_select(clone.input, keys), outputs, name=model.name), keys
+
+
+def _is_to_strip(layer: keras.layers.Layer) -> bool:
+    if physics_layers(layer):
+        return True
+    is_known = isinstance(layer, (Functional, keras.Sequential))
+    return is_known and any(isinstance(part, Derivatives) for part in with_sublayers(layer))
+
+
+def _without_derivatives(
+    layer: Derivatives, args: tuple, kwargs: dict[str, Any], calls: list[tuple[Any, Any]]
+) -> dict[str, Any]:
+    """Returns the result of a layer, with the output computed by its network alone."""
+    derivatives, output = layer(*args, **kwargs), layer.network(*args, **kwargs)
+    calls += [((args, kwargs), derivatives), ((args, kwargs), output)]
+    return {**derivatives, layer.output_key: output}
 
 
 def _view(model: keras.Model) -> keras.Model:

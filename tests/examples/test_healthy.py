@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import burgers
 import irradiance as ir
 import padded_days
 import pv_module_parameters
@@ -38,6 +39,12 @@ def days():
     return padded_days.build(inputs.shape[1], term), inputs, labels
 
 
+def equation():
+    model = burgers.build()
+    model.compile("adam", "mse")
+    return model, *burgers.start_and_walls()
+
+
 # By the scripts that train them, and what they are.
 MODELS = {
     ("pv_module_parameters weight_ramp", "both terms on"): partial(
@@ -46,6 +53,7 @@ MODELS = {
     ("sanity_sweep tune_weights", "terms off"): partial(modules, sanity_sweep.build_model),
     ("unlabelled_modules", "terms off"): partial(modules, unlabelled_modules.build_model, 100),
     ("padded_days", "with the mask"): days,
+    ("burgers", "start and walls"): equation,
     **{
         ("sensor_offset", f"{name}, {when}"): partial(sunlight, when, name)
         for name in ir.FILES
