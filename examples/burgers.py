@@ -6,7 +6,7 @@ that are drawn anew in each step:
     u_t + u u_x = (0.01 / pi) u_xx,   u(x, 0) = -sin(pi x),   u(-1, t) = u(1, t) = 0             (1)
 
 The error is the L2 norm of the difference from the reference solution over that of the solution.
-The reference, its source and licence: data/burgers/README.md.
+The reference: data/burgers/README.md.
 
 Run: python examples/burgers.py
 """
@@ -68,17 +68,9 @@ def train(model, epochs, points=1000):
     # The labels once per step: an epoch has as many steps as the labelled rows fill.
     z, u = (np.tile(array, (STEPS_PER_EPOCH, 1)) for array in (z, u))
     sampler = kp.UniformSampler([-1.0, 0.0], [1.0, 1.0], seed=0)
-    return model.fit(
-        z,
-        u,
-        batch_size=len(z) // STEPS_PER_EPOCH,
-        shuffle=False,
-        epochs=epochs,
-        unlabelled=sampler,
-        unlabelled_batch_size=points,
-        unlabelled_share=1.0,
-        verbose=0,
-    ).history
+    unlabelled = {"unlabelled": sampler, "unlabelled_batch_size": points, "unlabelled_share": 1.0}
+    rows = {"batch_size": len(z) // STEPS_PER_EPOCH, "shuffle": False}
+    return model.fit(z, u, **rows, **unlabelled, epochs=epochs, verbose=0).history
 
 
 def solution(model):
