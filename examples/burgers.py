@@ -49,16 +49,17 @@ def burgers(z, u):
     return {"pde": u["u_t"] + u["u"] * u["u_x"] - VISCOSITY * u["u_xx"]}
 
 
-def build(weight=1.0, learning_rate=2e-3):
+def build(epochs=150):
     """A network of three layers of 20 units, with its derivatives and the equation."""
     hidden = [keras.layers.Dense(20, "tanh") for _ in range(3)]
     network = keras.Sequential([keras.Input((2,)), *hidden, keras.layers.Dense(1)])
     z = keras.Input((2,))
     u = kp.Derivatives(network, ["x", "t", "xx"], inputs=["x", "t"], output="u")(z)
-    u = kp.PhysicsRegularization(burgers, {"pde": weight})(z, u)
+    u = kp.PhysicsRegularization(burgers, {"pde": 1.0})(z, u)
     model = kp.PhysicsModel(z, u["u"])
-    optimizer = keras.optimizers.Adam(learning_rate)
-    model.compile(optimizer, "mse", jit_compile=True, steps_per_execution=STEPS_PER_EPOCH)
+    rate = keras.optimizers.schedules.CosineDecay(5e-3, epochs * STEPS_PER_EPOCH)
+    adam = keras.optimizers.Adam(rate)
+    model.compile(adam, "mse", jit_compile=True, steps_per_execution=STEPS_PER_EPOCH)
     return model
 
 
@@ -107,14 +108,13 @@ def main():
     parser.add_argument("--out", type=Path, default=OUTPUT)
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
-    model, begin = build(), time.perf_counter()
+    model, begin = build(options.epochs), time.perf_counter()
     losses = train(model, options.epochs)
     found, error = solution(model)
     print(f"{options.epochs * STEPS_PER_EPOCH} steps in {time.perf_counter() - begin:.0f} s")
     print(f"data loss {losses['data_loss'][-1]:.1e}, equation {losses['pde_loss'][-1]:.1e}")
     print(f"relative L2 error of the solution: {error:.4f}")
     plot(found, options.out / "burgers.png")
-    print(f"Figure: {options.out / 'burgers.png'}")
 
 
 if __name__ == "__main__":
