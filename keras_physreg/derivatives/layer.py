@@ -145,7 +145,7 @@ class Derivatives(keras.layers.Layer):
         """Returns the output of the network and its derivatives."""
         check_structure(inputs, self.input_letters, self.name)
         self._check_rows(bool(training))
-        inputs = keras.tree.map_structure(lambda t: ops.cast(t, self._dtype()), inputs)
+        inputs = self._cast(inputs)
         if self._taylor is not None and self._taylor.has_rules(bool(training)):
             jets = jets_of(inputs, self.input_letters, self.derivatives)
             jet = self._taylor.run(in_order_of(self.network, jets))
@@ -203,8 +203,19 @@ class Derivatives(keras.layers.Layer):
         )
 
     def _dtype(self) -> str:
-        dtypes = [variable.dtype for variable in self.network.trainable_variables]
-        return keras.backend.result_type("float32", *dtypes)
+        dtypes = [variable.dtype for variable in self.network.variables]
+        floats = [dtype for dtype in dtypes if keras.backend.is_float_dtype(dtype)]
+        return keras.backend.result_type("float32", *floats)
+
+    def _cast(self, inputs: Any) -> Any:
+        def cast(key: str, value: Any) -> Any:
+            is_float = keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype))
+            return ops.cast(value, dtype) if is_float or key in self.input_letters else value
+
+        dtype = self._dtype()
+        if isinstance(inputs, dict):
+            return {key: cast(key, value) for key, value in inputs.items()}
+        return ops.cast(inputs, dtype)
 
     def _check_output(self, spec: Any) -> None:
         if not isinstance(spec, keras.KerasTensor) or len(spec.shape) != 2 or spec.shape[1] is None:

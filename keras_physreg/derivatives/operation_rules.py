@@ -13,7 +13,7 @@ from keras_physreg.derivatives.layer_rules import concatenated
 Rule = Callable[..., Jet]
 
 
-def apply(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Jet:
+def apply(operation: Any, args: tuple) -> Jet:
     """Returns the jet of an operation's result; its arguments may be jets."""
     name = type(operation).__name__
     if name in _ARITHMETIC:
@@ -24,7 +24,7 @@ def apply(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Jet:
             else Jet.constant(ops.cast(ops.convert_to_tensor(arg), dtype))
             for arg in args
         )
-    return _RULES[name](operation, *args, **kwargs)
+    return _RULES[name](operation, *args)
 
 
 def has_rule(operation: Any, args: tuple) -> bool:

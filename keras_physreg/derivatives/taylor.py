@@ -26,13 +26,11 @@ class Step:
     Args:
         part: `keras.layers.Layer`, `keras.Operation` or `Taylor`.
         args: Its arguments, with a `Slot` for each tensor of the network.
-        kwargs: Its keyword arguments, likewise.
         result: The slot of its result.
     """
 
     part: Any
     args: tuple
-    kwargs: dict[str, Any]
     result: Slot
 
 
@@ -80,8 +78,8 @@ class Taylor:
             return known[value.position] if isinstance(value, Slot) else value
 
         for step in self.steps:
-            args, kwargs = keras.tree.map_structure(filled, (step.args, step.kwargs))
-            known[step.result.position] = _apply(step.part, args, kwargs)
+            args = keras.tree.map_structure(filled, step.args)
+            known[step.result.position] = _apply(step.part, args)
         return known[self.output.position]
 
     @classmethod
@@ -90,7 +88,7 @@ class Taylor:
         parts = [_part(layer) for layer in layers]
         if any(part is None for part in parts):
             return None
-        steps = tuple(Step(part, (Slot(i),), {}, Slot(i + 1)) for i, part in enumerate(parts))
+        steps = tuple(Step(part, (Slot(i),), Slot(i + 1)) for i, part in enumerate(parts))
         return cls(steps, (Slot(0),), Slot(len(steps)))
 
     @classmethod
@@ -107,14 +105,16 @@ class Taylor:
 
         steps = []
         for part, args, kwargs, result in calls:
+            if any(value is not None for value in kwargs.values()):
+                return None  # Such as `training=True`, which the rules do not know.
             usable = _part(part) if isinstance(part, keras.layers.Layer) else part
             is_operation = usable is part and not isinstance(part, keras.layers.Layer)
             if is_operation and not operation_rules.has_rule(part, args):
                 return None
             if usable is None or not isinstance(result, keras.KerasTensor):
                 return None
-            args, kwargs = keras.tree.map_structure(slot, (args, kwargs))
-            steps.append(Step(usable, args, kwargs, slot(result)))
+            args = keras.tree.map_structure(slot, args)
+            steps.append(Step(usable, args, slot(result)))
         return cls(tuple(steps), tuple(map(slot, inputs)), slot(outputs[0]))
 
 
@@ -125,9 +125,9 @@ def _part(layer: Any) -> Any:
     return Taylor.of(layer) if type(layer) in (keras.Sequential, Functional) else None
 
 
-def _apply(part: Any, args: tuple, kwargs: dict[str, Any]) -> Jet:
+def _apply(part: Any, args: tuple) -> Jet:
     if not isinstance(part, Taylor | keras.layers.Layer):
-        return operation_rules.apply(part, args, kwargs)
+        return operation_rules.apply(part, args)
     jets = [jet for jet in keras.tree.flatten(args) if isinstance(jet, Jet)]
     return part.run(jets) if isinstance(part, Taylor) else layer_rules.apply(part, jets)
 

@@ -139,6 +139,18 @@ def test_rules_give_what_differentiation_of_the_whole_gives(training):
         np.testing.assert_allclose(found[key], expected[key], atol=limit * size, err_msg=key)
 
 
+@pytest.mark.tensorflow
+def test_dropout_that_is_always_on_has_no_rule():
+    z = keras.Input((2,))
+    hidden = keras.layers.Dense(50, "tanh")(z)
+    u = keras.layers.Dense(1)(keras.layers.Dropout(0.5)(hidden, training=True))
+    layer = kp.Derivatives(keras.Model(z, u), ["x"], ["x", "t"])
+    given = ops.convert_to_tensor(networks.points(dtype="float32"))
+    first, second = (ops.convert_to_numpy(layer(given)["u_x"]) for _ in range(2))
+    assert not layer.uses_rules
+    assert np.max(np.abs(first - second)) > 0.01
+
+
 def test_the_output_is_that_of_the_network():
     network = networks.dense(hidden=2)
     z = ops.convert_to_tensor(networks.points(dtype="float32"))
@@ -169,6 +181,7 @@ def test_a_dict_of_inputs(kind):
     z = networks.points()
     given = {"x": z[:, :1], "t": z[:, 1:], "k": 0 * z[:, :1] + 0.5}
     given = {name: ops.convert_to_tensor(value) for name, value in given.items()}
+    given["k"] = ops.cast(given["k"], "float32")  # Of another dtype than the weights.
     layer = kp.Derivatives(network, ["x", "xxt"], inputs=["x", "t"])
     found = layer(given)
     assert layer.uses_rules

@@ -34,6 +34,7 @@ def test_sixteen_bits(policy, kind):
 @pytest.mark.tensorflow
 def test_the_weights_decide_between_float32_and_float64():
     wide = networks.dense(dtype="float64")
+    wide.trainable = False
     found = kp.Derivatives(wide, ["x"], inputs=["x", "t"])(networks.points(dtype="float32"))
     assert {keras.backend.standardize_dtype(v.dtype) for v in found.values()} == {"float64"}
     found = kp.Derivatives(networks.dense(), ["x"], inputs=["x", "t"])(networks.points())
