@@ -218,3 +218,10 @@ def test_a_function_that_returns_the_output_of_another_term():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"Missing: \['b'\]. Without a term: \['a'\]"):
         model.fit(*data()[:2], verbose=0)
+
+
+def test_other_backends(monkeypatch):
+    model = linear.model()
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(NotImplementedError, match=r"`fit\(points=\.\.\.\)` needs the TensorFlow"):
+        model.fit(*data()[:2], points=linear.POINTS, verbose=0)
