@@ -72,7 +72,7 @@ def fitting_points(model: Any, fit: dict[str, Any], given: GivenRows) -> Iterato
         seed = lasting_seed(model.optimizer) if fit["shuffle"] else None
         sources = point_sources(model, given.points, given.points_batch_size, seed, like)
     if given.points is not None and fit["x"] is None and given.unlabelled is None:
-        _check_no_labels(fit)
+        check_no_labels({name: fit[name] for name in OF_LABELLED_ROWS})
         check_rows_for_all(model, sources.terms)
         steps = fit["steps_per_epoch"] or steps_per_epoch(model)
         chosen = steps_per_execution(model, steps, fit["callbacks"])
@@ -110,9 +110,13 @@ def input_specs(model: keras.Model) -> Any:
     return keras.tree.map_structure(spec, model.input)
 
 
-def _check_no_labels(fit: dict[str, Any]) -> None:
-    for name in OF_LABELLED_ROWS:
-        value = fit[name]
+def check_no_labels(given: dict[str, Any]) -> None:
+    """Raises if an argument about labelled rows is given where there are none.
+
+    Args:
+        given: These arguments, by name.
+    """
+    for name, value in given.items():
         if value is not None and not (name == "validation_split" and not value):
             raise ValueError(
                 f"`{name}` is for labelled rows, but `x` is None. Give `x`, or leave it out"

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_physreg._utils.errors import received, whole_number
+from keras_physreg.models.fit_points import check_no_labels
 from keras_physreg.models.left_out_rows import check_left_out_rows
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.batches import Batches
@@ -26,6 +27,8 @@ from keras_physreg.replicas.unlabelled_rows import unlabelled_rows
 from keras_physreg.replicas.weight_table import WeightTable
 
 Progress = Callable[[int], None]
+# Arguments that say something about labelled rows.
+OF_LABELLED_ROWS = ("y", "sample_weight", "batch_size", "unlabelled", "rows", "validation_rows")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class FitArguments:
 
     def train(self) -> Batches:
         """Returns the labelled data; points in their place if there are none."""
+        if self.x is None:
+            check_no_labels({name: getattr(self, name) for name in OF_LABELLED_ROWS})
         data = (rows_to_build_on(self.x, self.points), self.y, self.sample_weight)
         return preparation.as_batches("x, y, sample_weight", data, self.batch_size)
 

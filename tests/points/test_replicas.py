@@ -81,6 +81,14 @@ def test_the_model_keeps_its_own_points():
 
 WRONG = {
     "nothing": ({}, "`fit` needs rows: inputs `x`, or a dict of `points`"),
+    "labels": (
+        {"points": linear.POINTS, "y": linear.POINTS["pde"][:, :2]},
+        "`y` is for labelled rows, but `x` is None",
+    ),
+    "unlabelled": (
+        {"points": linear.POINTS, "unlabelled": X},
+        "`unlabelled` is for labelled rows",
+    ),
     "missing": ({"points": {"pde": linear.POINTS["pde"]}}, r"Without points: \['wall'\]"),
     "unknown": ({"points": {"pdf": linear.POINTS["pde"]}}, "Did you mean 'pde'"),
     "steps": (
