@@ -58,6 +58,7 @@ def test_without_labelled_rows(engine):
     history = trainer.fit(verbose=0, monitor="val_pde_loss", **given)
     assert history.engine.startswith(engine)
     assert_same_as_fit(trainer, history, make, **given)
+    trainer.load_replica(0, "initial")
     again = trainer.refit({"pde": [2.0, 0.3]}, verbose=0)
     np.testing.assert_allclose(
         again.history["val_pde_loss"], history.history["val_pde_loss"][:, [2, 1]], rtol=1e-5
