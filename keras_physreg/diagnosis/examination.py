@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import keras
@@ -54,6 +55,7 @@ def examine(
     batch_size: int,
     training: bool,
     limits: Thresholds,
+    points: Mapping[str, Rows] | None = None,
 ) -> DiagnosisData:
     """Measures a model on rows, and derives the findings.
 
@@ -65,15 +67,20 @@ def examine(
         batch_size: Rows in a batch.
         training: Whether dropout and batch normalisation work as in training.
         limits: The limits beyond which a number becomes a finding.
+        points: Rows by term, on which that term is judged in place of all others. A term whose
+            points are the given rows themselves is judged there.
     """
+    apart = {name: own for name, own in (points or {}).items() if own is not rows}
+    elsewhere = frozenset(apart)
     with with_columns(output_columns(model, rows)):
         meter = GradientMeter(model, training, in_full=True)
-        seen = measure(meter, rows, batch_size)
+        seen = measure(meter, rows, batch_size, elsewhere)
+        seen = with_points(model, meter, seen, apart, batch_size)
         notes = dict(meter.notes)
         unlabelled = Measurement(0, None, {}, {})
         if unlabelled_rows is not None:
-            unlabelled = measure(meter, unlabelled_rows, batch_size)
-        held_out = _held_out(model, held_out_rows, batch_size)
+            unlabelled = measure(meter, unlabelled_rows, batch_size, elsewhere)
+        held_out = _held_out(model, held_out_rows, batch_size, elsewhere)
         gradients, probe = meter.result(), probe_physics(model, rows, batch_size)
         notes = {**notes, **dict.fromkeys(probe.needs_network, NO_FLOOR)}
         for floors in (
@@ -95,7 +102,7 @@ def examine(
     found += [finding for row in terms for finding in term_findings(row, limits)]
     found += physics_findings(probe)
     found += conflicts(terms, gradients, limits)
-    constants, of_constants = _look_at_constants(model, rows, batch_size, gradients, limits)
+    constants, of_constants = _look_at_constants(model, rows, batch_size, gradients, limits, apart)
     found += of_constants
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return DiagnosisData(
@@ -124,10 +131,38 @@ def _with_use(
     )
 
 
-def _held_out(model: keras.Model, rows: Rows | None, batch_size: int) -> Measurement:
+def with_points(
+    model: keras.Model,
+    meter: GradientMeter,
+    seen: Measurement,
+    points: Mapping[str, Rows],
+    batch_size: int,
+) -> Measurement:
+    """Returns a measurement in which terms are judged on their points.
+
+    Args:
+        model: The model.
+        meter: Its meter.
+        seen: The other terms, on the given rows.
+        points: Rows by term, of the terms that are not judged on the given rows.
+        batch_size: Rows in a batch.
+    """
+    every, without = frozenset(find_terms(model)), list(seen.without_values)
+    found = dict(seen.at_prediction)
+    for name, own in points.items():
+        there = measure(meter, own, batch_size, every - {name})
+        found |= there.at_prediction
+        without += there.without_values
+    return replace(seen, at_prediction=found, without_values=tuple(without))
+
+
+def _held_out(
+    model: keras.Model, rows: Rows | None, batch_size: int, skipped: frozenset[str]
+) -> Measurement:
     if rows is None:
         return Measurement(0, None, {}, {})
-    return measure(GradientMeter(model, in_full=True, differentiate=False), rows, batch_size)
+    meter = GradientMeter(model, in_full=True, differentiate=False)
+    return measure(meter, rows, batch_size, skipped)
 
 
 def _row(
@@ -162,11 +197,16 @@ def _row(
 
 
 def _look_at_constants(
-    model: keras.Model, rows: Rows, batch_size: int, gradients: Gradients, limits: Thresholds
+    model: keras.Model,
+    rows: Rows,
+    batch_size: int,
+    gradients: Gradients,
+    limits: Thresholds,
+    points: Mapping[str, Rows],
 ) -> tuple[tuple[ConstantDiagnosis, ...], list[Finding]]:
     constants = sorted(find_constants(model), key=lambda constant: not constant.trainable)
     learned = [constant for constant in constants if constant.trainable]
-    moved = sensitivities(model, learned, rows, batch_size) if learned else None
+    moved = sensitivities(model, learned, rows, batch_size, points) if learned else None
     gramian = np.zeros((0, 0)) if moved is None else joint_gramian(moved, get_term_weights(model))
     table = constant_rows(model, constants, gradients, moved, gramian)
     found = [*constant_findings(table, gramian, limits)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -51,7 +52,7 @@ class GradientMeter:
         self._cut_before: set[str] = set()
         self._reasons: dict[str, str] = {}
         self._traced: list[Any] = []
-        self._add = self._compiled(self._add_batch)
+        self._adders: dict[frozenset[str], Any] = {}
         self._at_once = self._compiled(self._multiply_batch)
         self.reset()
 
@@ -61,13 +62,19 @@ class GradientMeter:
         self._sums: Any = None
         self._values = [tf.convert_to_tensor(variable) for variable in self._state]
 
-    def update(self, batch: Batch) -> dict[str, Any]:
-        """Adds a batch, and returns what was observed, in NumPy."""
+    def update(self, batch: Batch, skipped: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Adds a batch, and returns what was observed, in NumPy.
+
+        Args:
+            batch: The batch.
+            skipped: Terms of a `PhysicsModel` that are not computed on these rows.
+        """
         if self._sums is None:
             self._sums = self._no_sums()
         state, data = (self._sums, self._values), (batch.x, batch.y, batch.sample_weight)
-        self._trace(self._add, state, data)
-        self._sums, self._values, observed = self._add(*state, *data)
+        add = self._adder(skipped)
+        self._trace(add, state, data)
+        self._sums, self._values, observed = add(*state, *data)
         observed = tf.nest.map_structure(_to_numpy, observed)
         for name in observed["losses"]:
             self._rows[name] += len(batch.numbers) * int(observed["has_values"].get(name, True))
@@ -92,12 +99,19 @@ class GradientMeter:
             batch: The first batch.
             alone: Whether it is the only one, for `measure`, or others follow, for `update`.
         """
-        program = self._at_once if alone else self._add
+        program = self._at_once if alone else self._adder(frozenset())
         state: tuple = (self._values,) if alone else (self._no_sums(), self._values)
         data = (batch.x, batch.y, batch.sample_weight)
         self._trace(program, state, data)
         if self._model.run_eagerly:
             program(*state, *data)
+
+    def _adder(self, skipped: frozenset[str]) -> Any:
+        """Returns the program that adds a batch."""
+        if skipped not in self._adders:
+            add = functools.partial(self._add_batch, skipped)
+            self._adders[skipped] = self._compiled(add)
+        return self._adders[skipped]
 
     def _no_sums(self) -> list[list[tf.Tensor]]:
         names = self.names if self._differentiates else ()
@@ -125,8 +139,10 @@ class GradientMeter:
         program.get_concrete_function(*state, *tf.nest.map_structure(of_any_size, data))
         self._traced.append(program)
 
-    def _add_batch(self, sums: Any, values: Any, x: Any, y: Any, sample_weight: Any) -> Any:
-        seen, gradients, values = self._differentiate(values, x, y, sample_weight)
+    def _add_batch(
+        self, skipped: frozenset[str], sums: Any, values: Any, x: Any, y: Any, sample_weight: Any
+    ) -> Any:
+        seen, gradients, values = self._differentiate(values, x, y, sample_weight, skipped)
         rows = tf.shape(tf.nest.flatten(x)[0])[0]
         sums = [
             [_add(total, gradient, rows) for total, gradient in zip(*parts, strict=True)]
@@ -158,7 +174,12 @@ class GradientMeter:
         return tf.stack(products) if products else tf.zeros((0,), "float64")
 
     def _differentiate(
-        self, values: Any, x: Any, y: Any, sample_weight: Any
+        self,
+        values: Any,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        skipped: frozenset[str] = frozenset(),
     ) -> tuple[Observation, list[list[Any]], list[Any]]:
         with tf.GradientTape(persistent=True) as tape:
             # A scope in which nothing is assigned; its variables are these tensors.
@@ -167,7 +188,8 @@ class GradientMeter:
             pairs = [*zip(self._variables, variables, strict=True)]
             pairs += zip(self._state, values, strict=True)
             with keras.StatelessScope(pairs, collect_losses=True) as scope:
-                seen = observe(self._model, x, y, sample_weight, self._training, self._in_full)
+                how = (self._training, self._in_full, skipped)
+                seen = observe(self._model, x, y, sample_weight, *how)
         values = [scope.get_current_value(variable) for variable in self._state]
         self.notes.update(seen.notes)
         names = self.names if self._differentiates else ()

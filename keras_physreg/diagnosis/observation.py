@@ -52,7 +52,13 @@ class Observation:
 
 
 def observe(
-    model: keras.Model, x: Any, y: Any, sample_weight: Any, training: bool, in_full: bool
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    training: bool,
+    in_full: bool,
+    skipped: frozenset[str] = frozenset(),
 ) -> Observation:
     """Calls a model on one batch and compares what its physics says.
 
@@ -63,17 +69,18 @@ def observe(
         sample_weight: Weights of the rows, or `None`.
         training: Whether dropout and batch normalisation work as in training.
         in_full: Whether to look at rows and at the labels too, not at the losses alone.
+        skipped: Terms of a `PhysicsModel` that are not computed on these rows.
 
     Returns:
         An `Observation`.
     """
     seen = Observation()
-    with unweighted_step(model) as step:
+    with unweighted_step(model, skipped) as step:
         y_pred = call_unnoticed(model, x, training)
         evaluations = list(step.evaluations)
         if y is not None and model.loss is not None:
             seen.losses["data"] = _data_loss(model, step, x, y, y_pred, sample_weight)
-        names = [name for evaluation in evaluations for name in evaluation.layer.term_names]
+        names = [name for evaluation in evaluations for name in evaluation.computed]
         check_unique("physics terms", names, f"a call of '{model.name}'")
         for evaluation in evaluations:
             _observe_terms(seen, evaluation, y, sample_weight, in_full)
@@ -83,9 +90,9 @@ def observe(
 
 
 @contextlib.contextmanager
-def unweighted_step(model: keras.Model) -> Iterator[Step]:
+def unweighted_step(model: keras.Model, skipped: frozenset[str] = frozenset()) -> Iterator[Step]:
     """Opens a step in which physics layers leave what they compute, at weight 0, too."""
-    with open_step(model, "labelled", unshielded=True) as step:
+    with open_step(model, "labelled", unshielded=True, skipped=skipped) as step:
         yield step
 
 
@@ -122,7 +129,7 @@ def _observe_terms(
 ) -> None:
     values = evaluation.layer.compare(evaluation, y, sample_weight, skip_unlabelled=True)
     found = {value.name: value for value in values}
-    for name in evaluation.layer.term_names:
+    for name in evaluation.computed:
         if name not in found:
             seen.notes[name] = "it compares with the label, and no label was given"
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,6 +17,7 @@ from keras_physreg.diagnosis.probe_rows import Rows, check_rows, choose_rows, la
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 from keras_physreg.inspection import find_terms
+from keras_physreg.unlabelled.point_sources import check_rows_for_all, check_terms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +103,7 @@ class Diagnosis(DiagnosisData):
 
 def diagnose(
     model: keras.Model,
-    x: Any,
+    x: Any = None,
     y: Any = None,
     sample_weight: Any = None,
     batch_size: int = 32,
@@ -110,6 +112,7 @@ def diagnose(
     training: bool = False,
     thresholds: Thresholds | None = None,
     unlabelled: Any = None,
+    points: Mapping[str, Any] | None = None,
 ) -> Diagnosis:
     """Measures what each physics term does to a model, and says what is wrong with it.
 
@@ -160,6 +163,9 @@ def diagnose(
             arrays, a dataset of inputs, or a sampler, of which 1024 rows are taken. Terms that need
             no label are judged there too: their gradients are means over all rows, each counting
             alike.
+        points: Per term, inputs on which it alone is judged, as in `PhysicsModel.fit`: arrays, a
+            dataset of inputs, or a sampler, of which 1024 rows are taken. `x` may then be `None`:
+            other facts, such as those about constants, are found on the first term's points.
 
     Returns:
         A `Diagnosis`: `print` it, look into `findings`, `to_dict()` or `plot()`.
@@ -190,15 +196,20 @@ def diagnose(
             "`thresholds` must be a `keras_physreg.Thresholds`. "
             + received("thresholds", thresholds)
         )
-    rows = choose_rows(x, y, sample_weight, max_samples)
-    check_rows("diagnose", model, rows)
+    at_points = _points(model, points, max_samples)
+    if x is None and at_points:
+        check_rows_for_all(model, tuple(at_points))
+        rows = next(iter(at_points.values()))
+    else:
+        rows = choose_rows(x, y, sample_weight, max_samples)
+        check_rows("diagnose", model, rows)
     held_out = _held_out(model, validation_data, max_samples)
     others = _unlabelled(model, unlabelled, max_samples)
     # It loads TensorFlow, which importing this package does not need.
     from keras_physreg.diagnosis.examination import examine
 
     try:
-        found = examine(model, rows, held_out, others, batch_size, training, limits)
+        found = examine(model, rows, held_out, others, batch_size, training, limits, at_points)
     except Exception as error:
         for name, chosen in (("`y`", rows), ("the labels of `validation_data`", held_out)):
             if chosen is not None and (wrong := labels_misfit(model, chosen)):
@@ -221,19 +232,37 @@ def _check_model(model: Any) -> None:
         )
 
 
+def _points(
+    model: keras.Model, points: Mapping[str, Any] | None, max_samples: int | None
+) -> dict[str, Rows]:
+    if points is None:
+        return {}
+    if not hasattr(model, "layers_with_shielded_inputs"):  # This room cannot import the class.
+        raise TypeError(
+            "`points` needs a `keras_physreg.PhysicsModel`. Received: a model of type "
+            f"{type(model)}"
+        )
+    return {
+        term: _inputs_alone(model, points[term], max_samples, f"points[{term!r}]")
+        for term in check_terms(model, points, "points")
+    }
+
+
 def _unlabelled(model: keras.Model, inputs: Any, max_samples: int | None) -> Rows | None:
-    if inputs is None:
-        return None
+    return None if inputs is None else _inputs_alone(model, inputs, max_samples, "unlabelled")
+
+
+def _inputs_alone(model: keras.Model, inputs: Any, max_samples: int | None, name: str) -> Rows:
     if callable(inputs) and not hasattr(inputs, "element_spec"):
         inputs = inputs(0, min(SAMPLED_ROWS, max_samples or SAMPLED_ROWS))
     rows = choose_rows(inputs, max_samples=max_samples)
     if rows.y is not None:
         raise ValueError(
-            "`unlabelled` takes inputs alone, and the dataset has labels, too: give it as "
+            f"`{name}` takes inputs alone, and the dataset has labels, too: give it as "
             "`validation_data`, or its inputs by `dataset.map(lambda x, y: x)`. "
-            f"Received: unlabelled={inputs}"
+            f"Received: {name}={inputs}"
         )
-    check_rows("diagnose: `unlabelled`", model, rows)
+    check_rows(f"diagnose: `{name}`", model, rows)
     return rows
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from keras_physreg.diagnosis.constant_trials import scope_of, try_constants
 from keras_physreg.diagnosis.graphs import compiled, gradient_or_none, new_tape
 from keras_physreg.diagnosis.observation import call_unnoticed, unweighted_step
 from keras_physreg.diagnosis.probe_rows import Rows
+from keras_physreg.inspection import find_terms
 
 # Two ways to one derivative differ by rounding only.
 TOLERANCE = 1e-3
@@ -48,7 +50,11 @@ class Sensitivities:
 
 
 def sensitivities(
-    model: keras.Model, constants: Sequence[Constant], rows: Rows, batch_size: int
+    model: keras.Model,
+    constants: Sequence[Constant],
+    rows: Rows,
+    batch_size: int,
+    points: Mapping[str, Rows] | None = None,
 ) -> Sensitivities:
     """Measures how the physics outputs move with the constants, at the model's predictions.
 
@@ -62,15 +68,21 @@ def sensitivities(
         constants: Its trainable constants.
         rows: The rows to look at.
         batch_size: Rows in a batch.
+        points: Rows by term, on which that term is looked at in place of all others.
     """
     meter = _Meter(model, constants)
-    program = compiled(model, meter.measure, rows, batch_size)
     gramians: dict[str, Any] = {}
     counts: dict[str, float] = {}
-    for batch in rows.batches(batch_size):
-        for name, (gramian, count) in program(batch.x, batch.y, batch.sample_weight).items():
-            gramians[name] = gramians.get(name, 0.0) + ops.convert_to_numpy(gramian)
-            counts[name] = counts.get(name, 0.0) + float(count)
+    of_points, every = dict(points or {}), frozenset(find_terms(model))
+    given = [(rows, frozenset(of_points))]
+    given += [(own, every - {name}) for name, own in of_points.items()]
+    for some, skipped in given:
+        measure = functools.partial(meter.measure, skipped)
+        program = compiled(model, measure, some, batch_size)
+        for batch in some.batches(batch_size):
+            for name, (gramian, count) in program(batch.x, batch.y, batch.sample_weight).items():
+                gramians[name] = gramians.get(name, 0.0) + ops.convert_to_numpy(gramian)
+                counts[name] = counts.get(name, 0.0) + float(count)
     return Sensitivities(
         {name: gramian / max(counts[name], 1.0) for name, gramian in gramians.items()},
         meter.connected,
@@ -84,11 +96,13 @@ class _Meter:
         self._raws = [constant.raw for constant in constants]
         self.connected: dict[str, tuple[bool, ...]] = {}
 
-    def measure(self, x: Any, y: Any, sample_weight: Any) -> dict[str, tuple]:
-        """Returns per term the Gramian's sum and number of values."""
+    def measure(
+        self, skipped: frozenset[str], x: Any, y: Any, sample_weight: Any
+    ) -> dict[str, tuple]:
+        """Returns per term, except those to skip, the Gramian's sum and number of values."""
         del sample_weight
         values = [ops.copy(raw) for raw in self._raws]
-        with unweighted_step(self._model) as step, new_tape() as outer:
+        with unweighted_step(self._model, skipped) as step, new_tape() as outer:
             with new_tape() as inner:
                 inner.watch(values)
                 with scope_of(self._raws, values):

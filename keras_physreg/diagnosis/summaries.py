@@ -69,11 +69,20 @@ class Measurement:
     rows_at_labels: dict[str, RowValues] = field(default_factory=dict)
 
 
-def measure(meter: GradientMeter, rows: Rows, batch_size: int) -> Measurement:
-    """Runs all batches through a meter and gathers what they show."""
+def measure(
+    meter: GradientMeter, rows: Rows, batch_size: int, skipped: frozenset[str] = frozenset()
+) -> Measurement:
+    """Runs all batches through a meter and gathers what they show.
+
+    Args:
+        meter: The meter.
+        rows: The rows.
+        batch_size: Rows in a batch.
+        skipped: Terms of a `PhysicsModel` that are not computed on these rows.
+    """
     data, here, there = _Average(), _Gatherings(), _Gatherings()
     for batch in rows.batches(batch_size):
-        seen = meter.update(batch)
+        seen = meter.update(batch, skipped)
         if DATA in seen["losses"]:
             data.add(seen["losses"][DATA], len(batch.numbers))
         here.add(batch.numbers, seen["here"])

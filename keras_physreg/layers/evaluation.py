@@ -24,6 +24,8 @@ class Evaluation:
         called_with: The prediction of the layer's call, even if the physics is called again with
             another one.
         constants: Trainable variables of the physics as they were read, by identity.
+        at_points: The evaluation of each term that has points, on its points, by the term's name.
+        skipped: Names of terms that are not computed.
         counted: Names of the terms that are already in the total loss.
     """
 
@@ -38,11 +40,18 @@ class Evaluation:
     training: bool = False
     called_with: Any = None
     constants: dict[int, Any] = field(default_factory=dict, compare=False)
+    at_points: dict[str, "Evaluation"] = field(default_factory=dict)
+    skipped: frozenset[str] = frozenset()
     counted: set[str] = field(default_factory=set, compare=False)
 
     @property
+    def computed(self) -> list[str]:
+        """Names of the terms that are computed."""
+        return [name for name in self.layer.term_names if name not in self.skipped]
+
+    @property
     def labelled_rows(self) -> Any:
-        """Number of rows that have labels."""
+        """Number of rows that have labels; of all rows if all belong to point sets."""
         return row_count(self.prediction) if self.kinds is None else self.kinds.labelled
 
     def parts(self, name: str, labelled: bool) -> list[tuple[Any, "Evaluation"]]:
@@ -80,7 +89,7 @@ class Evaluation:
 
     def labelled_part(self) -> "Evaluation":
         """Returns the arguments of the physics on the labelled rows, without its outputs."""
-        everything = replace(self, outputs={}, where={}, kinds=None)
+        everything = replace(self, outputs={}, where={}, kinds=None, at_points={})
         return everything if self.kinds is None else everything._cut(slice(self.kinds.labelled))
 
     def with_outputs(self, outputs: Any, inputs: Any, prediction: Any) -> "Evaluation":

@@ -1,5 +1,6 @@
 """Calls the physics of a layer once per group of terms."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -32,22 +33,59 @@ class PhysicsCalls:
 
     def __init__(self, layer: Any, kind: type) -> None:
         self._layer, self._kind = layer, kind
-        groups = grouped(layer.terms)
+        groups = grouped(layer.functions, layer.terms)
         self._groups = tuple(group for group in groups if group.at == "prediction")
         self._groups_at_labels = tuple(group for group in groups if group.at == "labels")
-        self._checked_signatures: set[Any] = set()
-        self._network_state = NetworkState(self._call_unshielded)
+        self._unshielded = {
+            group.returned: functools.partial(_call_unshielded, group) for group in groups
+        }
+        self._checked_signatures: dict[Any, set[Any]] = {key: set() for key in self._unshielded}
+        self._network_states = {key: NetworkState(call) for key, call in self._unshielded.items()}
         self._is_checked_at_labels = False
 
-    def at_prediction(self, inputs: Any, prediction: Any, training: bool) -> Outputs:
+    def at_prediction(
+        self, inputs: Any, prediction: Any, targets: Any, training: bool, mask: Any
+    ) -> Evaluation:
         """Calls the physics for the terms with `at="prediction"`.
 
         Args:
             inputs: First argument of the physics.
             prediction: Second argument of the physics.
+            targets: The label, or `None`.
             training: Whether the layer is called in training mode.
+            mask: Keras masks of the prediction, in its structure, or `None`.
         """
-        return self._call(self._groups, inputs, prediction, training, {})
+        step = current_step()
+        points = None if step is None else step.call.points
+        kinds = None if step is None else step.call.kinds
+        constants: dict[int, Any] = {}
+        made = functools.partial(
+            Evaluation,
+            self._layer,
+            training=training,
+            called_with=prediction,
+            constants=constants,
+        )
+
+        def evaluated(groups: tuple[Group, ...], rows: tuple[Any, ...], **more: Any) -> Evaluation:
+            inputs, prediction, targets, mask = rows
+            outputs = self._call(groups, inputs, prediction, training, constants)
+            found = {"where": outputs.where, "mask": mask, **more}
+            return made(outputs.values, inputs, prediction, targets, **found)
+
+        given = (inputs, prediction, targets, mask)
+        if points is None:
+            return evaluated(self._groups, given, kinds=kinds)
+        rows, of_term = points.split(given)
+        own = tuple(g for g in self._groups if not {*g.names} & {*of_term, *points.skipped})
+        at_points = {}
+        for group in self._groups:
+            term = group.names[0]
+            if term in of_term:
+                with contextlib.nullcontext() if points.is_one else _explaining_derivatives(term):
+                    at_points[term] = evaluated((group,), of_term[term])
+        more = {"at_points": at_points, "skipped": points.skipped}
+        return evaluated(own, rows, kinds=kinds, **more)
 
     def at_labels(self, evaluation: Evaluation, labels: Any) -> Evaluation | None:
         """Calls the physics for the terms with `at="labels"`.
@@ -79,8 +117,10 @@ class PhysicsCalls:
         else:
             outputs = check_needs_prediction(call, label)
             self._is_checked_at_labels = True
-        if not isinstance(self._layer.physics, keras.Layer):  # It may call the network.
-            outputs.values = _stopped(outputs.values)
+        for group in self._groups_at_labels:
+            if not isinstance(group.physics, keras.Layer):  # It may call the network.
+                stopped = {name: ops.stop_gradient(outputs.values[name]) for name in group.names}
+                outputs.values |= stopped
         return labelled.with_outputs(outputs, inputs, label)
 
     def _call(
@@ -119,25 +159,26 @@ class PhysicsCalls:
             inputs, prediction = selected.replace((inputs, prediction))
         call = functools.partial(
             call_physics,
-            layer.physics,
-            names=layer.term_names,
+            group.physics,
+            names=group.returned,
             layer=layer.name,
             active=active,
             constants=constants,
         )
         guard = self._guard(group, selected)
         if guard is not None:
-            self._build(call, inputs, prediction)
+            if isinstance(group.physics, keras.Layer) and not is_built(group.physics):
+                call(inputs, prediction)
             call = functools.partial(call, guard=guard)
         if step is None or step.unshielded:
             outputs = call(inputs, prediction)
         else:
             others = [x for x in step.model.layers if not isinstance(x, self._kind)]
-            kept = self._network_state.of(step.model, others, training)
+            kept = self._network_states[group.returned].of(step.model, others, training)
             outputs = kept.call(call, inputs, prediction, active)
-        check_no_row_pairs(
-            self._call_unshielded, inputs, prediction, outputs.values, self._checked_signatures
-        )
+        checked = self._checked_signatures[group.returned]
+        unshielded = self._unshielded[group.returned]
+        check_no_row_pairs(unshielded, inputs, prediction, outputs.values, checked)
         if selected is not None:
             for name in group.names:
                 what = f"The `where` of physics term '{name}'"
@@ -168,17 +209,31 @@ class PhysicsCalls:
             if isinstance(layer, keras.Model):
                 yield from self._network(layer.layers)
             # A subclassed model may hold the physics in an attribute, too.
-            elif not isinstance(layer, self._kind | Constant) and layer is not self._layer.physics:
+            elif not isinstance(layer, self._kind | Constant) and not any(
+                layer is physics for physics in self._layer.functions
+            ):
                 yield layer
 
-    def _build(self, call: Callable, inputs: Any, prediction: Any) -> None:
-        physics = self._layer.physics
-        if isinstance(physics, keras.Layer) and not is_built(physics):
-            call(inputs, prediction)
 
-    def _call_unshielded(self, inputs: Any, prediction: Any) -> dict[str, Any]:
-        with open_step(None, "skip"):  # Layers that the physics calls must not record in the step.
-            return call_unshielded(self._layer.physics, inputs, prediction, self._layer.term_names)
+@contextlib.contextmanager
+def _explaining_derivatives(term: str) -> Iterator[None]:
+    """Adds the cure to an error from a derivative of joined rows that does not exist."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError) as error:
+        if "None" not in str(error):
+            raise
+        raise type(error)(
+            f"{error}\n\nWith point sets the model is called on all rows joined. Physics that "
+            "uses `tf.gradients` then finds derivatives by the model's own inputs only, and none "
+            "by what is computed from them. Let the network return the derivatives that "
+            f"'{term}' needs: `keras_physreg.Derivatives`."
+        ) from error
+
+
+def _call_unshielded(group: Group, inputs: Any, prediction: Any) -> dict[str, Any]:
+    with open_step(None, "skip"):  # Layers that the physics calls must not record in the step.
+        return call_unshielded(group.physics, inputs, prediction, group.returned)
 
 
 def _stopped(structure: Any) -> Any:

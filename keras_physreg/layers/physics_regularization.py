@@ -1,32 +1,22 @@
 """PhysicsRegularization: the layer that turns physics into named, weighted loss terms."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_physreg._utils import serialization
-from keras_physreg._utils.errors import received
 from keras_physreg._utils.owners import owners
-from keras_physreg.constants.constant import Constant, find_constants
+from keras_physreg.constants.constant import Constant
 from keras_physreg.layers.added_losses import add_losses, earlier_in_call
-from keras_physreg.layers.build_physics import (
-    build_physics,
-    compute_in_float32,
-    is_built,
-    symbolic,
-)
-from keras_physreg.layers.constant_logs import (
-    check_no_constants,
-    constants_by_log_name,
-    logged_values,
-)
+from keras_physreg.layers.build_physics import symbolic
+from keras_physreg.layers.constant_logs import constants_by_log_name, logged_values
 from keras_physreg.layers.evaluation import Evaluation, TermValue, row_count
 from keras_physreg.layers.groups import check_trainable
 from keras_physreg.layers.metrics import LastValues, NamedMeans
 from keras_physreg.layers.physics_calls import PhysicsCalls
+from keras_physreg.layers.physics_functions import PhysicsFunctions, deserialize_physics
 from keras_physreg.layers.step import current_step
 from keras_physreg.layers.stored_weights import (
     add_term_weight,
@@ -53,7 +43,9 @@ class PhysicsRegularization(keras.layers.Layer):
     Args:
         physics: Differentiable function `(inputs, prediction) -> outputs`, or a
             `keras.layers.Layer` with these call arguments. It returns a dict by term name, a tuple
-            in the order of the terms, or one tensor for one term. The trainable weights of a layer
+            in the order of the terms, or one tensor for one term. A dict `{term: function or
+            layer}` gives each term its own, which returns the output of this term alone: terms
+            can then have points of their own, `fit(points=...)`. The trainable weights of a layer
             train with the model: make each unknown physical constant a `keras_physreg.Constant`.
             Tensors are passed in float32 or wider. A layer, and the layers nested in it, compute in
             float32 if their dtype policy asks for 16 bits. To save the model, register a function
@@ -69,7 +61,8 @@ class PhysicsRegularization(keras.layers.Layer):
 
     Raises:
         TypeError: If `physics` is not callable, or `terms` are no terms.
-        ValueError: If two terms share a name, or `physics` is a function that uses a `Constant`.
+        ValueError: If two terms share a name, a function uses a `Constant`, or the keys of a dict
+            are not the terms.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -90,32 +83,25 @@ class PhysicsRegularization(keras.layers.Layer):
 
     def __init__(
         self,
-        physics: Callable | keras.layers.Layer,
+        physics: Callable | keras.layers.Layer | Mapping[str, Callable],
         terms: Sequence[PhysicsTerm] | dict[str, float],
         **kwargs: Any,
     ) -> None:
         # Without autocast the layer returns the prediction in its own dtype under any policy.
         super().__init__(autocast=False, **kwargs)
-        is_class = isinstance(physics, type) and issubclass(physics, keras.layers.Layer)
-        if is_class or not callable(physics):
-            raise TypeError(
-                "`physics` must be a function `(inputs, prediction) -> outputs` or a Keras layer"
-                f"{', an instance and not its class' if is_class else ''}. "
-                f"{received('physics', physics)}"
-            )
         self.supports_masking = True
         self.physics = physics
         self.terms = standardize_terms(terms)
-        check_trainable(physics, self.terms)
-        if isinstance(physics, keras.layers.Layer):
-            compute_in_float32(physics)
-        else:
-            check_no_constants(physics)
+        self.functions = PhysicsFunctions(physics, self.term_names)
+        check_trainable(self.functions, self.terms)
+        if self.functions.is_by_term:  # `tf.train.Checkpoint` finds attributes only.
+            for number, layer in enumerate(self.functions.layers):
+                setattr(self, f"physics {number}", layer)
         self._weights_by_term = {term.name: add_term_weight(self, term) for term in self.terms}
         self._calls = PhysicsCalls(self, PhysicsRegularization)
         self._term_losses = NamedMeans([f"{term.name}_loss" for term in self.terms], "term_losses")
         track_in_tensorflow(self, "term losses", self._term_losses.variables)
-        if isinstance(physics, keras.layers.Layer):
+        if self.functions.layers:
             self._constant_values = LastValues("constants")
             self._follow_constants()
 
@@ -127,7 +113,7 @@ class PhysicsRegularization(keras.layers.Layer):
     @property
     def constants(self) -> list[Constant]:
         """The `Constant`s of the physics; empty if it is a function."""
-        return find_constants(self.physics) if isinstance(self.physics, keras.layers.Layer) else []
+        return self.functions.constants
 
     @property
     def needs_labels(self) -> bool:
@@ -209,21 +195,7 @@ class PhysicsRegularization(keras.layers.Layer):
         Returns:
             The outputs by term name, and what they may be compared with.
         """
-        outputs = self._calls.at_prediction(inputs, prediction, bool(training))
-        step = current_step()
-        return Evaluation(
-            self,
-            outputs.values,
-            inputs,
-            prediction,
-            targets,
-            kinds=None if step is None else step.call.kinds,
-            where=outputs.where,
-            mask=mask,
-            training=bool(training),
-            called_with=prediction,
-            constants=outputs.constants,
-        )
+        return self._calls.at_prediction(inputs, prediction, targets, bool(training), mask)
 
     def evaluate_again(self, evaluation: Evaluation, prediction: Any) -> Evaluation:
         """Calls the physics again, with another prediction and otherwise the same arguments."""
@@ -243,7 +215,8 @@ class PhysicsRegularization(keras.layers.Layer):
         """
         there = self._calls.at_labels(evaluation, labels)
         found = {term.name: there if term.at == "labels" else evaluation for term in self.terms}
-        return {name: each for name, each in found.items() if each is not None}
+        found |= evaluation.at_points
+        return {n: e for n, e in found.items() if e is not None and n not in evaluation.skipped}
 
     def compare(
         self,
@@ -289,10 +262,9 @@ class PhysicsRegularization(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration; raises `ValueError` if the physics could not be loaded."""
-        what = f"the physics of layer '{self.name}'"
         return {
             **super().get_config(),
-            "physics": serialization.serialize(self.physics, what),
+            "physics": self.functions.serialize(self.name),
             "terms": [keras.saving.serialize_keras_object(term) for term in self.terms],
         }
 
@@ -300,7 +272,7 @@ class PhysicsRegularization(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "PhysicsRegularization":
         """Rebuilds the layer from its configuration."""
         config = dict(config)
-        physics = keras.saving.deserialize_keras_object(config.pop("physics"))
+        physics = deserialize_physics(config.pop("physics"))
         terms = [keras.saving.deserialize_keras_object(term) for term in config.pop("terms")]
         return cls(physics, terms, **config)
 
@@ -323,8 +295,7 @@ class PhysicsRegularization(keras.layers.Layer):
         add_losses(self, values, rows)
 
     def _build_physics(self, inputs: Any, prediction: Any) -> None:
-        if isinstance(self.physics, keras.layers.Layer) and not is_built(self.physics):
-            build_physics(self.physics, inputs, prediction)
+        if self.functions.build(inputs, prediction):
             self._follow_constants()
 
     def _follow_constants(self) -> None:

@@ -6,11 +6,12 @@ therefore records its outputs here, and the model compares them once it has the 
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from keras_physreg.layers.evaluation import Evaluation, RowKinds
+from keras_physreg.layers.point_rows import PointRows
 
 Mode = Literal["labelled", "direct", "arguments", "skip"]
 
@@ -22,13 +23,15 @@ class Call:
     """The last call of a model in its step.
 
     Args:
-        kinds: Which rows have labels; `None`: all of them.
+        kinds: Which rows of no point set have labels; `None`: all of them.
+        points: Which rows belong to point sets; `None`: none of them.
         evaluations: Results of the physics layers in this call and after it.
         outputs: Outputs of the model for all rows; `None` before it has returned.
         in_progress: Whether the call has not returned yet.
     """
 
     kinds: RowKinds | None = None
+    points: PointRows | None = None
     evaluations: list[Evaluation] = field(default_factory=list)
     outputs: Any = None
     in_progress: bool = False
@@ -47,6 +50,10 @@ class Step:
         unshielded: Whether gradients of the unweighted term losses pass at weight 0, too.
         unlabelled: Inputs of unlabelled rows, which join the rows that the model is called on.
         unlabelled_share: Their factor in terms that need no label; see `RowKinds`.
+        points: Inputs of point sets, by term, which join these rows.
+        skipped: Terms that are not computed.
+        joined: The rows of the step if all of them belong to point sets: the model is called on
+            rows that are joined already.
         call: The last call of the model.
         counted: Whether the total loss contains a term, for each term computed in the step.
         losses: The unweighted loss of each term that the total loss contains.
@@ -58,6 +65,9 @@ class Step:
     unshielded: bool = False
     unlabelled: Any = None
     unlabelled_share: Any = None
+    points: Mapping[str, Any] = field(default_factory=dict)
+    skipped: frozenset[str] = frozenset()
+    joined: PointRows | None = None
     call: Call = field(default_factory=Call)
     counted: dict[str, bool] = field(default_factory=dict)
     losses: dict[str, Any] = field(default_factory=dict)
@@ -77,9 +87,11 @@ class Step:
         return id(layer) in getattr(self.model, "layers_with_shielded_inputs", ())
 
     @contextlib.contextmanager
-    def calling(self, kinds: RowKinds | None = None) -> Iterator[None]:
+    def calling(
+        self, kinds: RowKinds | None = None, points: PointRows | None = None
+    ) -> Iterator[None]:
         """Marks a call of the model; only the last call counts, as for `losses` in Keras."""
-        self.call = Call(kinds, in_progress=True)
+        self.call = Call(kinds, points, in_progress=True)
         try:
             yield
         finally:
@@ -97,7 +109,7 @@ class Step:
             known[:] = [other for other in known if other.layer is not evaluation.layer]
         known.append(evaluation)
         if in_progress or trains:
-            for name in evaluation.layer.term_names:
+            for name in evaluation.computed:
                 self.counted.setdefault(name, False)
 
     def count(self, evaluation: Evaluation, names: list[str]) -> None:

@@ -22,6 +22,8 @@ def compare_terms(
     """Computes the loss of each term of a physics layer; see `PhysicsRegularization.compare`."""
     values, evaluations = [], layer.evaluations(evaluation, labels)
     for term in layer.terms:
+        if term.name in evaluation.skipped:
+            continue
         if term.needs_label and evaluation.roots(labels)["target"] is None:
             if skip_unlabelled:
                 continue

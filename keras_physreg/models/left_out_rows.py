@@ -24,7 +24,12 @@ MAX_NAMED_ROWS = 10
 
 
 def check_left_out_rows(
-    model: keras.Model, x: Any, y: Any = None, sample_weight: Any = None, unlabelled: Any = None
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    unlabelled: Any = None,
+    points: Any = None,
 ) -> None:
     """Raises if rows that do not count would make the gradient of a term NaN.
 
@@ -36,6 +41,8 @@ def check_left_out_rows(
         y: Labels, or `None`.
         sample_weight: Weights of the rows, or `None`.
         unlabelled: Inputs without labels; only arrays are checked.
+        points: Inputs by term, on which that term counts in place of all others; only arrays are
+            checked.
 
     Raises:
         ValueError: If the derivative of a row that does not count is not finite, a `where` is
@@ -49,17 +56,17 @@ def check_left_out_rows(
     if keras.backend.backend() != "tensorflow" or not any(_leaves_out(model, x) for x in layers):
         return
     try:
-        sources, complete = _sources(x, y, sample_weight, unlabelled)
-        _build(model, sources[0][0])
-        looks = _look_at(model, sources)
+        looks = _looks(model, x, y, sample_weight, unlabelled, dict(points or {}))
     except Exception:  # Data or physics that cannot run: the training raises a better error.
         return
-    for term, look in looks.items():
+    for term, (look, complete) in looks.items():
         look.check(term, complete)
 
 
 def _leaves_out(model: keras.Model, layer: PhysicsRegularization) -> bool:
-    if any(term.where is not None for term in layer.terms) or uses_on_rows(layer.physics):
+    if any(term.where is not None for term in layer.terms) or any(
+        map(uses_on_rows, layer.functions)
+    ):
         return True
     return any(term.mask for term in layer.terms) and any(
         isinstance(part, keras.layers.Masking) or getattr(part, "mask_zero", False)
@@ -121,6 +128,26 @@ class _Look:
 def _named(rows: list[int]) -> str:
     more = f" ... ({len(rows)} rows)" if len(rows) > MAX_NAMED_ROWS else ""
     return f"row(s) {', '.join(map(str, rows[:MAX_NAMED_ROWS]))}{more}"
+
+
+def _looks(
+    model: keras.Model, x: Any, y: Any, sample_weight: Any, unlabelled: Any, points: dict[str, Any]
+) -> dict[str, tuple[_Look, bool]]:
+    """Returns per term the rows that were checked, and whether these are all of its rows."""
+    found: dict[str, tuple[_Look, bool]] = {}
+    if x is not None:
+        sources, complete = _sources(x, y, sample_weight, unlabelled)
+        _build(model, sources[0][0])
+        looks = _look_at(model, sources)
+        found = {name: (look, complete) for name, look in looks.items() if name not in points}
+    for name, rows in points.items():
+        if not callable(rows) and not isinstance(rows, tf.data.Dataset):
+            tensors = arrays.as_tensors(rows, "points")
+            _build(model, tensors)
+            looks = _look_at(model, [(tensors, None, None)])
+            if name in looks:
+                found[name] = (looks[name], True)
+    return found
 
 
 def _sources(x: Any, y: Any, sample_weight: Any, unlabelled: Any) -> tuple[list[Any], bool]:

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_physreg.layers.metrics import NamedMeans
+from keras_physreg.layers.step import Step
 from keras_physreg.models.distribution import replica_count
 from keras_physreg.models.physics_losses import Counted, sum_weighted
 
@@ -41,11 +42,21 @@ class LossMeans(NamedMeans):
         if known:
             self.update_state(known, rows)
 
-    def complete(self, logs: dict[str, Any], model: keras.Model) -> dict[str, Any]:
-        """Returns the logs of a model without unknown values, and with the total as `loss`."""
+    def complete(
+        self, logs: dict[str, Any], model: keras.Model, step: Step | None = None
+    ) -> dict[str, Any]:
+        """Returns the logs of a model without unknown values, and with the total as `loss`.
+
+        Args:
+            logs: The logs of Keras.
+            model: The model.
+            step: The present step, or `None`.
+        """
         hidden = {TOTAL, *self.names} - (self._known - {TOTAL})
-        if model.loss is None:
+        if model.loss is None or (step is not None and step.joined is not None):
             hidden.add("data_loss")
+        if step is not None:
+            hidden |= {f"{name}_loss" for name in step.skipped}
         kept = {name: value for name, value in logs.items() if name not in hidden}
         if TOTAL in self._known and {"loss", TOTAL} <= set(logs):
             # A user's own `train_step` may not update the `loss` metric of Keras.

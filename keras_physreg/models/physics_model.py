@@ -6,27 +6,24 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_physreg._utils.backend import needs_tensorflow
-from keras_physreg._utils.errors import whole_number
-from keras_physreg.layers.evaluation import RowKinds, row_count
+from keras_physreg.layers.evaluation import row_count
 from keras_physreg.layers.step import current_step, open_step
-from keras_physreg.models.before_fit import before_fit
-from keras_physreg.models.callback_order import arrange_callbacks
 from keras_physreg.models.distribution import replica_count
+from keras_physreg.models.fit import FitModel
 from keras_physreg.models.functional import is_functional
 from keras_physreg.models.log_names import check_log_names
 from keras_physreg.models.loss_means import TOTAL, LossMeans
 from keras_physreg.models.physics_losses import count_terms, is_foreign, sum_weighted
 from keras_physreg.models.run_step import has_own_train_step, in_step, run_in_step
 from keras_physreg.models.saving import check_savable, check_weights_file
-from keras_physreg.unlabelled.checks import check_no_options, check_share
-from keras_physreg.unlabelled.fit_arguments import pair
-from keras_physreg.unlabelled.input_rows import first_rows, join_first, labelled_inputs
+from keras_physreg.unlabelled.input_rows import first_rows, labelled_inputs
+from keras_physreg.unlabelled.joined_rows import joined_call
+from keras_physreg.unlabelled.point_sets import ModelPoints
 from keras_physreg.unlabelled.share import UnlabelledShare
 
 
 @keras.saving.register_keras_serializable(package="keras_physreg")
-class PhysicsModel(keras.Model):
+class PhysicsModel(FitModel):
     """Keras model whose physics terms may compare with the labels.
 
     Build it as `PhysicsModel(inputs, outputs)`, or subclass it and call the physics layer inside
@@ -90,7 +87,7 @@ class PhysicsModel(keras.Model):
             functional.__init__(self, *args, **kwargs)
         else:
             super().__init__(*args, **kwargs)
-            self._share = UnlabelledShare()
+            self._share, self._points = UnlabelledShare(), ModelPoints()
             self._loss_means = LossMeans()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -111,13 +108,10 @@ class PhysicsModel(keras.Model):
                 return super().__call__(*args, **kwargs)
         if step.model is not self:
             return super().__call__(*args, **kwargs)
-        kinds = None
-        if step.unlabelled is not None:
-            args, kwargs, labelled = join_first(self.call, args, kwargs, step.unlabelled)
-            kinds = RowKinds(labelled, step.unlabelled_share)
-        with step.calling(kinds):
-            outputs = step.call.outputs = super().__call__(*args, **kwargs)
-        return outputs if kinds is None else first_rows(outputs, kinds.labelled)
+        given = joined_call(self.call, args, kwargs, step)
+        with step.calling(given.kinds, given.points):
+            outputs = step.call.outputs = super().__call__(*given.args, **given.kwargs)
+        return outputs if given.labelled is None else first_rows(outputs, given.labelled)
 
     def stateless_call(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the model as Keras does on JAX, by its `call`; see `keras.Layer`."""
@@ -125,132 +119,6 @@ class PhysicsModel(keras.Model):
         own = step is not None and step.model is self
         with step.calling() if step and own else contextlib.nullcontext():
             return super().stateless_call(*args, **kwargs)
-
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        verbose: Any = "auto",
-        callbacks: Any = None,
-        validation_split: float = 0.0,
-        validation_data: Any = None,
-        shuffle: Any = True,
-        class_weight: Any = None,
-        sample_weight: Any = None,
-        initial_epoch: int = 0,
-        steps_per_epoch: int | None = None,
-        validation_steps: int | None = None,
-        validation_batch_size: int | None = None,
-        validation_freq: Any = 1,
-        *,
-        unlabelled: Any = None,
-        unlabelled_batch_size: int | None = None,
-        unlabelled_share: float | None = None,
-        unlabelled_repeat: bool | None = None,
-    ) -> Any:
-        """Trains the model as `keras.Model.fit` does, optionally with unlabelled rows.
-
-        All arguments that do not begin with `unlabelled` are those of `keras.Model.fit`.
-
-        With `unlabelled`, each step calls the model once, on a labelled and an unlabelled batch
-        together. The data loss, the metrics and the terms that compare with the label use the
-        labelled rows; label-free terms are means over all rows. The labelled rows alone determine
-        the length of an epoch. Batch normalisation, dropout and losses that layers add see all
-        rows.
-
-        Unlabelled rows have their own random order; each comes once before any comes again. They
-        continue where the last epoch ended, and where the last `fit` of the compiled model ended
-        if it had as many per step. With `shuffle=False` they keep the given order.
-        `sample_weight` does not apply to them.
-
-        With all weights 0, unlabelled rows change only the random order of the labelled rows, as
-        long as they are finite: a NaN row still turns the weights into NaN.
-
-        A warning tells you if a callback compares weighted losses. Rows that do not count, but
-        would make the gradient NaN, raise an error before the first training.
-
-        Args:
-            x: As in `keras.Model.fit`, like all arguments up to `validation_freq`.
-            y: The labels.
-            batch_size: Rows per step.
-            epochs: Epoch after the last one.
-            verbose: Verbosity.
-            callbacks: Callbacks; those that add to the logs are called first.
-            validation_split: Share of the rows to hold out.
-            validation_data: Rows to evaluate after each epoch.
-            shuffle: Whether to shuffle the rows.
-            class_weight: Weights of the rows, by class.
-            sample_weight: Weights of the rows: trust in their labels.
-            initial_epoch: First epoch.
-            steps_per_epoch: Steps in an epoch.
-            validation_steps: Steps of validation.
-            validation_batch_size: Rows per step of validation.
-            validation_freq: Epochs between two validations.
-            unlabelled: Inputs without labels, with the structure, dtypes and row shapes of `x`:
-                arrays; or a `tf.data.Dataset` of batches, which continues over the epochs; or a
-                sampler `(step, batch) -> inputs`, such as `UniformSampler`, where `step` is the
-                number of steps taken before and `batch` the number of rows to return.
-            unlabelled_batch_size: Unlabelled rows per step. Default: the labelled batch size, or 32
-                if a dataset does not specify it; at most the number of rows of arrays. Leave it
-                out for a `tf.data.Dataset`, which has its own batches.
-            unlabelled_share: `None`: label-free terms are means over all rows. A number `s` in
-                (0, 1]: they are `(1 - s)` times the mean over labelled rows plus `s` times the
-                mean over unlabelled ones.
-            unlabelled_repeat: Whether a `tf.data.Dataset` repeats after its end, the default; with
-                `False` its end is an error.
-
-        Returns:
-            A `keras.callbacks.History`.
-
-        Raises:
-            TypeError: If unlabelled inputs differ from `x` in dtype.
-            ValueError: If they differ from `x` in structure or row shape, are empty, or have no
-                effect because every term needs the label.
-
-        Example:
-        >>> import keras, numpy as np, keras_physreg as kp
-        >>> encoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-        >>> model = kp.regularize(encoder, lambda z, x: 2 * x - z, {"double": 1.0})
-        >>> model.compile("sgd", "mse")
-        >>> z = np.random.default_rng(0).normal(size=(1000, 2))
-        >>> history = model.fit(z[:10], z[:10] / 2, unlabelled=z[10:], verbose=0)
-        >>> sorted(history.history)
-        ['data_loss', 'double_loss', 'loss', 'physics_loss']
-        """
-        whole_number("batch_size", batch_size, optional=True)
-        whole_number("validation_batch_size", validation_batch_size, optional=True)
-        fit = {
-            "x": x,
-            "y": y,
-            "batch_size": batch_size,
-            "epochs": epochs,
-            "verbose": verbose,
-            "callbacks": arrange_callbacks(callbacks, epochs, initial_epoch),
-            "validation_split": validation_split,
-            "validation_data": validation_data,
-            "shuffle": shuffle,
-            "class_weight": class_weight,
-            "sample_weight": sample_weight,
-            "initial_epoch": initial_epoch,
-            "steps_per_epoch": steps_per_epoch,
-            "validation_steps": validation_steps,
-            "validation_batch_size": validation_batch_size,
-            "validation_freq": validation_freq,
-        }
-        before_fit(self, fit, unlabelled)
-        if unlabelled is None:
-            check_no_options(
-                unlabelled_batch_size=unlabelled_batch_size,
-                unlabelled_share=unlabelled_share,
-                unlabelled_repeat=unlabelled_repeat,
-            )
-        elif self.compiled:  # Otherwise `super().fit` raises.
-            needs_tensorflow("`fit(unlabelled=...)`")
-            self.set_unlabelled_share(unlabelled_share)
-            fit = pair(self, fit, unlabelled, unlabelled_batch_size, unlabelled_repeat)
-        return super().fit(**fit)
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         """One step of training, with the physics; see `keras.Model`."""
@@ -320,14 +188,15 @@ class PhysicsModel(keras.Model):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         counted = count_terms(step, self, y, sample_weight)
         losses = [ops.sum(loss) / replica_count() for loss in super().losses]
-        if self.loss is not None:
+        has_data_loss = self.loss is not None and step.joined is None
+        if has_data_loss:
             with open_step(self, "skip"):  # Here `losses` is empty: Keras returns the data loss.
                 step.data_loss = super().compute_loss(x, y, y_pred, sample_weight, training)
             losses.insert(0, step.data_loss)
         total = ops.sum(losses) if len(losses) > 1 else losses[0] if losses else None
         physics = sum_weighted(counted.values) / replica_count()
         total = physics if total is None else total + ops.cast(physics, total.dtype)
-        known = {} if self.loss is None else {"data_loss": step.data_loss}
+        known = {"data_loss": step.data_loss} if has_data_loss else {}
         if has_own_train_step(self):
             known[TOTAL] = total
         self._loss_means.log(counted, row_count(y_pred), known)
@@ -336,15 +205,4 @@ class PhysicsModel(keras.Model):
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the logs; raises if two values share a name."""
         check_log_names(self)
-        return self._loss_means.complete(super().get_metrics_result(), self)
-
-    @property
-    def unlabelled_share(self) -> float | None:
-        """Factor of the mean over unlabelled rows in terms that need no label; see `fit`."""
-        return None if self._share.value is None else float(self._share.value.numpy())
-
-    def set_unlabelled_share(self, share: float | None) -> None:
-        """Sets `unlabelled_share` for the following steps; `fit` sets it from its argument."""
-        check_share(share)
-        if self._share.set(share) and self.train_function is not None:
-            self.make_train_function(force=True)
+        return self._loss_means.complete(super().get_metrics_result(), self, current_step())

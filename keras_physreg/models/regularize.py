@@ -1,6 +1,6 @@
 """Adds physics to an existing functional model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
@@ -12,7 +12,7 @@ from keras_physreg.terms.term import PhysicsTerm
 
 def regularize(
     model: keras.Model,
-    physics: Callable | keras.layers.Layer,
+    physics: Callable | keras.layers.Layer | Mapping[str, Callable],
     terms: Sequence[PhysicsTerm] | dict[str, float],
     name: str | None = None,
 ) -> keras.Model:
@@ -21,7 +21,7 @@ def regularize(
     Args:
         model: Functional or built sequential model.
         physics: Function or layer `(inputs, prediction) -> outputs`; `inputs` has the structure of
-            `model.input`, `prediction` that of `model.output`.
+            `model.input`, `prediction` that of `model.output`. Or a dict of one per term.
         terms: List of `PhysicsTerm`, or a dict `{name: weight}` of residuals.
         name: Name of the new model.
 

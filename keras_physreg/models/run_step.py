@@ -13,7 +13,8 @@ from keras_physreg.layers.step import current_step, open_step
 from keras_physreg.models.physics_losses import check_counted, count_terms
 from keras_physreg.models.unreached_terms import warn_of_unreached
 from keras_physreg.unlabelled.checks import check_label_free_terms, check_model_called
-from keras_physreg.unlabelled.input_rows import split_rows
+from keras_physreg.unlabelled.input_rows import NoRows, split_rows
+from keras_physreg.unlabelled.joined_rows import join_points
 
 
 def in_step(step_method: Callable, training: bool) -> Callable:
@@ -47,12 +48,11 @@ def run_in_step(
     if step is not None and step.model is model:
         return run(*args, **kwargs)
     *others, data = args
-    data, unlabelled = split_rows(data)
-    share = model._share.value
+    data, rows = rows_of_step(model, data, training)
     # An eager step has already changed the model when the check of its physics fails.
     restored = [*model.variables] if training and model.run_eagerly and own_methods(model) else []
     values = values_of(restored)
-    with open_step(model, "labelled", unlabelled=unlabelled, unlabelled_share=share) as step:
+    with open_step(model, "labelled", unlabelled_share=model._share.value, **rows) as step:
         try:
             outputs = run(*others, data, **kwargs)
         except LookupError as error:
@@ -60,9 +60,12 @@ def run_in_step(
             raise
         if not training and keras.backend.backend() != "jax" and not all(step.counted.values()):
             count_terms(step, model, label_free=True)  # Only for the logs.
-    if unlabelled is not None:
+    if step.unlabelled is not None:
         check_model_called(model, step.call.kinds)
-        check_label_free_terms(model)  # The step has built a model that had no layers before.
+        # The step has built a model that had no layers before.
+        check_label_free_terms(model, tuple(step.points))
+    if step.points:
+        check_model_called(model, step.call.points, "points")
     if training:
         layers = physics_layers(model)
         weights = {n: layer.weight_variable(n) for layer in layers for n in layer.term_names}
@@ -73,6 +76,31 @@ def run_in_step(
             assign(restored, values)
             raise
     return outputs
+
+
+def rows_of_step(model: keras.Model, data: Any, training: bool) -> tuple[Any, dict[str, Any]]:
+    """Returns the data of a step without the rows that join it, and the fields of its `Step`.
+
+    Args:
+        model: The model.
+        data: Data of the step, with `Rows` in the place of `x` if other rows join it.
+        training: Whether it is a training step.
+    """
+    data, unlabelled, streamed = split_rows(data)
+    fields = {"unlabelled": unlabelled}
+    held = model._points
+    if streamed is None and (training or not held.are_active):
+        return data, fields
+    sets = held.training if training else held.validation
+    points, skipped = sets.of_step(streamed or {}), frozenset[str]()
+    is_alone = isinstance(data, tuple | list) and isinstance(data[0], NoRows)
+    if not training:
+        every = [name for layer in physics_layers(model) for name in layer.term_names]
+        skipped = frozenset(every if is_alone else held.training.terms) - {*points}
+    if is_alone:
+        joined, fields["joined"] = join_points(points, skipped)
+        data = (joined, *data[1:])
+    return data, fields | {"points": points, "skipped": skipped}
 
 
 def own_methods(model: keras.Model) -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from keras_physreg.inspection import weight_variable
 from keras_physreg.replicas.batches import Batches, Cut
+from keras_physreg.replicas.replica_points import ReplicaPoints
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.row_orders import RowOrders
 from keras_physreg.replicas.row_sets import RowSets
@@ -37,6 +40,7 @@ class Job:
         progress: Called with the number of epochs times replicas done.
         begin: Number of batches that the optimizer had seen before.
         unlabelled: Unlabelled rows that join the training steps, or `None`.
+        points: Point sets, or `None`.
         rows: The training rows and held-out rows of each replica, or `None`.
         validation_batch_size: Rows per batch of held-out rows.
         orders: Draws the orders of the rows.
@@ -56,6 +60,7 @@ class Job:
     progress: Callable[[int], None]
     begin: int = 0
     unlabelled: UnlabelledRows | None = None
+    points: ReplicaPoints | None = None
     rows: RowSets | None = None
     validation_batch_size: int = 32
     orders: RowOrders = field(default_factory=RowOrders)
@@ -64,6 +69,11 @@ class Job:
     def replicas(self) -> int:
         """The number of replicas."""
         return self.table.replicas
+
+    def points_in_use(self) -> AbstractContextManager:
+        """Gives the model the point sets of the training."""
+        model = self.step.model
+        return contextlib.nullcontext() if self.points is None else self.points.in_use(model)
 
     @property
     def own_orders(self) -> tuple[bool, bool]:

@@ -9,11 +9,17 @@ from typing import Any
 import keras
 
 from keras_physreg._utils.errors import received, whole_number
+from keras_physreg.models.fit_points import check_no_labels
 from keras_physreg.models.left_out_rows import check_left_out_rows
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.optimizers import batches_seen
+from keras_physreg.replicas.replica_points import (
+    replica_points,
+    rows_to_build_on,
+    steps_without_rows,
+)
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.row_sets import row_sets
 from keras_physreg.replicas.start_weights import StartWeights
@@ -21,6 +27,8 @@ from keras_physreg.replicas.unlabelled_rows import unlabelled_rows
 from keras_physreg.replicas.weight_table import WeightTable
 
 Progress = Callable[[int], None]
+# Arguments that say something about labelled rows.
+OF_LABELLED_ROWS = ("y", "sample_weight", "batch_size", "unlabelled", "rows", "validation_rows")
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,15 @@ class FitArguments:
     rows: Any
     validation_rows: Any
     verbose: str | int
+    points: Any = None
+    validation_points: Any = None
+    steps_per_epoch: int | None = None
 
     def train(self) -> Batches:
-        """Returns the labelled data."""
-        data = (self.x, self.y, self.sample_weight)
+        """Returns the labelled data; points in their place if there are none."""
+        if self.x is None:
+            check_no_labels({name: getattr(self, name) for name in OF_LABELLED_ROWS})
+        data = (rows_to_build_on(self.x, self.points), self.y, self.sample_weight)
         return preparation.as_batches("x, y, sample_weight", data, self.batch_size)
 
     def validation(self, batch_size: int) -> Batches | None:
@@ -87,19 +100,32 @@ def first_job(
     if given.mode not in ("min", "max"):
         raise ValueError(f"`mode` must be 'min' or 'max'. {received('mode', given.mode)}")
     epochs = whole_number("epochs", given.epochs)
+    steps = steps_without_rows(given.x, given.steps_per_epoch)
     train = given.train()
     rows = row_sets(given.rows, given.validation_rows, table.replicas, train.size, seeds)
     held_out_batch_size = given.held_out_batch_size(train.batch_size)
     validation = given.validation(held_out_batch_size)
     preparation.build(model, train, given.verbose)
-    check_left_out_rows(model, given.x, given.y, given.sample_weight, given.unlabelled)
+    check_left_out_rows(
+        model, given.x, given.y, given.sample_weight, given.unlabelled, given.points
+    )
     preparation.check_repeatable(model, train)
     unlabelled = unlabelled_rows(
         model, given.unlabelled, given.unlabelled_batch_size, given.unlabelled_share, train
     )
     scored = validation is not None or given.validation_rows is not None
+    points = replica_points(
+        model, given.points, given.validation_points, given.x is not None, scored
+    )
+    unscored = frozenset[str]() if points is None else points.unscored
+    if points is not None:
+        train = points.training(train, steps)
+        validation = validation if scored else points.validation(validation)
+        scored = scored or validation is not None
     logs = preparation.log_names(model, scored)
-    step = ReplicaStep(model, given.unlabelled_share)
+    missing = {f"val_{name}" for name in unscored}
+    logs = [name for name in logs if name not in missing]
+    step = ReplicaStep(model, given.unlabelled_share, unscored)
     return Job(
         step=step,
         starts=StartWeights(model, step.variables),
@@ -115,6 +141,7 @@ def first_job(
         progress=progress(epochs),
         begin=0 if seeds else batches_seen(model.optimizer),
         unlabelled=unlabelled,
+        points=points,
         rows=rows,
         validation_batch_size=held_out_batch_size,
     )

@@ -17,7 +17,7 @@ from keras_physreg.replicas.optimizers import constrain, stacked_optimizer
 from keras_physreg.replicas.program_spec import ProgramSpec
 from keras_physreg.replicas.replica_step import ReplicaStep, Updates
 from keras_physreg.unlabelled.arrays import gather
-from keras_physreg.unlabelled.input_rows import Rows
+from keras_physreg.unlabelled.input_rows import beside
 
 
 class Program:
@@ -75,7 +75,7 @@ class Program:
             values = self._logs()
             if self.spec.validation:
                 self._validate(data)
-                values |= {f"val_{key}": value for key, value in self._logs().items()}
+                values |= self._of_validation(self._logs())
             score = self.spec.sign * tf.cast(values[self.spec.monitor], tf.float32)
             self.best.update(score, first + e)
             return e + 1, {key: log.write(e, values[key]) for key, log in logs.items()}
@@ -90,7 +90,7 @@ class Program:
             batch = gather(data.train, rows)
             if more_rows is None:
                 return batch
-            return (Rows(batch[0], gather(data.unlabelled, more_rows)), *batch[1:])
+            return (beside(batch[0], gather(data.unlabelled, more_rows)), *batch[1:])
 
         def step(s: Any, rows: Any) -> None:
             beside = [rows_of_step(more, s, unlabelled)] if unlabelled else []
@@ -185,10 +185,14 @@ class Program:
     def _logs(self) -> dict[str, Any]:
         return self._map(self.step.logs, _tensors(self.metrics))
 
+    def _of_validation(self, logs: dict[str, Any]) -> dict[str, Any]:
+        unscored = self.step.unscored
+        return {f"val_{key}": value for key, value in logs.items() if key not in unscored}
+
     def _empty_logs(self) -> dict[str, tf.TensorArray]:
         logs = self.step.logs([tf.constant(value) for value in self._fresh_metrics])
         if self.spec.validation:
-            logs |= {f"val_{key}": value for key, value in logs.items()}
+            logs |= self._of_validation(logs)
         return {
             key: tf.TensorArray(
                 value.dtype, self.spec.epochs, element_shape=(self.size, *value.shape)

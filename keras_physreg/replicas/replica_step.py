@@ -13,8 +13,8 @@ import keras
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.layers.step import open_step
 from keras_physreg.models.physics_model import PhysicsModel
+from keras_physreg.models.run_step import rows_of_step
 from keras_physreg.replicas.optimizers import own_gradients
-from keras_physreg.unlabelled.input_rows import split_rows
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,16 @@ class ReplicaStep:
     Args:
         model: A built and compiled model.
         unlabelled_share: As in `PhysicsModel.fit`.
+        unscored: Logs that the validation lacks.
     """
 
-    def __init__(self, model: keras.Model, unlabelled_share: float | None = None) -> None:
-        self.model, self.unlabelled_share = model, unlabelled_share
+    def __init__(
+        self,
+        model: keras.Model,
+        unlabelled_share: float | None = None,
+        unscored: frozenset[str] = frozenset(),
+    ) -> None:
+        self.model, self.unlabelled_share, self.unscored = model, unlabelled_share, unscored
         self.variables = Variables.of(model)
         self._takes_training = "training" in inspect.signature(model.call).parameters
         self._loss_metric = next(m for m in model.metrics if m.name == "loss")
@@ -109,23 +115,29 @@ class ReplicaStep:
         return keras.StatelessScope(mapping, collect_losses=True, initialize_variables=False)
 
     def _run(self, batch: Any, training: bool) -> Any:
-        (x, y, sample_weight), unlabelled = split_rows(batch)
+        rows: dict[str, Any] = {}
+        if isinstance(self.model, PhysicsModel):
+            batch, rows = rows_of_step(self.model, batch, training)
+        x, y, sample_weight = batch
         arguments = {"training": training} if self._takes_training else {}
-        with labelled(self.model, unlabelled, self.unlabelled_share):
+        with labelled(self.model, unlabelled_share=self.unlabelled_share, **rows):
             y_pred = self.model(x, **arguments)
             loss = self.model.compute_loss(x, y, y_pred, sample_weight, training=training)
-            rows = keras.ops.shape(keras.tree.flatten(x)[0])[0]
-            self._loss_metric.update_state(loss, sample_weight=rows)
+            size = keras.ops.shape(keras.tree.flatten(x)[0])[0]
+            self._loss_metric.update_state(loss, sample_weight=size)
             self.model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
         return loss
 
 
-def labelled(
-    model: keras.Model, unlabelled: Any = None, share: float | None = None
-) -> AbstractContextManager:
-    """Opens a step in which a `PhysicsModel` compares terms with the labels."""
+def labelled(model: keras.Model, **rows: Any) -> AbstractContextManager:
+    """Opens a step in which a `PhysicsModel` compares terms with the labels.
+
+    Args:
+        model: Any model.
+        **rows: Other rows of the step: fields of `Step`.
+    """
     if isinstance(model, PhysicsModel):
-        return open_step(model, "labelled", unlabelled=unlabelled, unlabelled_share=share)
+        return open_step(model, "labelled", **rows)
     return contextlib.nullcontext()
 
 

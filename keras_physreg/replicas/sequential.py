@@ -6,14 +6,16 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.variables import assign, unchanged, values_of
 from keras_physreg.inspection import weight_variable
+from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.engines import Engine
 from keras_physreg.replicas.hidden_state import hidden_variables
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.optimizers import start_values
 from keras_physreg.replicas.outcome import Outcome, Trained
-from keras_physreg.unlabelled.input_rows import without_nones
+from keras_physreg.unlabelled.input_rows import NoRows, Rows, without_nones
 
 
 class OrderedRows(keras.utils.PyDataset):
@@ -143,7 +145,7 @@ def _train_replica(job: Job, group: Trained) -> None:
     try:
         job.step.model.fit(
             rows,
-            validation_data=None if held_out is None else without_nones(held_out.data),
+            validation_data=None if held_out is None else _validation_data(held_out),
             validation_batch_size=None if held_out is None else held_out.batch_size,
             epochs=job.epochs,
             shuffle=False,
@@ -154,3 +156,11 @@ def _train_replica(job: Job, group: Trained) -> None:
         group.last = [convert_to_numpy(v)[np.newaxis] for v in job.step.variables.weights]
         group.best = [value[np.newaxis] for value in recorder.best]
         group.best_epoch = np.array([recorder.best_epoch])
+
+
+def _validation_data(held_out: Batches) -> Any:
+    """Returns held-out data as `fit` takes them: arrays, or a dataset of one step without rows."""
+    x, *others = held_out.data
+    if isinstance(x, Rows) and isinstance(x.labelled, NoRows):
+        return tf.data.Dataset.from_tensors((x,))
+    return without_nones((x.labelled if isinstance(x, Rows) else x, *others))

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -94,7 +94,7 @@ class ReplicaTrainer(TrainedReplicas):
 
     def fit(
         self,
-        x: Any,
+        x: Any = None,
         y: Any = None,
         validation_data: Any = None,
         sample_weight: Any = None,
@@ -110,6 +110,9 @@ class ReplicaTrainer(TrainedReplicas):
         unlabelled_share: float | None = None,
         rows: Sequence[Any] | None = None,
         validation_rows: Sequence[Any] | None = None,
+        points: Mapping[str, Any] | None = None,
+        validation_points: Mapping[str, Any] | None = None,
+        steps_per_epoch: int | None = None,
     ) -> ReplicaHistory:
         """Trains all replicas.
 
@@ -140,6 +143,10 @@ class ReplicaTrainer(TrainedReplicas):
             validation_rows: One array of row numbers per replica, different from its `rows`: the
                 held-out rows on which it is scored after each epoch, with their `sample_weight`.
                 In place of `validation_data`.
+            points: Per term, arrays on which it is evaluated, whole in every step, as in
+                `PhysicsModel.fit`. `x` may then be `None`.
+            validation_points: Per term, arrays on which `val_<term>_loss` is computed.
+            steps_per_epoch: Steps in an epoch without `x`; 100 by default.
 
         Returns:
             A `ReplicaHistory`, whose `history` has an array of shape `(epochs, replicas)` for
@@ -167,6 +174,9 @@ class ReplicaTrainer(TrainedReplicas):
             rows=rows,
             validation_rows=validation_rows,
             verbose=verbose,
+            points=points,
+            validation_points=validation_points,
+            steps_per_epoch=steps_per_epoch,
         )
         progress = functools.partial(_progress, verbose, self.replicas)
         job = first_job(self.model, self.table, self.seeds, progress, given)
@@ -220,11 +230,12 @@ class ReplicaTrainer(TrainedReplicas):
     def _train(self, job: Job) -> Outcome:
         """Trains by the trainer of the last training, or by the fastest engine."""
         weights = job.starting_weights()
-        if self._trainer is not None:
-            return self._trainer.train(job, weights)
-        self._trainer, outcome = train_by_fastest(
-            job, weights, self.engine, self.replicas_per_program
-        )
+        with job.points_in_use():
+            if self._trainer is not None:
+                return self._trainer.train(job, weights)
+            self._trainer, outcome = train_by_fastest(
+                job, weights, self.engine, self.replicas_per_program
+            )
         return outcome
 
     def _history(self, job: Job, outcome: Outcome, seconds: float) -> ReplicaHistory:

@@ -17,7 +17,7 @@ from keras_physreg.unlabelled.checks import (
     check_no_options,
     check_share,
 )
-from keras_physreg.unlabelled.input_rows import Rows, check_alike
+from keras_physreg.unlabelled.input_rows import beside, check_alike
 from keras_physreg.unlabelled.row_order import RowStream, unlabelled_order
 
 
@@ -61,7 +61,7 @@ class UnlabelledRows:
 
     def beside(self, batch: Any, rows: Any) -> Any:
         """Returns a batch `(x, y, sample_weight)` with these unlabelled rows beside `x`."""
-        return (Rows(batch[0], arrays.gather(self.tensors, rows)), *batch[1:])
+        return (beside(batch[0], arrays.gather(self.tensors, rows)), *batch[1:])
 
     def _stream(self, seed: int, shuffle: bool) -> RowStream:
         size = arrays.size(self.tensors)

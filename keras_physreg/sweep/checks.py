@@ -14,6 +14,7 @@ from keras_physreg.inspection import check_known, find_terms
 from keras_physreg.replicas import preparation
 from keras_physreg.sweep.splits import Splits, checked_splits
 from keras_physreg.terms.term import check_weight
+from keras_physreg.unlabelled.point_sources import check_terms
 
 DEFAULT_FOLDS = 5
 
@@ -109,6 +110,34 @@ def prepare(
         held_out = preparation.as_batches("validation_data", validation_data, None).size
     preparation.build(model, training, verbose)
     return training.size, held_out
+
+
+def check_points(
+    model: keras.Model, x: Any, points: Any, validation_points: Any, monitor: Any
+) -> None:
+    """Raises unless points fit the terms and the monitor.
+
+    Args:
+        model: The model.
+        x: Labelled inputs.
+        points: Points by term, or `None`.
+        validation_points: Points of the validation by term, or `None`.
+        monitor: Key of the log that is the score.
+    """
+    if x is None:
+        raise ValueError(
+            "`sanity_sweep` compares trainings on labelled rows: give `x`. To compare trainings on "
+            "`points` alone, train them by `ReplicaTrainer`. Received: x=None"
+        )
+    for name, given in (("points", points), ("validation_points", validation_points)):
+        if given is not None:
+            check_terms(model, given, name)
+    for term in points or {}:
+        if monitor == f"val_{term}_loss" and term not in (validation_points or {}):
+            raise ValueError(
+                f"The log {monitor!r} needs `validation_points` of term '{term}', because it has "
+                f"`points` of its own. Received: validation_points={validation_points}"
+            )
 
 
 def check_choices(score: Any, keep: Any) -> None:

@@ -53,6 +53,8 @@ def sanity_sweep(
     repeats: int | None = None,
     groups: Any = None,
     keep: str | None = None,
+    points: Mapping[str, Any] | None = None,
+    validation_points: Mapping[str, Any] | None = None,
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
 
@@ -128,6 +130,9 @@ def sanity_sweep(
         groups: Group of each row, of shape `(rows,)`, for splitters that keep groups together.
         keep: `"recommended"` trains the models with the recommended weights once more, up to their
             best epoch, and keeps them for `SweepResult.ensemble`; `None` keeps no models.
+        points: Per term, arrays on which it is evaluated, as in `PhysicsModel.fit`.
+        validation_points: Per term, arrays on which `val_<term>_loss` is computed, which may then
+            be the `monitor`.
 
     Returns:
         A `SweepResult`. Start with `print(result)` and `result.plot()`; see also its `verdicts`,
@@ -159,10 +164,12 @@ def sanity_sweep(
     default = SEEDS_PER_SPLIT if validation_data is None else SEEDS_ON_VALIDATION_DATA
     seeds = checks.checked_seeds(default if seeds is None else seeds)
     epochs = whole_number("epochs", epochs)
+    if points is not None or validation_points is not None:
+        checks.check_points(model, x, points, validation_points, monitor)
     labelled, held_out = checks.prepare(model, (x, y, sample_weight), validation_data, verbose)
     checks.check_monitor(model, monitor)
     splits = checks.checked_cv(validation_data, cv, repeats, groups, x, y, seeds[0])
-    report = _diagnosed(model, x, y, sample_weight, validation_data)
+    report = _diagnosed(model, x, y, sample_weight, validation_data, points)
     calibrating = other_terms.constants_only(model, report)
     if terms is None:
         names = other_terms.swept_by_default(model, names, calibrating)
@@ -202,6 +209,8 @@ def sanity_sweep(
             "unlabelled": unlabelled,
             "unlabelled_batch_size": unlabelled_batch_size,
             "unlabelled_share": unlabelled_share,
+            "points": points,
+            "validation_points": validation_points,
         },
         settings=settings,
         extend_to=extend_to,
@@ -261,9 +270,9 @@ def _wanted_together(result: SweepResult) -> tuple[dict[str, float], dict[str, f
 
 
 def _diagnosed(
-    model: keras.Model, x: Any, y: Any, sample_weight: Any, validation_data: Any
+    model: keras.Model, x: Any, y: Any, sample_weight: Any, validation_data: Any, points: Any
 ) -> Diagnosis:
-    """Diagnoses the model before the training, on all labelled rows."""
+    """Diagnoses the model before the training, on all labelled rows and points."""
     return diagnose(
         model,
         x,
@@ -272,6 +281,7 @@ def _diagnosed(
         batch_size=512,
         max_samples=None,
         validation_data=validation_data,
+        points=points,
     )
 
 

@@ -162,6 +162,9 @@ class Trainings:
     @property
     def _scores_rows(self) -> bool:
         """Whether there is one held-out set, and a replica's step can score its rows."""
+        points = self.fit["validation_points"] or {}
+        if self.fit["monitor"] in {f"val_{term}_loss" for term in points}:
+            return False  # The score is that of points.
         return self.settings.splits is None and why_sequential(self.trainer["model"]) is None
 
     @cached_property
@@ -203,7 +206,7 @@ class Trainings:
             "val_term_loss": f"val_{term}_loss",
             "loss": "loss",
         }
-        none = np.zeros((0, plan.replicas))
+        none = np.full(np.shape(history.history.get(monitor, np.zeros((0, plan.replicas)))), np.nan)
         read = {k: np.asarray(history.history.get(key, none), float) for k, key in keys.items()}
         logs = {name: plan.curves(log) for name, log in read.items()}
         return Curves(logs, plan.reshape(history.epochs_done))

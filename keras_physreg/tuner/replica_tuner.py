@@ -186,6 +186,8 @@ class ReplicaTuner(keras_tuner.Tuner):
         unlabelled_batch_size: int | None = None,
         unlabelled_share: float | None = None,
         groups: Any = None,
+        points: Any = None,
+        validation_points: Any = None,
         **others: Any,
     ) -> None:
         """Runs all trials that are left.
@@ -206,6 +208,8 @@ class ReplicaTuner(keras_tuner.Tuner):
             unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones.
             unlabelled_share: As in `PhysicsModel.fit`.
             groups: Group of each row, of shape `(rows,)`, for a `cv` that keeps groups together.
+            points: Arrays by term, as in `ReplicaTrainer.fit`; so are `validation_points`.
+            validation_points: Arrays by term for `val_<term>_loss`, which may be the objective.
             **others: Refused.
 
         Raises:
@@ -222,13 +226,8 @@ class ReplicaTuner(keras_tuner.Tuner):
         training = arguments.training_arguments(
             epochs, batch_size, validation_batch_size, shuffle
         ) | arguments.check_unlabelled(unlabelled, unlabelled_batch_size, unlabelled_share)
-        data = {
-            "x": x,
-            "y": y,
-            "validation_data": validation_data,
-            "sample_weight": sample_weight,
-            "unlabelled": unlabelled,
-        }
+        data = arguments.data(x, y, validation_data, sample_weight, unlabelled)
+        data |= arguments.points(x, points=points, validation_points=validation_points)
         fit = {**data, **training, "verbose": 0 if verbose in (0, 2) else verbose}
         trial_training = self._training(fit, groups, callbacks)
         with self._project.locked():

@@ -1,3 +1,3 @@
-"""Unlabelled rows for `PhysicsModel.fit`: sources, order, and pairing with labelled batches."""
+"""Unlabelled rows and point sets for `PhysicsModel.fit`: sources, order, pairing with batches."""
 
 from keras_physreg.unlabelled.samplers import UniformSampler as UniformSampler

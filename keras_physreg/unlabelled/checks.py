@@ -1,5 +1,6 @@
 """Checks of the `unlabelled` arguments of `fit`, before training."""
 
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -8,10 +9,15 @@ from keras_physreg._utils.errors import received, whole_number
 from keras_physreg.layers.physics_regularization import physics_layers
 
 
-def check_label_free_terms(model: keras.Model) -> None:
-    """Raises unless a model has a term that needs no label."""
+def check_label_free_terms(model: keras.Model, with_points: Collection[str] = ()) -> None:
+    """Raises unless a model has a term that needs no label and has no points of its own."""
     layers = physics_layers(model)
-    terms = [term for layer in layers for term in layer.terms]
+    terms = [term for layer in layers for term in layer.terms if term.name not in with_points]
+    if not terms and with_points:
+        raise ValueError(
+            f"`unlabelled` has no effect: all physics terms of model '{model.name}' have `points`. "
+            "Leave `unlabelled` out."
+        )
     if not terms and not model.built:
         return  # Its first call may create physics layers.
     if not terms:
@@ -28,13 +34,12 @@ def check_label_free_terms(model: keras.Model) -> None:
         )
 
 
-def check_no_options(**options: Any) -> None:
-    """Raises if options of `unlabelled` are given without it."""
+def check_no_options(of: str = "unlabelled", **options: Any) -> None:
+    """Raises if options of an argument, by default of `unlabelled`, are given without it."""
     given = {name: value for name, value in options.items() if value is not None}
     if given:
         raise ValueError(
-            "These arguments need `unlabelled`: leave them out, or give `unlabelled`. Received: "
-            f"{given}"
+            f"These arguments need `{of}`: leave them out, or give `{of}`. Received: {given}"
         )
 
 
@@ -53,11 +58,11 @@ def check_share(share: Any) -> None:
         )
 
 
-def check_model_called(model: keras.Model, rows: Any) -> None:
-    """Raises if a `train_step` did not call the model on the unlabelled rows."""
+def check_model_called(model: keras.Model, rows: Any, argument: str = "unlabelled") -> None:
+    """Raises if a `train_step` did not call the model on the unlabelled rows, or on points."""
     if rows is None:
         raise ValueError(
-            f"`unlabelled` had no effect: the `train_step` of {type(model).__name__} "
+            f"`{argument}` had no effect: the `train_step` of {type(model).__name__} "
             f"'{model.name}' did not call the model. Call `y_pred = self(x, training=True)` there, "
             "or leave `unlabelled` out."
         )

@@ -15,6 +15,8 @@ from keras_physreg._utils.errors import received
 from keras_physreg.unlabelled import arrays, checks, pairing
 from keras_physreg.unlabelled.batch_counter import BatchCounter
 from keras_physreg.unlabelled.input_rows import check_alike, without_nones
+from keras_physreg.unlabelled.joined_source import JoinedSource
+from keras_physreg.unlabelled.point_sources import PointSources
 from keras_physreg.unlabelled.row_order import lasting_seed
 from keras_physreg.unlabelled.sources import ArraySource, DatasetSource, SamplerSource, Source
 
@@ -27,8 +29,9 @@ def pair(
     unlabelled: Any,
     batch_size: Any = None,
     repeat: Any = None,
+    points: PointSources | None = None,
 ) -> dict[str, Any]:
-    """Returns the arguments of `fit` with labelled and unlabelled rows paired in `x`.
+    """Returns the arguments of `fit` with labelled rows and those beside them paired in `x`.
 
     Args:
         model: The model to train.
@@ -36,8 +39,10 @@ def pair(
         unlabelled: Arrays, a `tf.data.Dataset` of batches, or a sampler `(step, batch) -> x`.
         batch_size: Unlabelled rows per step, or `None`.
         repeat: Whether a dataset repeats after its end; `None`: it does.
+        points: Point sets, or `None`. Then `unlabelled` may be `None`.
     """
-    checks.check_label_free_terms(model)
+    if unlabelled is not None:
+        checks.check_label_free_terms(model, () if points is None else points.terms)
     checks.check_batch_size(batch_size)
     if fit.get("x") is None:
         raise ValueError("`unlabelled` rows need labelled ones: give `x`, too. Received: x=None")
@@ -47,7 +52,11 @@ def pair(
     seed_of_unlabelled = lasting_seed(model.optimizer) if shuffle else None
     known = fit if _is_stream(fit["x"]) else _with_tensors(fit)
     size = batch_size or _labelled_batch_size(known)
-    source = as_source(unlabelled, batch_size, size, seed_of_unlabelled, repeat)
+    source: Any = None
+    if unlabelled is not None:
+        source = as_source(unlabelled, batch_size, size, seed_of_unlabelled, repeat)
+    if points is not None:
+        source = JoinedSource(source, points.streamed)
     rows = pairing.Unlabelled(source, BatchCounter(model))
     known = known | {"callbacks": _with_counter(fit.get("callbacks"), rows.counter, model)}
     if isinstance(fit["x"], (keras.utils.PyDataset, GeneratorType)):
@@ -57,6 +66,22 @@ def pair(
     else:
         paired = _pair_arrays(model, known, rows, seed)
     return paired | {"x": _over_replicas(model, paired["x"], source, paired)}
+
+
+def points_alone(model: keras.Model, fit: dict[str, Any], points: PointSources) -> dict[str, Any]:
+    """Returns the arguments of `fit` for steps that have no rows but those of point sets.
+
+    Args:
+        model: The model to train.
+        fit: Arguments of `keras.Model.fit`, by name.
+        points: The point sets.
+    """
+    rows = pairing.Unlabelled(JoinedSource(None, points.streamed), BatchCounter(model))
+    return fit | {
+        "x": pairing.without_labels(rows),
+        "shuffle": False,
+        "callbacks": _with_counter(fit.get("callbacks"), rows.counter, model),
+    }
 
 
 def as_source(unlabelled: Any, given: Any, size: int, seed: int | None, repeat: Any) -> Source:
@@ -92,6 +117,13 @@ def as_source(unlabelled: Any, given: Any, size: int, seed: int | None, repeat: 
         return SamplerSource(unlabelled, size)
     tensors = arrays.as_tensors(unlabelled, "unlabelled")
     return ArraySource(tensors, min(size, arrays.size(tensors)), seed)
+
+
+def _check_alike(x: Any, source: Any) -> None:
+    if isinstance(source, JoinedSource):
+        source.check(x)
+    else:
+        check_alike(x, source.spec)
 
 
 def _is_stream(data: Any) -> bool:
@@ -152,7 +184,7 @@ def _pair_dataset(
     model: keras.Model, fit: dict[str, Any], rows: pairing.Unlabelled
 ) -> dict[str, Any]:
     x, steps = fit["x"], fit.get("steps_per_epoch")
-    check_alike(keras.utils.unpack_x_y_sample_weight(x.element_spec)[0], rows.source.spec)
+    _check_alike(keras.utils.unpack_x_y_sample_weight(x.element_spec)[0], rows.source)
     if _replicas(model) > 1 and steps is None:
         # `tf.distribute` would run one more step, without rows, to find the end of an epoch.
         steps = int(x.cardinality())
@@ -169,7 +201,7 @@ def _pair_arrays(
     model: keras.Model, fit: dict[str, Any], rows: pairing.Unlabelled, seed: int | None
 ) -> dict[str, Any]:
     x, batch_size = fit["x"], fit["batch_size"]
-    check_alike(x, rows.source.spec)
+    _check_alike(x, rows.source)
     data = without_nones((x, fit["y"], fit["sample_weight"]))
     dataset = pairing.paired_arrays(data, batch_size, seed, rows)
     steps = math.ceil(arrays.size(x) / batch_size)

@@ -7,26 +7,59 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_physreg.layers.evaluation import row_count
+
+class NoRows(NamedTuple):
+    """Takes the place of labelled rows where a step has none.
+
+    Args:
+        filler: A scalar: a dataset needs at least one tensor.
+    """
+
+    filler: Any
 
 
 class Rows(NamedTuple):
     """The inputs of one step in the data of `PhysicsModel.train_step`.
 
     Args:
-        labelled: Inputs of the labelled rows.
-        unlabelled: Inputs of the unlabelled rows, of the same structure.
+        labelled: Inputs of the labelled rows, or `NoRows`.
+        unlabelled: Inputs of the unlabelled rows, of the same structure; `()`: there are none.
+        points: Inputs of those point sets that are not the same in every step, by term; `()`: the
+            step has no point sets.
     """
 
     labelled: Any
+    unlabelled: Any = ()
+    points: Any = ()
+
+
+class MoreRows(NamedTuple):
+    """The inputs of one step beside the labelled ones; see `Rows`."""
+
     unlabelled: Any
+    points: dict[str, Any]
 
 
 def with_unlabelled(data: Any, unlabelled: Any) -> tuple[Any, ...]:
-    """Returns the data `(x, y, sample_weight)` of a step with unlabelled rows added to `x`."""
+    """Returns the data `(x, y, sample_weight)` of a step with other rows added to `x`.
+
+    Args:
+        data: Labelled data.
+        unlabelled: Inputs of unlabelled rows, or `MoreRows`.
+    """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    parts = (Rows(x, unlabelled), y, sample_weight)
+    if isinstance(unlabelled, MoreRows):
+        parts = (Rows(x, *unlabelled), y, sample_weight)
+    else:
+        parts = (beside(x, unlabelled), y, sample_weight)
     return parts[: 3 if sample_weight is not None else 2 if y is not None else 1]
+
+
+def beside(x: Any, unlabelled: Any) -> Rows:
+    """Returns labelled inputs, or the `Rows` of a step, with unlabelled rows."""
+    if isinstance(x, Rows):
+        return x._replace(unlabelled=unlabelled)
+    return Rows(x, unlabelled)
 
 
 def without_nones(data: tuple[Any, Any, Any]) -> tuple[Any, ...]:
@@ -40,12 +73,19 @@ def labelled_inputs(x: Any) -> Any:
     return x.labelled if isinstance(x, Rows) else x
 
 
-def split_rows(data: Any) -> tuple[Any, Any]:
-    """Returns the data of a step without unlabelled rows, and the unlabelled rows or `None`."""
-    if isinstance(data, (tuple, list)) and data and isinstance(data[0], Rows):
-        labelled, unlabelled = data[0]
-        return (labelled, *data[1:]), unlabelled
-    return data, None
+def split_rows(data: Any) -> tuple[Any, Any, Any]:
+    """Returns the data of a step without other rows, the unlabelled rows, and the points.
+
+    Returns:
+        The data `(x, y, sample_weight)`; the unlabelled rows, or `None`; and the points of `Rows`,
+        `None` if the step has no point sets.
+    """
+    if not (isinstance(data, (tuple, list)) and data and isinstance(data[0], Rows)):
+        return data, None, None
+    rows = data[0]
+    unlabelled = None if isinstance(rows.unlabelled, tuple) and not rows.unlabelled else rows[1]
+    points = rows.points if isinstance(rows.points, dict) else None
+    return (rows.labelled, *data[1:]), unlabelled, points
 
 
 def join(labelled: Any, unlabelled: Any) -> Any:
@@ -56,18 +96,14 @@ def join(labelled: Any, unlabelled: Any) -> Any:
     return keras.tree.pack_sequence_as(labelled, joined)
 
 
-def join_first(
-    call: Callable, args: tuple, kwargs: dict[str, Any], unlabelled: Any
-) -> tuple[tuple, dict[str, Any], Any]:
-    """Joins unlabelled rows to the first argument of a call, positional or by keyword.
-
-    Returns:
-        The positional arguments, the keyword arguments, and the number of labelled rows.
-    """
+def change_first(
+    call: Callable, args: tuple, kwargs: dict[str, Any], change: Callable[[Any], Any]
+) -> tuple[tuple, dict[str, Any]]:
+    """Changes the first argument of a call, positional or by keyword."""
     if args:
-        return (join(args[0], unlabelled), *args[1:]), kwargs, row_count(args[0])
+        return (change(args[0]), *args[1:]), kwargs
     name = next(iter(inspect.signature(call).parameters))
-    return args, kwargs | {name: join(kwargs[name], unlabelled)}, row_count(kwargs[name])
+    return args, kwargs | {name: change(kwargs[name])}
 
 
 class FirstRows(keras.layers.Layer):
@@ -96,40 +132,44 @@ def first_rows(structure: Any, count: Any) -> Any:
     return keras.tree.map_structure(FirstRows(count), structure)
 
 
-def check_alike(labelled: Any, unlabelled: Any) -> None:
+def check_alike(
+    labelled: Any, unlabelled: Any, name: str = "`unlabelled`", like: str = "`x`"
+) -> None:
     """Raises if unlabelled inputs differ from labelled ones in structure, row shape or dtype.
 
     Args:
         labelled: Tensors, arrays or specs of shape `(rows, ...)`, in any structure.
         unlabelled: The same for the unlabelled rows.
+        name: What the unlabelled rows are called in messages.
+        like: What the labelled rows are called.
     """
     wanted, got = map(keras.tree.lists_to_tuples, (labelled, unlabelled))
     try:
         keras.tree.assert_same_structure(wanted, got)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            "`unlabelled` must be inputs with the structure of `x`, without labels. Expected: "
+            f"{name} must be inputs with the structure of {like}, without labels. Expected: "
             f"{_described(wanted)}. Received: {_described(got)}."
         ) from error
     for path, one, other in zip(
         _paths(wanted), keras.tree.flatten(wanted), keras.tree.flatten(got), strict=True
     ):
         if one is not None:
-            _check_leaf(path, one, other)
+            _check_leaf(name + path, like, one, other)
 
 
-def _check_leaf(path: str, wanted: Any, got: Any) -> None:
+def _check_leaf(name: str, like: str, wanted: Any, got: Any) -> None:
     shape, other = tuple(wanted.shape), tuple(got.shape)
     if len(shape) != len(other) or not all(map(_same_size, shape[1:], other[1:])):
         cure = " Call `batch` on a dataset of single rows." if other == shape[1:] else ""
         raise ValueError(
-            f"`unlabelled`{path} must have the row shape of `x`: {('rows', *shape[1:])}. "
+            f"{name} must have the row shape of {like}: {('rows', *shape[1:])}. "
             f"Received: shape {other}.{cure}"
         )
     dtypes = [keras.backend.standardize_dtype(value.dtype) for value in (wanted, got)]
     if dtypes[0] != dtypes[1]:
         raise TypeError(
-            f"`unlabelled`{path} must have the dtype of `x`: {dtypes[0]}. "
+            f"{name} must have the dtype of {like}: {dtypes[0]}. "
             f"Received: dtype {dtypes[1]}. Cast one of them."
         )
 

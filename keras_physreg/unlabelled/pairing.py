@@ -14,7 +14,7 @@ import numpy as np
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.batch_counter import BatchCounter
-from keras_physreg.unlabelled.input_rows import with_unlabelled
+from keras_physreg.unlabelled.input_rows import MoreRows, NoRows, with_unlabelled
 from keras_physreg.unlabelled.row_order import row_order
 from keras_physreg.unlabelled.sources import Source
 
@@ -81,6 +81,33 @@ def paired_dataset(labelled: tf.data.Dataset, unlabelled: Unlabelled) -> tf.data
     if batches == tf.data.UNKNOWN_CARDINALITY:
         return paired
     return paired.apply(tf.data.experimental.assert_cardinality(batches))
+
+
+def without_labels(points: Unlabelled) -> tf.data.Dataset:
+    """Returns an endless dataset of steps that have no labelled rows.
+
+    Args:
+        points: The rows of the steps, as `MoreRows`.
+    """
+    source, filler = points.source, NoRows(tf.zeros((), tf.int64))
+
+    def draw(first: int) -> tuple[np.ndarray]:
+        return (source.keys(first, STEPS_PER_DRAW),)
+
+    def fetch(key: Any) -> Any:
+        return with_unlabelled((filler,), source.batch(key))
+
+    if not source.keys(0, 1).size:
+        step = with_unlabelled((filler,), source.at(0))
+        return tf.data.Dataset.from_tensors(step).repeat()
+    keys = _in_blocks(points.counter, STEPS_PER_DRAW, draw, tf.data.Dataset.from_tensor_slices)
+    return _fetched(keys, fetch, source)
+
+
+def one_step() -> tf.data.Dataset:
+    """Returns a dataset of one step without any rows."""
+    filler = NoRows(tf.zeros((), tf.int64))
+    return tf.data.Dataset.from_tensors(with_unlabelled((filler,), MoreRows((), {})))
 
 
 class PairedSequence(keras.utils.PyDataset):

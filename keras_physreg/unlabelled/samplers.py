@@ -7,10 +7,11 @@ import keras
 import numpy as np
 
 from keras_physreg._utils.errors import received, whole_number
+from keras_physreg.unlabelled.designs import check_design, latin_hypercube, sobol
 
 
 class UniformSampler:
-    """Draws points uniformly from a box: collocation points for `fit(unlabelled=...)`.
+    """Draws points from a box: for `fit(points=...)` and `fit(unlabelled=...)`.
 
     The points are a function of seed and step alone: a resumed or repeated run gets the same
     points.
@@ -24,11 +25,16 @@ class UniformSampler:
         every: Number of steps for which the points stay the same: 1 draws new points in each step,
             the number of steps per epoch draws new points in each epoch.
         dtype: Dtype of the points, which must be that of `x`; `None` for `keras.config.floatx()`.
+        design: How the points of a step are spread. `"random"`: each is drawn alone.
+            `"latin_hypercube"`: each of n equal intervals of a coordinate holds one of n points.
+            `"sobol"`: a scrambled Sobol sequence, even in all coordinates together, and best with a
+            power of 2 of points; it needs SciPy.
 
     Raises:
+        ImportError: If `design="sobol"` and SciPy is not installed.
         TypeError: If `seed` or `every` is not an integer.
         ValueError: If the bounds differ in structure or shape, are not finite or not in order,
-            `seed` or `every` is too small, or `dtype` is not floating.
+            `seed` or `every` is too small, `dtype` is not floating, or `design` is unknown.
 
     Example:
     >>> import keras_physreg as kp
@@ -40,12 +46,19 @@ class UniformSampler:
     """
 
     def __init__(
-        self, low: Any, high: Any, seed: int = 0, every: int = 1, dtype: str | None = None
+        self,
+        low: Any,
+        high: Any,
+        seed: int = 0,
+        every: int = 1,
+        dtype: str | None = None,
+        design: str = "random",
     ) -> None:
         self.low, self.high = _as_bounds(low), _as_bounds(high)
         _check_bounds(self.low, self.high)
         self.seed, self.every = whole_number("seed", seed, 0), whole_number("every", every)
         self.dtype = _float_type(keras.config.floatx() if dtype is None else dtype)
+        self.design = check_design(design)
 
     def __call__(self, step: int, batch: int) -> Any:
         """Returns the points of a step.
@@ -62,7 +75,17 @@ class UniformSampler:
         def draw(low: np.ndarray, high: np.ndarray) -> np.ndarray:
             return rng.uniform(low, high, (batch, *low.shape)).astype(self.dtype)
 
-        return keras.tree.map_structure(draw, self.low, self.high)
+        if self.design == "random":
+            return keras.tree.map_structure(draw, self.low, self.high)
+        lows, highs = keras.tree.flatten(self.low), keras.tree.flatten(self.high)
+        spread = latin_hypercube if self.design == "latin_hypercube" else sobol
+        unit = spread(rng, batch, sum(low.size for low in lows))
+        ends = np.cumsum([low.size for low in lows])[:-1]
+        parts = [
+            (low + part.reshape(batch, *low.shape) * (high - low)).astype(self.dtype)
+            for part, low, high in zip(np.split(unit, ends, axis=1), lows, highs, strict=True)
+        ]
+        return keras.tree.pack_sequence_as(self.low, parts)
 
 
 def _float_type(dtype: Any) -> str:

@@ -85,12 +85,15 @@ class SamplerSource:
     Args:
         sampler: Function `(step, batch) -> inputs`.
         batch_size: Rows per step.
+        name: The argument that it was given as.
     """
 
     runs_ahead = False  # The function may not be thread-safe.
 
-    def __init__(self, sampler: Callable[[int, int], Any], batch_size: int) -> None:
-        self.sampler, self.batch_size = sampler, batch_size
+    def __init__(
+        self, sampler: Callable[[int, int], Any], batch_size: int, name: str = "unlabelled"
+    ) -> None:
+        self.sampler, self.batch_size, self._name = sampler, batch_size, name
         drawn = self._draw(0)
         self.spec = keras.tree.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), drawn)
 
@@ -115,17 +118,17 @@ class SamplerSource:
         got = [(a.shape, a.dtype) for a in drawn]
         if got != [(tuple(spec.shape), spec.dtype.as_numpy_dtype) for spec in wanted]:
             raise ValueError(
-                "The sampler given as `unlabelled` must return the same shapes and dtypes at every "
-                f"step. Received: {wanted} at step 0, {got} at step {int(step)}."
+                f"The sampler given as `{self._name}` must return the same shapes and dtypes at "
+                f"every step. Received: {wanted} at step 0, {got} at step {int(step)}."
             )
         return drawn
 
     def _draw(self, step: Any) -> Any:
         drawn = self.sampler(int(step), self.batch_size)
-        tensors = arrays.as_tensors(drawn, "unlabelled(step, batch)")
+        tensors = arrays.as_tensors(drawn, f"{self._name}(step, batch)")
         if arrays.size(tensors) != self.batch_size:
             raise ValueError(
-                f"The sampler given as `unlabelled` must return batch={self.batch_size} rows. "
+                f"The sampler given as `{self._name}` must return batch={self.batch_size} rows. "
                 f"Received: {arrays.size(tensors)} rows."
             )
         return keras.tree.map_structure(keras.ops.convert_to_numpy, tensors)
@@ -137,15 +140,16 @@ class DatasetSource:
     Args:
         dataset: Dataset of batches of inputs.
         repeat: Whether it repeats after its end; otherwise its end is an error.
+        name: The argument that it was given as.
     """
 
     runs_ahead = False  # All batches come from one iterator, in its order.
 
-    def __init__(self, dataset: tf.data.Dataset, repeat: bool) -> None:
+    def __init__(self, dataset: tf.data.Dataset, repeat: bool, name: str = "unlabelled") -> None:
         if next(iter(dataset.take(1)), None) is None:
             raise ValueError(
-                "The dataset given as `unlabelled` must have at least one batch. "
-                + received("unlabelled", dataset)
+                f"The dataset given as `{name}` must have at least one batch. "
+                + received(name, dataset)
             )
         self.spec = dataset.element_spec
         self._iterator = iter(dataset.repeat() if repeat else dataset.concatenate(_end(dataset)))

@@ -78,10 +78,10 @@ def train(weights, epochs, share=None, trust=True):
         kernel, bias = kernel - RATE * inputs.T @ slope, bias - RATE * slope.sum(axis=0)
         course.append((kernel, bias))
         logs.append((n, losses))
-    return course, _by_epoch(logs, epochs)
+    return course, by_epoch(logs, epochs)
 
 
-def _by_epoch(logs, epochs):
+def by_epoch(logs, epochs):
     """The mean of each loss over the labelled rows of an epoch, as Keras logs it."""
     found = {key: [] for key in logs[0][1]}
     for epoch in range(epochs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
@@ -104,6 +105,34 @@ def check_nothing_else(name: str, given: dict[str, Any], known: dict[str, str]) 
             + (f": {advice}. " if advice else ". ")
             + received(argument, value)
         )
+
+
+def data(
+    x: Any, y: Any, validation_data: Any, sample_weight: Any, unlabelled: Any
+) -> dict[str, Any]:
+    """Returns the data of the trials, by the names of the arguments of `fit`."""
+    return {
+        "x": x,
+        "y": y,
+        "validation_data": validation_data,
+        "sample_weight": sample_weight,
+        "unlabelled": unlabelled,
+    }
+
+
+def points(x: Any, **given: Any) -> dict[str, Any]:
+    """Returns the point sets that are given; raises if they are no dicts, or `x` is missing."""
+    found = {name: value for name, value in given.items() if value is not None}
+    for name, value in found.items():
+        if not isinstance(value, Mapping) or not value:
+            raise TypeError(f"`{name}` must be a dict of arrays by term. {received(name, value)}")
+        if x is None:
+            raise ValueError(
+                f"`ReplicaTuner` needs labelled rows beside `{name}`: give `x`. To compare "
+                "trainings on points alone, use `ReplicaTrainer` or a KerasTuner tuner. "
+                "Received: x=None"
+            )
+    return found
 
 
 def training_arguments(

@@ -24,9 +24,13 @@ def describe_search(oracle: Any, spaces: list[Any]) -> dict[str, Any]:
 
 def describe_rows(data: dict[str, Any]) -> dict[str, int | None]:
     """Returns the numbers of rows on which trials are trained and validated."""
+    rows: dict[str, int | None]
     rows = {"rows": _rows(data["x"]), "validation_rows": _rows(data["validation_data"])}
     if data["unlabelled"] is not None:
         rows["unlabelled_rows"] = _rows(data["unlabelled"])
+    for name in ("points", "validation_points"):
+        for term, points in sorted(data.get(name, {}).items()):
+            rows[f"{name} of {term}"] = _rows(points)
     return rows
 
 

@@ -1,0 +1,129 @@
+"""ReplicaPoints: point sets of replicas, which all of them share, whole in every step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_physreg._utils.backend import tensorflow as tf
+from keras_physreg._utils.errors import received, whole_number
+from keras_physreg.inspection import find_terms
+from keras_physreg.models.fit_points import input_specs
+from keras_physreg.models.physics_model import PhysicsModel
+from keras_physreg.models.step_counts import DEFAULT_STEPS_PER_EPOCH
+from keras_physreg.replicas.batches import Batches
+from keras_physreg.unlabelled.input_rows import NoRows, Rows
+from keras_physreg.unlabelled.point_sets import ModelPoints
+from keras_physreg.unlabelled.point_sources import PointSources, check_rows_for_all, point_arrays
+
+
+@dataclass(frozen=True)
+class ReplicaPoints:
+    """The point sets of a training.
+
+    Args:
+        held: The point sets, in the form that the steps of a model use.
+        has_rows: Whether there are labelled rows, too.
+        unscored: Logs that the validation lacks, because their terms have points there only in
+            training.
+    """
+
+    held: ModelPoints
+    has_rows: bool
+    unscored: frozenset[str]
+
+    @contextlib.contextmanager
+    def in_use(self, model: Any) -> Iterator[None]:
+        """Gives the model these point sets; afterwards it has its own again, and its functions."""
+        own, functions = model._points, (model.train_function, model.test_function)
+        model._points, self.held.are_active = self.held, True
+        # They may have been traced for the model's own point sets.
+        model.train_function = model.test_function = None
+        try:
+            yield
+        finally:
+            model._points, self.held.are_active = own, False
+            model.train_function, model.test_function = functions
+
+    def training(self, train: Batches, steps: int) -> Batches:
+        """Returns the training data for steps with these points.
+
+        Args:
+            train: Labelled data, which are replaced if there are none.
+            steps: Steps per epoch without labelled rows.
+        """
+        if not self.held.training.terms:
+            return train
+        x, *others = train.data
+        if not self.has_rows:
+            return Batches((Rows(_no_rows(steps), (), {}), None, None), 1)
+        return Batches((Rows(x, (), {}), *others), train.batch_size)
+
+    def validation(self, held_out: Batches | None) -> Batches | None:
+        """Returns the held-out data: one step without rows if there are points alone."""
+        if held_out is not None or not self.held.validation.terms:
+            return held_out
+        return Batches((Rows(_no_rows(1), (), {}), None, None), 1)
+
+
+def rows_to_build_on(x: Any, points: Any) -> Any:
+    """Returns inputs for the first call of a model: labelled rows, or else some points."""
+    if x is not None:
+        return x
+    if not isinstance(points, dict) or not points:
+        raise ValueError(
+            "`fit` needs rows: inputs `x`, or a dict of `points` for every term. "
+            f"{received('points', points)}"
+        )
+    return next(iter(points.values()))
+
+
+def replica_points(
+    model: keras.Model, points: Any, validation_points: Any, has_rows: bool, is_scored: bool
+) -> ReplicaPoints | None:
+    """Returns the checked point sets of replicas; `None` if there are none.
+
+    Args:
+        model: A built model.
+        points: Arrays by term, or `None`.
+        validation_points: The same for the validation.
+        has_rows: Whether there are labelled rows.
+        is_scored: Whether there are held-out labelled rows.
+    """
+    if points is None and validation_points is None:
+        return None
+    if not isinstance(model, PhysicsModel):
+        raise TypeError(
+            "`points` needs a `keras_physreg.PhysicsModel`. Received: a model of type "
+            f"{type(model)}"
+        )
+    held, like = ModelPoints(), input_specs(model)
+    sets = [
+        PointSources() if given is None else point_arrays(model, given, name, like)
+        for name, given in (("points", points), ("validation_points", validation_points))
+    ]
+    held.set(*sets)
+    if not has_rows:
+        check_rows_for_all(model, held.training.terms)
+    every = held.training.terms if is_scored else tuple(find_terms(model))
+    unscored = frozenset(f"{name}_loss" for name in every if name not in held.validation.terms)
+    return ReplicaPoints(held, has_rows, unscored)
+
+
+def steps_without_rows(x: Any, steps_per_epoch: int | None) -> int:
+    """Returns the steps per epoch of a training without labelled rows."""
+    steps = whole_number("steps_per_epoch", steps_per_epoch, optional=True)
+    if x is not None and steps is not None:
+        raise ValueError(
+            "`steps_per_epoch` is for a training on points alone: with `x`, an epoch sees all rows "
+            f"once. {received('steps_per_epoch', steps_per_epoch)}"
+        )
+    return steps or DEFAULT_STEPS_PER_EPOCH
+
+
+def _no_rows(steps: int) -> NoRows:
+    return NoRows(tf.zeros((steps,), tf.int32))
