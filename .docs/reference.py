@@ -13,6 +13,7 @@ PAGES = {
     "Hyperparameter search": ["tuner"],
     "Unknown constants": ["constants"],
     "Unlabelled data": ["unlabelled"],
+    "Quasi-Newton refinement": ["refinement"],
     "Inequalities and conserved quantities": ["residuals"],
 }
 

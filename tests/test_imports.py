@@ -47,7 +47,7 @@ RANKS = {
             "layers schedules",
             "inspection unlabelled plotting",
             "models diagnosis",
-            "callbacks replicas",
+            "callbacks replicas refinement",
             "sweep",
             "tuner",
             "__init__",
