@@ -106,15 +106,15 @@ def check_trainable(model: keras.Model) -> None:
             "to refine."
         )
     for layer in physics_layers(model):
+        own = getattr(layer.physics, "trainable_variables", ())
         for term in layer.terms:
             split = term.trains if term.at == "prediction" else None
-            trainable = [c for c in layer.constants if c.trainable]
-            if split == "constants" or (split == "network" and trainable):
+            if split == "constants" or (split == "network" and own):
                 raise ValueError(
                     f"Physics term '{term.name}' has `trains='{split}'`: the network and the "
                     "constants then descend on different losses, and a line search needs one. "
-                    "Freeze one of the two (`constant.trainable = False`, with "
-                    "`trains='network'`), or leave `trains` out."
+                    "Use `trains='network'` with frozen constants (`constant.trainable = False`), "
+                    "or leave `trains` out."
                 )
 
 

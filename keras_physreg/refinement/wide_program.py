@@ -58,21 +58,29 @@ def _in_float64(tensor: Any) -> Any:
 def _widened(graph: Any) -> Any:
     wide = type(graph)()
     wide.CopyFrom(graph)
+    functions = wide.library.function
+    # TensorFlow knows the functions of the program by their names, which must be new.
+    names = {f.signature.name: f"{f.signature.name}_in_float64" for f in functions}
     nodes = list(wide.node)
-    for function in wide.library.function:
+    for function in functions:
         nodes += function.node_def
+        function.signature.name = names[function.signature.name]
         for argument in [*function.signature.input_arg, *function.signature.output_arg]:
             argument.type = _wide(argument.type)
             argument.ClearField("experimental_full_type")
+    for gradient in wide.library.gradient:
+        gradient.function_name = names[gradient.function_name]
+        gradient.gradient_func = names[gradient.gradient_func]
     for node in nodes:
+        node.op = names.get(node.op, node.op)
         node.ClearField("experimental_type")
         for value in node.attr.values():
-            _widen(value)
+            _widen(value, names)
     return wide
 
 
-def _widen(value: Any) -> None:
-    """Widens the value of one attribute of an operation."""
+def _widen(value: Any, names: dict[str, str]) -> None:
+    """Widens the value of one attribute of an operation, and renames the functions in it."""
     kind = value.WhichOneof("value")
     if kind == "type":
         value.type = _wide(value.type)
@@ -81,6 +89,9 @@ def _widen(value: Any) -> None:
     elif kind == "tensor" and value.tensor.dtype != _wide(value.tensor.dtype):
         array = tf.make_ndarray(value.tensor).astype("float64")
         value.tensor.CopyFrom(tf.make_tensor_proto(array))
+    called = value.list.func if kind == "list" else [value.func] if kind == "func" else []
+    for function in called:
+        function.name = names.get(function.name, function.name)
 
 
 def _wide(number: int) -> int:

@@ -113,8 +113,15 @@ def _tensorflow_noise():
     return tf.random.normal((20, 2))
 
 
-@pytest.mark.parametrize("run_eagerly", [False, True])
-@pytest.mark.parametrize("noise", [lambda: keras.random.normal((20, 2)), _tensorflow_noise])
+@pytest.mark.parametrize(
+    ("noise", "run_eagerly"),
+    [
+        (lambda: keras.random.normal((20, 2)), False),
+        (_tensorflow_noise, False),
+        (_tensorflow_noise, True),
+    ],
+    ids=["Keras", "TensorFlow", "eager"],
+)
 def test_random_physics(noise, run_eagerly):
     model = problems.physics_model(lambda z, x: {"x": noise() * x, "z": 2 * x})
     model.compile("adam", "mse", run_eagerly=run_eagerly)
