@@ -81,12 +81,12 @@ def as_rows(model: keras.Model, x: Any, y: Any, sample_weight: Any, unlabelled: 
     y = keras.tree.lists_to_tuples(y)
     if keras.tree.is_nested(y) and not keras.tree.is_nested(sample_weight):
         sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
-    labelled = arrays.as_tensors((x, y, sample_weight), "x, y, sample_weight", device=None)
-    if unlabelled is None:
-        return Rows(*labelled)
-    unlabelled = arrays.as_tensors(unlabelled, "unlabelled", device=None)
-    check_alike(labelled[0], unlabelled)
-    return Rows(*labelled, unlabelled)
+    given = (x, y, sample_weight)
+    x, y, sample_weight = arrays.as_tensors(given, "x, y, sample_weight", device=None)
+    if unlabelled is not None:
+        unlabelled = arrays.as_tensors(unlabelled, "unlabelled", device=None)
+        check_alike(x, unlabelled)
+    return Rows(x, y, sample_weight, unlabelled)
 
 
 def build(model: keras.Model, rows: Rows) -> None:

@@ -47,7 +47,8 @@ def refine(
     constants the physics contains: the traced program is rewritten. Where TensorFlow cannot run
     it in float64, or the model runs eagerly, both are computed in float32, and the steps alone in
     float64; see `precision` of the result. The model gets the weights in its own type. To keep all
-    digits, build it in float64: `keras.config.set_floatx("float64")`.
+    digits, build it in float64: before that, call `keras.config.set_floatx("float64")` and
+    `keras.config.set_dtype_policy("float64")`.
 
     The model never ends with a larger loss than it began with: it gets the best weights that were
     found. Ctrl-C ends the refinement and keeps them, too. The optimizer of the model, its state

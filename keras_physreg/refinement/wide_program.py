@@ -35,7 +35,8 @@ def in_float64(program: Any, jit_compile: bool | None = None) -> Callable:
     captured = [_in_float64(tensor) for tensor in program.captured_inputs]
 
     def run(*arguments: Any) -> list[Any]:
-        feeds = dict(zip(names, [*map(_in_float64, arguments), *captured], strict=True))
+        values = [tf.identity(_in_float64(value)) for value in (*arguments, *captured)]
+        feeds = dict(zip(names, values, strict=True))
         return tf.graph_util.import_graph_def(
             graph, input_map=feeds, return_elements=outputs, name="float64"
         )

@@ -58,6 +58,7 @@ def both_parts(z, y, trust=None, more=None):
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_it_reaches_the_least_squares_of_a_float64_model(method, jit_compile):
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     model, (z, y) = line(jit_compile=jit_compile), data()
     done = kp.refine(model, z, y, iterations=50, method=method, verbose=0)
     np.testing.assert_allclose(weights_of(model), least_squares(both_parts(z, y)), atol=1e-10)
@@ -267,6 +268,7 @@ def test_derivatives_by_the_input():
         return {"ode": tf.gradients(x, z)[0] - x, "start": (x - 1.0)[:1]}
 
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     z = keras.Input((1,))
     x = keras.layers.Dense(1)(keras.layers.Dense(8, activation="tanh")(z))
     layer = kp.PhysicsRegularization(physics, {"ode": 1.0, "start": 1.0})
