@@ -9,6 +9,7 @@ import keras
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.errors import did_you_mean, received
+from keras_physreg._utils.owners import with_sublayers
 from keras_physreg.layers.build_physics import is_built
 from keras_physreg.layers.physics_regularization import physics_layers
 from keras_physreg.layers.step import open_step
@@ -121,12 +122,13 @@ def check_trainable(model: keras.Model) -> None:
 def check_start(model: keras.Model, batch: FullBatch) -> None:
     """Raises if the loss at the start is not a finite number that the weights determine."""
     if batch.updated:
+        names = sorted({_owner(model, variable) for variable in batch.updated})
         raise ValueError(
-            f"A training step of model '{model.name}' updates {batch.updated}: the state of "
-            "dropout, noise or batch normalisation. `refine` needs a loss that the weights alone "
-            "determine. Freeze batch normalisation (`layer.trainable = False`: it then uses its "
-            "moving averages in training, too), and set the rate of dropout to 0 or train with "
-            "`fit`, since a refinement without dropout overfits."
+            f"A training step of model '{model.name}' updates the state of its layers {names}. "
+            "`refine` needs a loss that the weights alone determine. Freeze batch normalisation "
+            "(`layer.trainable = False`: it then uses its moving averages in training, too). "
+            "Dropout and noise must be off (rate 0), which risks overfitting: it may be better to "
+            "train with `fit` alone."
         )
     if batch.is_random:
         raise ValueError(
@@ -152,6 +154,14 @@ def check_start(model: keras.Model, batch: FullBatch) -> None:
         f"The loss of model '{model.name}' is not finite at the start"
         f"{': ' + shown if shown else ''}. `keras_physreg.diagnose` names bad rows and terms."
     )
+
+
+def _owner(model: keras.Model, variable: keras.Variable) -> str:
+    """Returns the name of the innermost layer that has a variable."""
+    owners = [
+        layer for layer in with_sublayers(model) if any(variable is own for own in layer.variables)
+    ]
+    return min(owners, key=lambda layer: len(layer.variables)).name if owners else variable.path
 
 
 def _weights(layer: Any) -> dict[str, float]:

@@ -51,8 +51,8 @@ class FullBatch:
 
     Attributes:
         start: The point at the present weights, computed as a training step does.
-        updated: Paths of the variables that a training step would update besides the weights:
-            seeds of dropout, moving averages of batch normalisation.
+        updated: The variables that a training step would update besides the weights: seeds of
+            dropout, moving averages of batch normalisation.
         connected: Whether the loss depends on each variable.
         is_random: Whether the loss contains random numbers.
         precision: `"float64"`, or `"float32"` if the program runs in float32 only.
@@ -83,7 +83,7 @@ class FullBatch:
             self.is_random = float(found["loss"]) != float(program(tf.constant(weights))["loss"])
         else:
             self.is_random = any("Random" in name for name in operations(program))
-        self.updated = [path for path, is_new in found["updated"].items() if is_new]
+        self.updated = [self._others[int(i)] for i, is_new in found["updated"].items() if is_new]
         self.start = self._point(weights, found)
         if self.start.is_finite:
             self._widen(program)
@@ -132,13 +132,13 @@ class FullBatch:
         }
 
     def _updated(self, scope: keras.StatelessScope) -> dict[str, Any]:
-        """Returns whether each variable was updated, of those that are no weights or metrics."""
+        """Returns whether a variable was updated, by its index, unless it is one of a metric."""
         metrics = {id(variable) for variable in self._model.metrics_variables}
         found = {}
-        for variable, before in zip(self._others, self._values, strict=True):
+        for i, (variable, before) in enumerate(zip(self._others, self._values, strict=True)):
             after = scope.get_current_value(variable)
             if id(variable) not in metrics and after is not before:
-                found[variable.path] = tf.reduce_any(tf.not_equal(after, before))
+                found[str(i)] = tf.reduce_any(tf.not_equal(after, before))
         return found
 
     def _widen(self, program: Any) -> None:

@@ -314,6 +314,7 @@ def test_only_weights_change():
 def test_a_refined_model_can_be_saved(tmp_path):
     model, (z, y) = problems.physics_model(), problems.data()
     model.compile("adam", "mse")
+    model.fit(z, y, verbose=0)
     done = kp.refine(model, z, y, iterations=20, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
