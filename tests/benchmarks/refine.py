@@ -1,8 +1,8 @@
 """What `keras_physreg.refine` takes off the error after Adam, and whether it helps with few labels.
 
 burgers: u_t + u u_x = 0.01 / pi u_xx in [-1, 1] x [0, 1], u(x, 0) = -sin(pi x), u(-1, t) = u(1, t)
-= 0; 240 rows of the start and the walls with labels, 4096 Sobol points inside without. The error is the
-relative L2 error on a grid of 256 x 100 points, against the exact solution: C. Basdevant et
+= 0; 240 rows of the start and the walls with labels, 4096 Sobol points inside without. The error is
+the relative L2 error on a grid of 256 x 100 points, against the exact solution: C. Basdevant et
 al., "Spectral and finite difference solutions of the Burgers equation", Computers & Fluids 14
 (1986) 23-41.
 
