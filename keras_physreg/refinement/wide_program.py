@@ -30,13 +30,16 @@ def in_float64(program: Any, jit_compile: bool | None = None) -> Callable:
             reads a floating variable, or has an operation for float32 only.
     """
     graph = _widened(program.graph.as_graph_def())
-    names = [tensor.name for tensor in program.inputs]
+    inputs = [tensor.op.name for tensor in program.inputs]
     outputs = [tensor.name for tensor in program.outputs]
     captured = [_in_float64(tensor) for tensor in program.captured_inputs]
+    used = {name.split(":")[0] for node in graph.node for name in node.input}
+    _remove(graph, inputs)
+    _register_functions(graph)
 
     def run(*arguments: Any) -> list[Any]:
-        values = [tf.identity(_in_float64(value)) for value in (*arguments, *captured)]
-        feeds = dict(zip(names, values, strict=True))
+        given = zip(inputs, (*arguments, *captured), strict=True)
+        feeds = {f"{n}:0": tf.identity(_in_float64(value)) for n, value in given if n in used}
         return tf.graph_util.import_graph_def(
             graph, input_map=feeds, return_elements=outputs, name="float64"
         )
@@ -54,6 +57,21 @@ def operations(program: Any) -> set[str]:
 def _in_float64(tensor: Any) -> Any:
     floats = (tf.float16, tf.bfloat16, tf.float32)
     return tf.cast(tensor, tf.float64) if tensor.dtype in floats else tensor
+
+
+def _remove(graph: Any, names: list[str]) -> None:
+    """Removes operations from a graph: the placeholders that are fed, which XLA cannot compile."""
+    nodes = [node for node in graph.node if node.name not in names]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _register_functions(graph: Any) -> None:
+    """Makes the functions that a program calls known to TensorFlow."""
+    library = type(graph)()
+    library.versions.CopyFrom(graph.versions)
+    library.library.CopyFrom(graph.library)
+    tf.graph_util.import_graph_def(library, name="float64")
 
 
 def _widened(graph: Any) -> Any:
