@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_physreg.refinement.full_batch import FullBatch, Point
 
-MAX_KEPT_POINTS = 64  # More than a line search tries.
+MAX_KEPT_POINTS = 16  # A line search ends at one of its last points.
 RISE = 10.0  # A loss that is not finite counts as this many times the largest one before.
 
 
