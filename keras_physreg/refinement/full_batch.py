@@ -64,19 +64,12 @@ class FullBatch:
     ) -> None:
         self._model, self._rows, self._share = model, rows, unlabelled_share
         self.variables = list(model.trainable_variables)
-        known = {id(v): v for v in [*model.variables, *model.metrics_variables]}
-        for variable in self.variables:
-            known.pop(id(variable))
-        self._others = list(known.values())
-        # Values, so that the program reads no variable.
-        self._values = [tf.constant(value) for value in values_of(self._others)]
         self.connected: dict[str, bool] = {}
         self.precision, self.reason = "float32", ""
         weights = joined(values_of(self.variables))
-        program: Any = self._differentiate
-        if not model.run_eagerly:
-            program = tf.function(program, autograph=False, jit_compile=self._jit_compile)
-            program = program.get_concrete_function(tf.TensorSpec(weights.shape, "float64"))
+        program = self._program(weights)
+        if len(self._others) < len(self._other_variables()):
+            program = self._program(weights)  # The first one has created metrics of the loss.
         self._run: Callable = program
         self._structure = found = program(tf.constant(weights))
         if model.run_eagerly:
@@ -101,6 +94,23 @@ class FullBatch:
             part.reshape(variable.shape).astype(keras.backend.standardize_dtype(variable.dtype))
             for variable, part in zip(self.variables, parts, strict=True)
         ]
+
+    def _other_variables(self) -> list[keras.Variable]:
+        """Returns the variables of the model that are no trainable weights."""
+        known = {id(v): v for v in [*self._model.variables, *self._model.metrics_variables]}
+        for variable in self.variables:
+            known.pop(id(variable))
+        return list(known.values())
+
+    def _program(self, weights: np.ndarray) -> Any:
+        """Returns the function `_differentiate`, traced unless the model runs eagerly."""
+        self._others = self._other_variables()
+        # Values, so that the program reads no variable.
+        self._values = [tf.constant(value) for value in values_of(self._others)]
+        if self._model.run_eagerly:
+            return self._differentiate
+        program = tf.function(self._differentiate, autograph=False, jit_compile=self._jit_compile)
+        return program.get_concrete_function(tf.TensorSpec(weights.shape, "float64"))
 
     @property
     def _jit_compile(self) -> bool | None:
