@@ -73,7 +73,8 @@ class FullBatch:
         self._run: Callable = program
         self._structure = found = program(tf.constant(weights))
         if model.run_eagerly:
-            self.is_random = float(found["loss"]) != float(program(tf.constant(weights))["loss"])
+            again = program(tf.constant(weights))
+            self.is_random = not np.array_equal(found["loss"], again["loss"], equal_nan=True)
         else:
             self.is_random = any("Random" in name for name in operations(program))
         self.updated = [self._others[int(i)] for i, is_new in found["updated"].items() if is_new]

@@ -140,11 +140,13 @@ def test_a_loss_that_is_not_finite_at_the_start_names_the_term():
     kp.refine(model, *problems.data(), iterations=2, verbose=0)
 
 
-def test_labels_that_are_not_finite():
-    z, y = problems.data()
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_labels_that_are_not_finite(run_eagerly):
+    model, (z, y) = compiled(), problems.data()
+    model.run_eagerly = run_eagerly
     y[3, 0] = np.nan
     with pytest.raises(ValueError, match="'data_loss' is nan"):
-        kp.refine(compiled(), z, y, verbose=0)
+        kp.refine(model, z, y, verbose=0)
 
 
 def test_a_gradient_that_is_not_finite():
