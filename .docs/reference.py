@@ -13,7 +13,7 @@ PAGES = {
     "Hyperparameter search": ["tuner"],
     "Unknown constants": ["constants"],
     "Unlabelled data": ["unlabelled"],
-    "Differential equations": ["derivatives"],
+    "Differential equations": ["derivatives", "refinement"],
     "Inequalities and conserved quantities": ["residuals"],
 }
 

@@ -15,6 +15,7 @@ from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.models.regularize import regularize
 from keras_physreg.models.strip import strip_physics
 from keras_physreg.plotting import plot_schedules
+from keras_physreg.refinement import refine
 from keras_physreg.schedules import (
     Chain,
     CosineRamp,
@@ -75,6 +76,7 @@ __all__ = [
     "on_rows",
     "pareto_front",
     "plot_schedules",
+    "refine",
     "regularize",
     "residuals",
     "sanity_sweep",

@@ -24,7 +24,7 @@ import keras_physreg as kp, keras_physreg.plotting
 tuner = {"ParetoFront", "PhysicsHyperModel", "ReplicaTuner", "pareto_front"}
 assert len([getattr(kp, name) for name in set(kp.__all__) - tuner]) > 20
 new = {name.split(".")[0] for name in set(sys.modules) - before}
-print(sorted(new & {"keras_tuner", "matplotlib", "pandas", "tensorflow"}))
+print(sorted(new & {"keras_tuner", "matplotlib", "pandas", "scipy", "tensorflow"}))
 """
 
 
@@ -47,7 +47,7 @@ RANKS = {
             "layers schedules",
             "inspection unlabelled plotting derivatives",
             "models diagnosis",
-            "callbacks replicas",
+            "callbacks replicas refinement",
             "sweep",
             "tuner",
             "__init__",

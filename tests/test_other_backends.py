@@ -28,6 +28,7 @@ NEED_TENSORFLOW = {
     "`diagnose`": lambda: kp.diagnose(compiled(), *data()),
     "`GradientMonitor`": lambda: kp.GradientMonitor(*data()),
     "`fit(unlabelled=...)`": lambda: compiled().fit(*data(), unlabelled=data()[0], verbose=0),
+    "`refine`": lambda: kp.refine(compiled(), *data()),
     "`ReplicaTrainer`": lambda: kp.ReplicaTrainer(compiled(), {"x": [0.0, 1.0]}),
     "`sanity_sweep`": lambda: kp.sanity_sweep(
         compiled(), *data(), validation_data=data(seed=1), epochs=1

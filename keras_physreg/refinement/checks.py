@@ -1,0 +1,168 @@
+"""Checks of the arguments of `refine`, and of what it is to minimise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from keras_physreg._utils.backend import tensorflow as tf
+from keras_physreg._utils.errors import did_you_mean, received
+from keras_physreg._utils.owners import with_sublayers
+from keras_physreg.layers.build_physics import is_built
+from keras_physreg.layers.physics_regularization import physics_layers
+from keras_physreg.layers.step import open_step
+from keras_physreg.models.physics_model import PhysicsModel
+from keras_physreg.models.run_step import has_own_train_step
+from keras_physreg.models.total_loss import Rows
+from keras_physreg.refinement.full_batch import FullBatch
+from keras_physreg.unlabelled import arrays
+from keras_physreg.unlabelled.input_rows import check_alike
+
+METHODS = ("ssbfgs", "lbfgs")
+MAX_DENSE_WEIGHTS = 5000
+
+
+def check_model(model: Any) -> None:
+    """Raises unless a model can be refined."""
+    if not isinstance(model, PhysicsModel):
+        raise TypeError(
+            "`refine` needs a `keras_physreg.PhysicsModel`, whose total loss it can compute; "
+            f"`keras_physreg.regularize` makes one. {received('model', model)}"
+        )
+    if not model.compiled:
+        raise ValueError(
+            f"`refine` minimises the loss that model '{model.name}' was compiled with, but it is "
+            "not compiled. Call `model.compile(optimizer, loss)`, and train it with `fit` first."
+        )
+    if has_own_train_step(model):
+        raise ValueError(
+            f"Model '{model.name}' has a `train_step` of its own, and `refine` cannot know what "
+            "it minimises. Move the loss to `compute_loss`, which `fit` and `refine` both call."
+        )
+
+
+def check_method(method: Any, weights: int) -> str:
+    """Returns the method to use for a number of weights."""
+    if method is None:
+        return "ssbfgs" if weights <= MAX_DENSE_WEIGHTS else "lbfgs"
+    if method not in METHODS:
+        raise ValueError(
+            f"`method` must be one of {METHODS}, or None. {received('method', method)}"
+            + did_you_mean(method, METHODS)
+        )
+    return method
+
+
+def check_verbose(verbose: Any) -> int:
+    """Returns `verbose` as 0 or 1."""
+    if verbose == "auto":
+        return 1
+    if isinstance(verbose, int) and verbose in (0, 1, 2):
+        return min(int(verbose), 1)
+    raise ValueError(f"`verbose` must be 'auto', 0, 1 or 2. {received('verbose', verbose)}")
+
+
+def as_rows(model: keras.Model, x: Any, y: Any, sample_weight: Any, unlabelled: Any) -> Rows:
+    """Returns all rows as tensors."""
+    for name, data in {"x": x, "unlabelled": unlabelled}.items():
+        if isinstance(data, tf.data.Dataset | keras.utils.PyDataset) or callable(data):
+            raise TypeError(
+                f"`{name}` must be arrays: `refine` evaluates all rows at once, and the same ones "
+                f"each time. {received(name, data)}"
+            )
+    if x is None:
+        raise ValueError("`refine` needs the inputs `x` that the model trains on. Received: x=None")
+    if model.loss is not None and y is None:
+        raise ValueError(
+            f"Model '{model.name}' is compiled with a loss: `refine` needs the labels `y`. To "
+            "minimise the physics alone, compile it with `loss=None`. Received: y=None"
+        )
+    y = keras.tree.lists_to_tuples(y)
+    if keras.tree.is_nested(y) and not keras.tree.is_nested(sample_weight):
+        sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
+    given = (x, y, sample_weight)
+    x, y, sample_weight = arrays.as_tensors(given, "x, y, sample_weight", device=None)
+    if unlabelled is not None:
+        unlabelled = arrays.as_tensors(unlabelled, "unlabelled", device=None)
+        check_alike(x, unlabelled)
+    return Rows(x, y, sample_weight, unlabelled)
+
+
+def build(model: keras.Model, rows: Rows) -> None:
+    """Builds a model by calls on one row."""
+    row = arrays.gather(rows.x, [0])
+    for _ in range(2):  # The first call builds the network, and the next one the physics.
+        if not is_built(model):
+            with open_step(model, "labelled"):
+                model(row, training=False)
+
+
+def check_trainable(model: keras.Model) -> None:
+    """Raises if there is nothing to train, or no single loss whose gradient trains it."""
+    if not model.trainable_variables:
+        raise ValueError(
+            f"Model '{model.name}' has no trainable weights. Set `trainable = True` on the layers "
+            "to refine."
+        )
+    for layer in physics_layers(model):
+        own = getattr(layer.physics, "trainable_variables", ())
+        for term in layer.terms:
+            split = term.trains if term.at == "prediction" else None
+            if split == "constants" or (split == "network" and own):
+                raise ValueError(
+                    f"Physics term '{term.name}' has `trains='{split}'`: the network and the "
+                    "constants then descend on different losses, and a line search needs one. "
+                    "Use `trains='network'` with frozen constants (`constant.trainable = False`), "
+                    "or leave `trains` out."
+                )
+
+
+def check_start(model: keras.Model, batch: FullBatch) -> None:
+    """Raises if the loss at the start is not a finite number that the weights determine."""
+    if batch.updated:
+        names = sorted({_owner(model, variable) for variable in batch.updated})
+        raise ValueError(
+            f"A training step of model '{model.name}' updates the state of its layers {names}. "
+            "`refine` needs a loss that the weights alone determine. Freeze batch normalisation "
+            "(`layer.trainable = False`: it then uses its moving averages in training, too). "
+            "Dropout and noise must be off (rate 0), which risks overfitting: it may be better to "
+            "train with `fit` alone."
+        )
+    if batch.is_random:
+        raise ValueError(
+            f"The total loss of model '{model.name}' draws random numbers: `refine` needs a loss "
+            "that the weights alone determine. Draw them once, outside of the model and its "
+            "physics."
+        )
+    if not any(batch.connected.values()):
+        raise ValueError(
+            f"The total loss of model '{model.name}' depends on none of its trainable weights: "
+            "`keras_physreg.diagnose` tells where each term is disconnected."
+        )
+    start = batch.start
+    if start.is_finite:
+        return
+    bad = {n: value for n, value in start.parts.items() if not math.isfinite(value)}
+    weights = {n: v for layer in physics_layers(model) for n, v in _weights(layer).items()}
+    named = [n for n in bad if weights.get(n.removesuffix("_loss"), 1.0) > 0]
+    shown = ", ".join(f"'{name}' is {bad[name]:g}" for name in named)
+    if math.isfinite(start.loss):
+        shown = f"its gradient is not, although the loss is {start.loss:g}"
+    raise ValueError(
+        f"The loss of model '{model.name}' is not finite at the start"
+        f"{': ' + shown if shown else ''}. `keras_physreg.diagnose` names bad rows and terms."
+    )
+
+
+def _owner(model: keras.Model, variable: keras.Variable) -> str:
+    """Returns the name of the innermost layer that has a variable."""
+    owners = [
+        layer for layer in with_sublayers(model) if any(variable is own for own in layer.variables)
+    ]
+    return min(owners, key=lambda layer: len(layer.variables)).name if owners else variable.path
+
+
+def _weights(layer: Any) -> dict[str, float]:
+    return {name: float(layer.weight_variable(name).numpy()) for name in layer.term_names}
