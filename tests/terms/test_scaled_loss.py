@@ -123,10 +123,9 @@ def test_one_loss_per_output(kind):
     model.compile("sgd", losses)
     total = model.evaluate(z, labels, verbose=0, return_dict=True)["loss"]
     predicted = model.predict(z, verbose=0)
-    predicted = list(predicted.values()) if kind is dict else predicted
     expected = [
-        np.mean(((p - y[:, k : k + 1]) / scale) ** 2)
-        for k, (p, scale) in enumerate(zip(predicted, scales.values(), strict=True))
+        np.mean(((predicted[name if kind is dict else k] - y[:, k : k + 1]) / scale) ** 2)
+        for k, (name, scale) in enumerate(scales.items())
     ]
     assert total == pytest.approx(sum(expected), rel=1e-5)
 

@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_physreg as kp
 
+pytestmark = pytest.mark.tensorflow  # JAX needs a switch of its own for float64.
 WEIGHTS = {"power": 0.25, "balance": 0.5}
 DEVIATION = 150.0  # W, of the balance
 FORMS = {"W": 1.0, "kW": 1e-3, "standard units": 1.0}
@@ -109,7 +110,6 @@ def test_one_result_in_all_units():
             np.testing.assert_allclose(values, history[name], rtol=1e-6)
 
 
-@pytest.mark.tensorflow
 def test_loss_and_gradient_are_those_of_the_form_scaled_by_hand():
     """By hand: two layers of NumPy's shapes, standardised data, and a loss without this package."""
     import tensorflow as tf
