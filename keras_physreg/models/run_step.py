@@ -1,15 +1,16 @@
 """Runs the training and test steps of a `PhysicsModel`, with unlabelled rows in their data."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
 from keras_physreg._utils.variables import assign, values_of
-from keras_physreg.derivatives.tapes import explain_lookup
+from keras_physreg.derivatives import tapes
 from keras_physreg.layers.physics_regularization import physics_layers
-from keras_physreg.layers.step import current_step, open_step
+from keras_physreg.layers.step import Step, current_step, open_step
 from keras_physreg.models.physics_losses import check_counted, count_terms
 from keras_physreg.models.unreached_terms import warn_of_unreached
 from keras_physreg.unlabelled.checks import check_label_free_terms, check_model_called
@@ -53,11 +54,8 @@ def run_in_step(
     restored = [*model.variables] if training and model.run_eagerly and own_methods(model) else []
     values = values_of(restored)
     with open_step(model, "labelled", unlabelled_share=model._share.value, **rows) as step:
-        try:
+        with _explaining_xla(step):
             outputs = run(*others, data, **kwargs)
-        except LookupError as error:
-            explain_lookup(error, f"Model '{model.name}'")
-            raise
         if not training and keras.backend.backend() != "jax" and not all(step.counted.values()):
             count_terms(step, model, label_free=True)  # Only for the logs.
     if step.unlabelled is not None:
@@ -101,6 +99,25 @@ def rows_of_step(model: keras.Model, data: Any, training: bool) -> tuple[Any, di
         joined, fields["joined"] = join_points(points, skipped)
         data = (joined, *data[1:])
     return data, fields | {"points": points, "skipped": skipped}
+
+
+@contextlib.contextmanager
+def _explaining_xla(step: Step) -> Iterator[None]:
+    """Explains why TensorFlow cannot differentiate joined rows twice in a compiled step."""
+    try:
+        yield
+    except LookupError as error:
+        if not step.points:
+            tapes.explain_lookup(error, f"Model '{step.model.name}'")
+        if not step.points or tapes.NO_GRADIENT not in str(error):
+            raise
+        raise LookupError(
+            f"{error}\n\nWith `jit_compile=True` TensorFlow takes no second derivatives of "
+            "labelled rows joined with points if the size of the labelled batch is not known. Give "
+            "a `batch_size` that divides the number of labelled rows, compile with "
+            "`jit_compile=False`, or let the network return its derivatives: "
+            "`keras_physreg.Derivatives`."
+        ) from error
 
 
 def own_methods(model: keras.Model) -> list[str]:

@@ -260,3 +260,19 @@ def test_constants_of_two_sets_have_one_value():
     for name, values in off.items():
         assert found[f"{name}_loss"][0] == pytest.approx(np.mean(values**2), rel=1e-5)
     assert kp.get_constants(model)["nu"] != 2.0
+
+
+@pytest.mark.slow
+def test_second_derivatives_by_xla_beside_labelled_rows():
+    """They need batches of one size: TensorFlow cannot take them otherwise, and we say so."""
+    z = keras.Input((2,))
+    u = keras.layers.Dense(1)(keras.layers.Dense(5, activation="tanh")(z))
+    layer = kp.PhysicsRegularization({"a": curvature, "b": level}, {"a": 1.0, "b": 2.0})
+    model = kp.PhysicsModel(z, layer(z, u))
+    model.compile("sgd", "mse", jit_compile=True)
+    points = {"a": linear.points(7, 0)[:, :2], "b": linear.points(4, 1)[:, :2]}
+    given = {"points": points, "batch_size": 4, "verbose": 0}
+    found = model.fit(X[:12, :2], Y[:12, :1], **given).history
+    assert np.isfinite(found["a_loss"][0])
+    with pytest.raises(LookupError, match="a `batch_size` that divides the number of labelled"):
+        model.fit(X[:10, :2], Y[:10, :1], **given)

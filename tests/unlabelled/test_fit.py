@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
-from keras_physreg.unlabelled import input_rows as rooms
+from keras_physreg.unlabelled import joined_rows as rooms
 from tests import problems
 from tests.unlabelled import linear
 from tests.variants import slow_but
