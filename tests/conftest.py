@@ -1,5 +1,12 @@
 """Fresh Keras state: seeds and dtypes for every test, graphs and names for every file."""
 
+import gc
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # There is a worker per core.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
+
 import keras
 import pytest
 
@@ -25,6 +32,13 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False  # By number of tests; those of few tests are long ones.
     return LoadFileScheduling(config, log)
+
+
+def pytest_collection_finish():
+    """Leaves what was imported out of garbage collections, of which tracing causes many."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)
 
 
 def pytest_make_parametrize_id(val):

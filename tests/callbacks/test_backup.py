@@ -65,6 +65,7 @@ def test_metadata_that_were_cut_off_stop_the_training_with_an_error(backup):
         train(backup.parent)
 
 
+@pytest.mark.slow
 def test_new_weights_beside_old_metadata_repeat_an_epoch(backup, whole):
     """As in the docstring of WeightScheduler: by steps the ramp continues, by epochs it repeats."""
     metadata = backup / "training_metadata.json"

@@ -82,6 +82,7 @@ def test_one_scheduler_given_twice():
         fit(physics_model(), scheduler, scheduler)
 
 
+@pytest.mark.slow
 def test_schedulers_of_other_trainings_are_no_second_ones():
     """A second fit, a copy, another model, and a fit after an interrupted one."""
     model, first = physics_model(), kp.WeightScheduler({"x": RAMP, "z": RAMP})

@@ -272,7 +272,7 @@ def test_calling_it_with_something_is_an_error():
     [
         (kp.PhysicsModel, {}),
         pytest.param(kp.PhysicsModel, {"jit_compile": True}, marks=pytest.mark.slow),
-        pytest.param(keras.Model, {}, marks=pytest.mark.tensorflow),
+        pytest.param(keras.Model, {}, marks=[pytest.mark.tensorflow, pytest.mark.slow]),
         pytest.param(
             keras.Model, {"run_eagerly": True}, marks=[pytest.mark.tensorflow, pytest.mark.slow]
         ),
@@ -514,7 +514,8 @@ def test_config_round_trip(kind):
 @pytest.mark.parametrize(
     "policy",
     [
-        *("mixed_float16", "float16", "mixed_bfloat16"),
+        "mixed_float16",
+        *(pytest.param(p, marks=pytest.mark.slow) for p in ("float16", "mixed_bfloat16")),
         pytest.param("float64", marks=pytest.mark.tensorflow),
     ],
 )
@@ -530,6 +531,7 @@ def test_computes_in_float32_at_least(policy):
     assert np.isfinite(history["rate"]).all()
 
 
+@pytest.mark.slow
 def test_weight_decay_pulls_to_the_initial_value():
     physics = Line(
         gain=kp.Constant(2.0, low=0.2, high=5.0, name="gain"),
@@ -603,7 +605,8 @@ def sensor(noise, rows_count=400, seed=0):
     return np.stack([x, y], axis=1).astype("float32"), estimate, errors
 
 
-@pytest.mark.parametrize("noise", slow_but({0.1}, [0.01, 0.1, 1.0]))
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.01, 0.1, 1.0])
 def test_constants_of_inputs_alone_are_recovered(noise):
     """Within 4 standard errors of least squares of the truth: a chance of 1e-4 to fail by noise.
 
@@ -627,6 +630,7 @@ def test_constants_of_inputs_alone_are_recovered(noise):
 # Replicas and devices
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "engine",

@@ -7,12 +7,10 @@ from tests.diagnosis.setups import FAULTS, HEALTHY
 
 # One of each finding about labels: what the table is quickest to lose.
 QUICK_FAULTS = (
-    "half detached",
     "swapped sign, residual",
     "other order of rows, residual",
     "division by nearly 0",
     "inequality broken by labels",
-    "worse than the network",
 )
 QUICK_HEALTHY = (
     "heavy tails",

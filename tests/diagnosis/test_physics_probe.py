@@ -300,7 +300,7 @@ MOVES = {
 }
 
 
-@pytest.mark.parametrize("kind", slow_but({"statistics", "as in serving"}, MOVES))
+@pytest.mark.parametrize("kind", slow_but({"statistics"}, MOVES))
 def test_physics_that_moves_the_state_of_the_network(kind):
     parts, arguments, moved = MOVES[kind]
     network = encoder(**parts)

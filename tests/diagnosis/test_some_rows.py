@@ -177,8 +177,8 @@ BESIDE_LABELS = {
 }
 
 
-@pytest.mark.parametrize("batch_size", [120, 50], ids=["one batch", "batches"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("batch_size", slow_but({50}, [120, 50]), ids=["one batch", "batches"])
+@pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_few_of_the_rows_that_count_are_named(way, batch_size):
     z, x, there = many_rows()
     x[there[[3, 10]]] += 40.0
@@ -191,7 +191,7 @@ def test_few_of_the_rows_that_count_are_named(way, batch_size):
     assert report["law"].few_rows.rest == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("way", BESIDE_LABELS)
+@pytest.mark.parametrize("way", slow_but({"where"}, BESIDE_LABELS))
 def test_physics_and_network_are_compared_on_the_rows_that_count(way):
     z, x, _ = many_rows()
     z_new, x_new, there = many_rows(seed=1)

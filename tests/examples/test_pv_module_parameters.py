@@ -9,6 +9,7 @@ import pytest
 import keras_physreg as kp
 
 
+@pytest.mark.slow
 def test_model_logs_the_term_losses_and_survives_saving(tmp_path):
     Z, x = pv.split(*pv.load_modules()).labelled
     model = example.build_model(2.0, 3.0)

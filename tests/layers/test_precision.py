@@ -15,10 +15,11 @@ FLOAT64 = pytest.param("float64", marks=pytest.mark.tensorflow)
 POLICIES = ["mixed_float16", "mixed_bfloat16", "float32", FLOAT64]
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "physics",
-    slow_but({problems.Gain}, [problems.doubling, problems.Gain]),
+    [problems.doubling, problems.Gain],
     ids=["function", "layer"],
 )
 def test_training_in_float64(physics):

@@ -6,6 +6,7 @@ import pytest
 
 import keras_physreg as kp
 from tests.problems import arrays_equal, data, doubling
+from tests.variants import slow_but
 
 UNITS = np.array([1000.0, 1.0, 0.01])  # of three measurements
 
@@ -171,7 +172,9 @@ def test_it_is_saved_with_the_model(tmp_path):
     assert loaded.evaluate(z, x, verbose=0) == auto.evaluate(z, x, verbose=0)
 
 
-@pytest.mark.parametrize("name", ["some.weights.h5", "some.keras", "some.weights.json"])
+@pytest.mark.parametrize(
+    "name", slow_but({"some.keras"}, ["some.weights.h5", "some.keras", "some.weights.json"])
+)
 def test_weights_files_have_it(name, tmp_path):
     """A model that is built anew, as KerasTuner does, gets it with the weights."""
     z, x = measured()
@@ -217,6 +220,7 @@ def test_before_the_first_training_it_is_not_known(use):
         assert made.predict(z, verbose=0).shape == (40, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_replicas_share_the_scale_of_all_rows(capsys):
     z, x = measured()

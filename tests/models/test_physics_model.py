@@ -33,7 +33,7 @@ def expected_losses(model, z, x, a=0.5, b=0.25, label_weight=1.0):
     }
 
 
-@pytest.mark.parametrize("execution", slow_but({"graph", "eager"}, EXECUTIONS))
+@pytest.mark.parametrize("execution", slow_but({"graph"}, EXECUTIONS))
 def test_evaluate_gives_the_losses_of_the_formula(execution):
     z, x = data(rows=37)
     model = physics_model()
@@ -318,10 +318,10 @@ def test_loss_none_trains_on_the_physics_alone(make):
     z, x = data(rows=64)
     model = make()
     model.compile(keras.optimizers.Adam(0.05), loss=None)
-    history = model.fit(z, x, epochs=60, verbose=0).history
+    history = model.fit(z, x, epochs=5, verbose=0).history
     assert "data_loss" not in history
     assert history["loss"] == pytest.approx(history["physics_loss"])
-    assert history["z_loss"][-1] < 0.1 * history["z_loss"][0]
+    assert history["z_loss"][-1] < 0.9 * history["z_loss"][0]
 
 
 @pytest.mark.tensorflow

@@ -92,6 +92,7 @@ def test_the_spread_of_several_outputs_has_names():
     np.testing.assert_allclose(found["more_spread"], deviation, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_some_replicas_at_their_last_epoch():
     trainer, z = trained.trained(models.mlp, models.mlp_data, epochs=3, monitor="loss", mode="max")
     joined = trainer.ensemble([2, 0], which="last")

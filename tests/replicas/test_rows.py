@@ -8,7 +8,6 @@ from keras_physreg.replicas.row_sets import row_sets
 from keras_physreg.unlabelled.row_order import row_order
 from tests.replicas.test_equality import assert_equal, fit_alone
 from tests.sweep import models
-from tests.variants import slow_but
 
 N, EPOCHS, BATCH, HELD_OUT_BATCH = 20, 3, 4, 3
 TRUST = np.linspace(0.2, 2.0, N).astype("float32")
@@ -53,7 +52,8 @@ def alone(trainer, replica, rows, held_out, orders=None, build=build, data=model
     return {key: np.concatenate([log[key] for log in logs]) for key in logs[0]}
 
 
-@pytest.mark.parametrize("engine", slow_but({"stacked"}, ["stacked", "in-turn", "sequential"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["stacked", "in-turn", "sequential"])
 def test_replicas_equal_fit_on_their_rows(engine, without_xla):
     trainer, history = trained(engine=engine, shuffle=False)
     assert history.engine.startswith(engine)

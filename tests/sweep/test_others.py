@@ -87,6 +87,7 @@ def test_files_know_what_the_others_did(by_default, tmp_path):
     assert loaded.settings.others_weights == {"law": 0.0, "calibration": 1.0}
 
 
+@pytest.mark.slow
 def test_without_the_calibration_the_same_law_hurts(by_default):
     off = sweep(calibrated(), others={"calibration": 0.0})
     assert off.verdicts["law"].verdict.harms
@@ -99,6 +100,7 @@ def test_without_the_calibration_the_same_law_hurts(by_default):
     assert "its constants stay untrained" in text
 
 
+@pytest.mark.slow
 def test_a_calibration_term_that_is_named_is_swept():
     result = sweep(calibrated(weight=2.0), terms=["calibration"])
     assert list(result.terms) == ["calibration"]

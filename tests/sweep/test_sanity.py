@@ -331,9 +331,9 @@ def test_a_seed_whose_baseline_diverges_is_left_out(done):
 
 def test_a_floor_of_zero_up_to_rounding_is_no_divisor(done):
     term = done.terms["law"]
-    losses = {"term_loss": np.full((3, 8), 0.5), "val_term_loss": np.full((3, 8), 0.25)}
+    losses = {"term_loss": np.full((4, 8), 0.5), "val_term_loss": np.full((4, 8), 0.25)}
     term = replace(term, measured=term.measured | losses, floor=1e-15, val_floor=1e-15)
-    text = replace(done, terms={"law": term}).summary()
+    text = replace(done, terms={"law": term}, combined=None).summary()
     assert "its loss is 0.5 on training rows and 0.25 on held-out rows. Its floor is 0:" in text
     assert "times its floor" not in text
 

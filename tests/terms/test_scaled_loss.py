@@ -131,6 +131,7 @@ def test_one_loss_per_output(kind):
     assert total == pytest.approx(sum(expected), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("engine", slow_but({"stacked"}, ["stacked", "in-turn"]))
 def test_replicas_have_the_losses_of_fit(engine):

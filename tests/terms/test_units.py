@@ -95,6 +95,7 @@ def trained(form, scale=None):
     return [ops.convert_to_numpy(v) for v in model.trainable_variables], history
 
 
+@pytest.mark.slow
 def test_one_result_in_all_units():
     weights, history = trained("standard units")
     assert history["loss"][-1] < 0.7 * history["loss"][0]
