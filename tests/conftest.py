@@ -1,4 +1,7 @@
-"""Fresh Keras state: seeds and dtypes for every test, graphs and names for every file."""
+"""Fresh Keras state: seeds and dtypes for every test, graphs and names for every file.
+
+Keras is imported in functions: the process that hands out tests to workers does without it.
+"""
 
 import gc
 import os
@@ -7,7 +10,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # There is a worker per core.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
 
-import keras
 import pytest
 
 from tests import kept_graphs
@@ -16,6 +18,8 @@ from tests.ids import id_of
 
 def pytest_collection_modifyitems(items):
     """On another backend than TensorFlow, skips what is marked as its own."""
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         reason = f"needs TensorFlow; Keras runs on {keras.backend.backend()}"
         for item in items:
@@ -57,6 +61,8 @@ def quick():
 
 @pytest.fixture(autouse=True)
 def _fresh_settings():
+    import keras
+
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
@@ -65,6 +71,8 @@ def _fresh_settings():
 
 @pytest.fixture(autouse=True, scope="module")
 def _fresh_session():
+    import keras
+
     kept = kept_graphs.registered()
     yield
     kept_graphs.let_go(kept)
