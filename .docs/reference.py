@@ -24,10 +24,15 @@ def room(name: str) -> str:
     return getattr(value, "__module__", value.__name__).split(".")[1]
 
 
+def is_class(name: str) -> bool:
+    """Returns whether a public name is that of a class."""
+    return isinstance(getattr(keras_physreg, name), type)
+
+
 def section(name: str) -> str:
     """Returns the reference of a public name, as reStructuredText."""
     value = getattr(keras_physreg, name)
-    if isinstance(value, type):
+    if is_class(name):
         heading, directive = name, f".. autoclass:: keras_physreg.{name}\n   :members:"
     elif callable(value):
         heading, directive = name, f".. autofunction:: keras_physreg.{name}"
@@ -49,7 +54,7 @@ def write_reference(folder: Path) -> None:
     left = set(keras_physreg.__all__)
     for number, (title, rooms) in enumerate(PAGES.items(), 1):
         names = [name for name in keras_physreg.__all__ if room(name) in rooms]
-        names.sort(key=lambda name: (rooms.index(room(name)), name.lower()))
+        names.sort(key=lambda name: (rooms.index(room(name)), not is_class(name), name.lower()))
         left -= set(names)
         page = [f"{title}\n{'=' * len(title)}\n", *map(section, names)]
         slug = title.lower().replace(",", "").replace(" ", "_")
