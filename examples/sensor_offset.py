@@ -109,13 +109,13 @@ def print_tables(found):
     for name, row in found.items():
         pairs = [(what, when) for what in ("mean", "rms", "sums") for when in ("before", "after")]
         print(f"{name:17}" + "".join(f"{row[pair]:8.2f}" for pair in pairs))
-    for k, what in enumerate(("gain", "offset")):
+    for k, (what, digits) in enumerate({"gain": 4, "offset": 3}.items()):
         print(f"\n{what}: trained (range over seeds), and least squares (95 % over blocks)\n")
         for name, row in found.items():
             trained, (best, low, high) = row["constants", "after"][:, k], row["least squares"]
-            spread = f"({trained.min():.4f} to {trained.max():.4f})"
-            interval = f"({low[k]:.4f} to {high[k]:.4f})"
-            print(f"{name:17}{trained.mean():9.4f} {spread:24}{best[k]:9.4f} {interval}")
+            spread = f"({trained.min():.{digits}f} to {trained.max():.{digits}f})"
+            both = [f"{value:9.{digits}f}" for value in (trained.mean(), best[k])]
+            print(f"{name:17}{both[0]} {spread:24}{both[1]} ({low[k]:.4f} to {high[k]:.4f})")
     print("\nFindings before and after\n")
     for name, row in found.items():
         codes = [{f.code for f in row["report", when].findings} for when in ("before", "after")]
@@ -142,7 +142,7 @@ def draw(found, path):
 def main():
     """Finds the constants of the four files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=3000, help="training steps of each network")
+    parser.add_argument("--steps", type=int, default=1000, help="training steps of each network")
     parser.add_argument("--seeds", type=int, default=8)
     default = Path(__file__).parent / "output"
     parser.add_argument("--out", type=Path, default=default, help="folder of the figure")

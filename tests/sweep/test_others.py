@@ -7,6 +7,7 @@ import pytest
 import keras_physreg as kp
 from keras_physreg.sweep.others import Others, constants_only
 from keras_physreg.tuner.space import term_spaces
+from tests import problems
 from tests.sweep import models
 from tests.sweep.linear import TRUTH, data, linear
 
@@ -232,7 +233,8 @@ def test_terms_with_one_baseline_are_swept_together(others, groups, baseline):
 
 
 def test_what_trains_constants_only_is_known_by_option_or_by_the_diagnosis():
-    model = models.constants()  # Its term 'x' compares z / gain with the label.
+    model = problems.physics_model(problems.BoundedGain())  # 'x' compares z / gain with the label.
+    model.compile("sgd", "mse")
     report = kp.diagnose(model, *models.mlp_data())
     assert constants_only(model, report) == ["x"]
     assert constants_only(calibrated(), kp.diagnose(calibrated(), Z, X)) == ["calibration"]
