@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,10 +32,17 @@ class CannotCompileError(RuntimeError):
 
 @dataclass(frozen=True)
 class Compiled:
-    """The programs of one specification, one per core."""
+    """The programs of one specification, one per core.
+
+    Args:
+        spec: The specification.
+        programs: The programs.
+        lock: Held during a training: programs keep the state of its replicas.
+    """
 
     spec: ProgramSpec
     programs: list[Program]
+    lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
     @property
     def slots(self) -> int:
@@ -57,6 +65,12 @@ class CompiledTrainer:
         if engine.max_replicas is not None:
             self._limit = max(1, min(self._limit, engine.max_replicas // cores()))
         self._cache: list[Compiled] = []  # The most recently used is the last.
+
+    def again(self) -> CompiledTrainer:
+        """Returns a trainer for another training, with the programs that there are."""
+        other = CompiledTrainer(self.engine, self._limit)
+        other._cache = [*self._cache]
+        return other
 
     def train(self, job: Job, weights: list[np.ndarray]) -> Outcome:
         """Trains all replicas, with fewer per program if they do not fit into memory.
@@ -102,7 +116,8 @@ class CompiledTrainer:
                 runner = Runner(compiled.programs, Feed(job, compiled.spec), job.epochs)
                 seconds = time.perf_counter() - begin
                 optimizer = _optimizer_values(job, compiled.programs[0])
-                runner.train(replicas, weights, optimizer, job.progress)
+                with compiled.lock:
+                    runner.train(replicas, weights, optimizer, job.progress)
                 return runner, seconds
             except tf.errors.ResourceExhaustedError as error:
                 size = min(self._limit, -(-len(replicas) // cores()))

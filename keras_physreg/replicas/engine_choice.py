@@ -7,6 +7,7 @@ import numpy as np
 from keras_physreg.replicas import engines
 from keras_physreg.replicas.compiled import CannotCompileError, CompiledTrainer
 from keras_physreg.replicas.job import Job
+from keras_physreg.replicas.known_trainers import KnownTrainers, Origin
 from keras_physreg.replicas.outcome import Outcome
 from keras_physreg.replicas.probe import Probe
 from keras_physreg.replicas.sequential import SequentialTrainer
@@ -35,6 +36,8 @@ def train_by_fastest(
 ) -> tuple[Trainer, Outcome]:
     """Trains a job by the fastest engine that compiles and whose steps equal those of `fit`.
 
+    Programs that trained the model before are used again if they are still the same ones.
+
     Args:
         job: The training.
         weights: The initial weights and state of the replicas, replicas first.
@@ -47,9 +50,15 @@ def train_by_fastest(
     Raises:
         ValueError: If the requested engine cannot train as `fit` does.
     """
+    origin = known = None
+    if requested != "sequential" and engines.why_sequential(job.step.model) is None:
+        origin = Origin.of(job, requested, per_program)
+        known = KnownTrainers.of(job.step.model)
+        if (trainer := known.find(origin)) is not None:
+            return trainer, trainer.train(job, weights)
     failures = Failures()
     probe: Probe | None = None
-    for engine in engines.candidates(job.step, job.train, requested, job.unlabelled):
+    for engine in engines.candidates(job.step, requested, origin and origin.graphs.train):
         if engine.mapper is None:
             last = SequentialTrainer(replace(engine, reason=f"{engine.reason}{failures}"))
             return last, last.train(job, weights)
@@ -61,7 +70,10 @@ def train_by_fastest(
                 continue
             reason = f"{engine.reason}, and {probe.compared}{failures}"
             trainer = CompiledTrainer(replace(engine, reason=reason), per_program)
-            return trainer, trainer.train(job, weights)
+            outcome = trainer.train(job, weights)
+            if known is not None and origin is not None:
+                known.add(origin, trainer)
+            return trainer, outcome
         except CannotCompileError as error:
             failures.add(f"{engine.name}{' by XLA' * engine.jit}", f"failed ({error})")
     raise ValueError(

@@ -10,11 +10,9 @@ import keras
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.models.physics_model import PhysicsModel
-from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.memory import replicas_that_fit
 from keras_physreg.replicas.optimizers import why_never_stacked
 from keras_physreg.replicas.replica_step import ReplicaStep
-from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
 
 # Operations for which XLA on a CPU takes two to five times longer than TensorFlow's own kernels.
 SLOW_BY_XLA = ("Conv",)
@@ -87,16 +85,13 @@ def why_sequential(model: keras.Model) -> str | None:
     return why_never_stacked(model.optimizer)
 
 
-def candidates(
-    step: ReplicaStep, data: Batches, requested: str, unlabelled: UnlabelledRows | None = None
-) -> list[Engine]:
+def candidates(step: ReplicaStep, requested: str, graph: Any) -> list[Engine]:
     """Returns the engines to try, the fastest first; the last one works for every model.
 
     Args:
         step: The step of one replica.
-        data: Training data.
         requested: `"auto"`, or the name of an engine.
-        unlabelled: Unlabelled rows that join the steps, or `None`.
+        graph: The graph of the step; not needed if no program is asked for, or can train it.
     """
     reason = why_sequential(step.model)
     if reason is not None and requested not in ("auto", "sequential"):
@@ -105,9 +100,8 @@ def candidates(
         )
     if reason is not None or requested == "sequential":
         return [sequential(reason or "as requested")]
-    traced = trace(step, data, unlabelled)
-    known = {operation.type for operation in traced.get_operations()}
-    fit = replicas_that_fit(step.variables.weights, traced)
+    known = {operation.type for operation in graph.get_operations()}
+    fit = replicas_that_fit(step.variables.weights, graph)
     loops, slow = _found(SLOW_STACKED, known), _found(SLOW_BY_XLA, known)
     why = f"its step has {(loops or slow)[0]}" if loops or slow else "its step can be stacked"
     by_xla = why + OTHER_DRAWS * bool(_found(RANDOM, known))
@@ -140,20 +134,3 @@ def _function(owner: Any, name: str) -> Any:
     """Returns the function behind a method of a class or an object."""
     method = getattr(owner, name)
     return getattr(method, "__func__", method)
-
-
-def trace(step: ReplicaStep, data: Batches, unlabelled: UnlabelledRows | None = None) -> Any:
-    """Returns the graph of the training step of one replica."""
-    variables = step.variables
-    groups = [variables.trainable, variables.state, variables.metrics]
-    values = [[tf.TensorSpec(v.shape, v.dtype) for v in group] for group in groups]
-    rows = tf.TensorSpec((min(data.batch_size, data.size),), tf.int32)
-
-    def train(trainable: Any, state: Any, metrics: Any, rows: Any) -> Any:
-        batch = data.take(rows)
-        if unlabelled is not None:
-            batch = unlabelled.beside(batch, tf.range(unlabelled.batch_size))
-        updates = step.train(trainable, state, metrics, batch)
-        return updates.gradients, updates.state, updates.metrics
-
-    return tf.function(train, autograph=False).get_concrete_function(*values, rows).graph

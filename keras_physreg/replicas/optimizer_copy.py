@@ -56,7 +56,7 @@ def copied(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> Any:
 
 def _scheduled_rate(optimizer: Any) -> Any:
     """Returns the schedule or function that gives an optimizer its learning rate, or `None`."""
-    values = [value for name, value in vars(optimizer).items() if name in _internal_names()]
+    values = [value for name, value in vars(optimizer).items() if name in internal_names()]
     return next((v for v in values if isinstance(v, Schedule | types.FunctionType)), None)
 
 
@@ -65,7 +65,7 @@ def _copy_attributes(optimizer: Any, copy: Any) -> None:
     state = {id(variable) for variable in optimizer.variables}
     others = vars(copy)
     for name, value in list(vars(optimizer).items()):
-        if name in _internal_names() or _is_state(value, state):
+        if name in internal_names() or _is_state(value, state):
             continue
         elif isinstance(value, Schedule):
             setattr(copy, name, value)
@@ -128,7 +128,7 @@ def _leaves(value: Any) -> list[Any]:
 
 
 @functools.cache
-def _internal_names() -> frozenset[str]:
+def internal_names() -> frozenset[str]:
     """Returns the private attributes that Keras sets on every optimizer."""
     variables = [keras.Variable(np.zeros(1), dtype="float32")]
     decaying = keras.optimizers.SGD(0.1, weight_decay=0.1, use_ema=True, ema_overwrite_frequency=2)

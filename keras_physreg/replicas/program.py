@@ -42,6 +42,8 @@ class Program:
         self.optimizer = stacked_optimizer(step.model.optimizer, self.trainable)
         self.fresh_optimizer = [convert_to_numpy(v) for v in self.optimizer.variables]
         self.best = BestWeights([*self.trainable, *self.state], size)
+        # A function of its own: TensorFlow keeps the graph that calls `apply` for ever.
+        self._update = tf.function(self._apply, autograph=False)
         self.run = tf.function(self._run, autograph=False, jit_compile=jit)
 
     @property
@@ -105,10 +107,13 @@ class Program:
         for column, position in enumerate(self.spec.terms):
             self.state[position].assign(weights[:, column])
         updates = self._on_batch(self.step.train, take, rows)
-        gradients = [updates.gradients.get(i) for i in range(len(self.trainable))]
-        self.optimizer.apply(gradients, self.trainable)
+        self._update(updates.gradients)
         constrain(self.step.variables.trainable, self.trainable, self._map)
         self._assign(updates)
+
+    def _apply(self, gradients: dict[int, Any]) -> None:
+        every = [gradients.get(i) for i in range(len(self.trainable))]
+        self.optimizer.apply(every, self.trainable)
 
     def _validate(self, data: Data) -> None:
         self._reset_metrics()

@@ -64,6 +64,7 @@ class ReplicaStep:
         model: A built and compiled model.
         unlabelled_share: As in `PhysicsModel.fit`.
         unscored: Logs that the validation lacks.
+        unshielded: As in `Step`: for graphs that are read and never run.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class ReplicaStep:
         model: keras.Model,
         unlabelled_share: float | None = None,
         unscored: frozenset[str] = frozenset(),
+        unshielded: bool = False,
     ) -> None:
         self.model, self.unlabelled_share, self.unscored = model, unlabelled_share, unscored
+        self.unshielded = unshielded
         self.variables = Variables.of(model)
         self._takes_training = "training" in inspect.signature(model.call).parameters
         self._loss_metric = next(m for m in model.metrics if m.name == "loss")
@@ -120,7 +123,8 @@ class ReplicaStep:
             batch, rows = rows_of_step(self.model, batch, training)
         x, y, sample_weight = batch
         arguments = {"training": training} if self._takes_training else {}
-        with labelled(self.model, unlabelled_share=self.unlabelled_share, **rows):
+        more = {"unlabelled_share": self.unlabelled_share, "unshielded": self.unshielded, **rows}
+        with labelled(self.model, **more):
             y_pred = self.model(x, **arguments)
             loss = self.model.compute_loss(x, y, y_pred, sample_weight, training=training)
             size = keras.ops.shape(keras.tree.flatten(x)[0])[0]
@@ -129,15 +133,15 @@ class ReplicaStep:
         return loss
 
 
-def labelled(model: keras.Model, **rows: Any) -> AbstractContextManager:
+def labelled(model: keras.Model, **more: Any) -> AbstractContextManager:
     """Opens a step in which a `PhysicsModel` compares terms with the labels.
 
     Args:
         model: Any model.
-        **rows: Other rows of the step: fields of `Step`.
+        **more: Further fields of `Step`.
     """
     if isinstance(model, PhysicsModel):
-        return open_step(model, "labelled", **rows)
+        return open_step(model, "labelled", **more)
     return contextlib.nullcontext()
 
 

@@ -1,0 +1,87 @@
+"""The graphs of a replica's step: what programs are made of, to read and to compare."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_physreg._utils.backend import tensorflow as tf
+from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.job import Job
+from keras_physreg.replicas.replica_step import ReplicaStep
+from keras_physreg.unlabelled.input_rows import Rows
+
+# Counted by TensorFlow through a whole process: equal graphs differ in it.
+COUNTED = "_gradient_op_type"
+
+
+@dataclass(frozen=True)
+class StepGraphs:
+    """The graphs of the training step and of the test step of one replica.
+
+    They are traced without shields, each of which TensorFlow would keep for ever.
+    """
+
+    train: Any
+    test: Any
+
+    @classmethod
+    def of(cls, job: Job) -> StepGraphs:
+        """Traces the steps of a job, on a batch of its training data."""
+        given = job.step
+        step = ReplicaStep(given.model, given.unlabelled_share, unshielded=True)
+        batch = _batch_spec(job.train)
+        beside = batch
+        if job.unlabelled is not None:
+            rows = _spec(job.unlabelled.tensors, job.unlabelled.batch_size)
+            beside = (Rows(batch[0], rows), *batch[1:])
+        return cls(_traced(step, step.train, beside), _traced(step, step.test, batch))
+
+    def __eq__(self, other: object) -> bool:
+        """Returns whether both were traced to the same operations, constants and tensors."""
+        if not isinstance(other, StepGraphs):
+            return NotImplemented
+        pairs = [(self.train, other.train), (self.test, other.test)]
+        return all(_same_captures(*pair) and _digest(pair[0]) == _digest(pair[1]) for pair in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _traced(step: ReplicaStep, function: Any, batch: Any) -> Any:
+    variables = step.variables
+    groups = [variables.trainable, variables.state, variables.metrics]
+    values = [[tf.TensorSpec(v.shape, v.dtype) for v in group] for group in groups]
+
+    def run(*arguments: Any) -> Any:
+        updates = function(*arguments)
+        return updates.gradients, updates.state, updates.metrics
+
+    return tf.function(run, autograph=False).get_concrete_function(*values, batch).graph
+
+
+def _batch_spec(data: Batches) -> Any:
+    return _spec(data.data, min(data.batch_size, data.size))
+
+
+def _spec(tensors: Any, rows: int) -> Any:
+    def one(tensor: Any) -> Any:
+        return None if tensor is None else tf.TensorSpec((rows, *tensor.shape[1:]), tensor.dtype)
+
+    return keras.tree.map_structure(one, tensors)
+
+
+def _same_captures(graph: Any, other: Any) -> bool:
+    """Returns whether two graphs read the same tensors and variables from outside."""
+    captured, others = ([outside for outside, _ in g.captures] for g in (graph, other))
+    return len(captured) == len(others) and all(map(lambda a, b: a is b, captured, others))
+
+
+def _digest(graph: Any) -> bytes:
+    definition = graph.as_graph_def()
+    for nodes in (definition.node, *(f.node_def for f in definition.library.function)):
+        for node in nodes:
+            node.attr.pop(COUNTED, None)
+    return hashlib.sha256(definition.SerializeToString(deterministic=True)).digest()
