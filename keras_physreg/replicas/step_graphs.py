@@ -80,8 +80,20 @@ def _same_captures(graph: Any, other: Any) -> bool:
 
 
 def _digest(graph: Any) -> bytes:
+    """Returns a digest of the operations of a graph, whatever the names of its nodes."""
     definition = graph.as_graph_def()
     for nodes in (definition.node, *(f.node_def for f in definition.library.function)):
+        names = {node.name: f"node{i}" for i, node in enumerate(nodes)}
         for node in nodes:
+            node.name = names[node.name]
+            node.input[:] = [_renamed(name, names) for name in node.input]
             node.attr.pop(COUNTED, None)
+            node.attr.pop("_class", None)  # It repeats the names of nodes.
     return hashlib.sha256(definition.SerializeToString(deterministic=True)).digest()
+
+
+def _renamed(source: str, names: dict[str, str]) -> str:
+    """Returns the source of a node's input, such as `"^name"` or `"name:1"`, by the new name."""
+    control, name = ("^", source[1:]) if source.startswith("^") else ("", source)
+    name, *rest = name.split(":")
+    return control + ":".join([names.get(name, name), *rest])
