@@ -12,7 +12,7 @@ from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.replica_step import ReplicaStep
-from keras_physreg.unlabelled.input_rows import Rows
+from keras_physreg.unlabelled.input_rows import beside
 
 # Counted by TensorFlow through a whole process: equal graphs differ in it.
 COUNTED = "_gradient_op_type"
@@ -32,13 +32,13 @@ class StepGraphs:
     def of(cls, job: Job) -> StepGraphs:
         """Traces the steps of a job, on a batch of its training data."""
         given = job.step
-        step = ReplicaStep(given.model, given.unlabelled_share, unshielded=True)
+        step = ReplicaStep(given.model, given.unlabelled_share, given.unscored, unshielded=True)
         batch = _batch_spec(job.train)
-        beside = batch
+        trained = batch
         if job.unlabelled is not None:
             rows = _spec(job.unlabelled.tensors, job.unlabelled.batch_size)
-            beside = (Rows(batch[0], rows), *batch[1:])
-        return cls(_traced(step, step.train, beside), _traced(step, step.test, batch))
+            trained = (beside(batch[0], rows), *batch[1:])
+        return cls(_traced(step, step.train, trained), _traced(step, step.test, batch))
 
     def __eq__(self, other: object) -> bool:
         """Returns whether both were traced to the same operations, constants and tensors."""
