@@ -27,6 +27,9 @@ class ReplicaTrainer(TrainedReplicas):
     from them again. With a small model, `fit` spends most of its time on the dispatch of steps,
     which the replicas share.
 
+    Another trainer, or sweep, of the same model uses the programs that were compiled before, as
+    long as neither the model, its compilation and its physics nor the shape of a batch changed.
+
     Args:
         model: A compiled Keras model, with or without physics terms.
         weights: Dict from term name to a sequence of K weights (numbers >= 0 in units of 1 / loss)

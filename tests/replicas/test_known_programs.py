@@ -11,6 +11,7 @@ import keras_physreg as kp
 from keras_physreg.replicas import known_trainers
 from keras_physreg.replicas.program import Program
 from tests import kept_graphs
+from tests.variants import slow_but
 
 Z = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
 X = Z[:, :2] * np.float32(0.5)
@@ -100,9 +101,10 @@ CHANGES = [
     another_constant_in_the_physics,
     another_tensor_in_the_physics,
 ]
+QUICK = {another_rate, another_constant_in_the_physics}
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", slow_but(QUICK, CHANGES))
 def test_what_is_changed_counts(change, programs, monkeypatch):
     monkeypatch.setitem(LAW, "factor", 1.0)
     monkeypatch.setitem(TENSOR, "offsets", TENSOR["offsets"])
@@ -144,6 +146,7 @@ def test_programs_go_with_their_model(programs):
     assert of_program() is None
 
 
+@pytest.mark.slow
 def test_few_models_have_programs_at_once(programs):
     models = [build() for _ in range(known_trainers.MAX_MODELS + 1)]
     for model in models:
@@ -154,6 +157,7 @@ def test_few_models_have_programs_at_once(programs):
     assert len(programs) == len(models) + 1
 
 
+@pytest.mark.slow
 def test_few_kinds_of_trainings_of_a_model_are_kept(programs):
     model = build()
     batch_sizes = [4, 6, 8, 4]
