@@ -276,3 +276,21 @@ def test_second_derivatives_by_xla_beside_labelled_rows():
     assert np.isfinite(found["a_loss"][0])
     with pytest.raises(LookupError, match="a `batch_size` that divides the number of labelled"):
         model.fit(X[:10, :2], Y[:10, :1], **given)
+
+
+def test_pairs_of_points():
+    """A periodic condition compares the two halves of its points: it has a value per pair."""
+
+    def periodic(z, u):
+        left, right = ops.split(u, 2)
+        return right - left
+
+    z = keras.Input((3,))
+    layer = kp.PhysicsRegularization({"law": level, "ends": periodic}, {"law": 1.0, "ends": 1.0})
+    model = kp.PhysicsModel(z, layer(z, keras.layers.Dense(1)(z)))
+    model.compile("sgd", None)
+    points = {"law": linear.points(5, 0), "ends": linear.points(8, 1)}
+    kernel, bias = linear.values(model)
+    u = points["ends"] @ kernel + bias
+    found = model.fit(points=points, steps_per_epoch=1, verbose=0).history["ends_loss"][0]
+    assert found == pytest.approx(np.mean((u[4:] - u[:4]) ** 2), rel=1e-5)
