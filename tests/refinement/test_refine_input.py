@@ -64,7 +64,7 @@ def test_a_train_step_of_its_own():
         ({"x": None}, ValueError, "needs the inputs `x`"),
         ({"points": {"x": np.ones((2, 3))}}, ValueError, "'x' needs the label"),
         ({"points": {"w": np.ones((2, 3))}}, ValueError, "unknown term"),
-        ({"points": {"z": lambda step, batch: 0}}, TypeError, "Draw points from a sampler once"),
+        ({"points": {"z": np.ones((2, 3))}}, ValueError, "computes the terms"),
         ({"y": None}, ValueError, "needs the labels `y`"),
         ({"y": np.ones((7, 2))}, ValueError, "same number of rows"),
     ],
@@ -82,6 +82,13 @@ def test_a_dataset():
     dataset = tf.data.Dataset.from_tensor_slices(problems.data()).batch(5)
     with pytest.raises(TypeError, match="`x` must be arrays"):
         kp.refine(compiled(), dataset)
+
+
+def test_points_of_a_sampler():
+    model = problems.physics_model(problems.residual, {"residual": 1.0})
+    model.compile("adam", "mse")
+    with pytest.raises(TypeError, match="Draw points from a sampler once"):
+        kp.refine(model, points={"residual": kp.UniformSampler([0.0] * 3, [1.0] * 3)}, verbose=0)
 
 
 def test_nothing_trainable():
