@@ -1,6 +1,7 @@
 """The total loss of one batch, exactly as a training step computes it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ from keras_physreg.layers.step import open_step
 from keras_physreg.models.physics_losses import check_counted
 from keras_physreg.models.run_step import own_methods
 from keras_physreg.unlabelled.checks import check_label_free_terms, check_model_called
+from keras_physreg.unlabelled.joined_rows import join_points
 
 
 @dataclass(frozen=True)
@@ -16,16 +18,18 @@ class Rows:
     """The rows of a batch.
 
     Args:
-        x: Inputs of the labelled rows.
+        x: Inputs of the labelled rows; `None` if there are points alone.
         y: Labels, or `None`.
         sample_weight: Weights of the labelled rows, or `None`.
         unlabelled: Inputs of the unlabelled rows, or `None`.
+        points: Inputs of point sets by term, in the model's order.
     """
 
-    x: Any
+    x: Any = None
     y: Any = None
     sample_weight: Any = None
     unlabelled: Any = None
+    points: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,17 @@ def total_loss(model: keras.Model, rows: Rows, unlabelled_share: float | None = 
         rows: The batch.
         unlabelled_share: As in `PhysicsModel.fit`.
     """
-    more = {"unlabelled": rows.unlabelled, "unlabelled_share": unlabelled_share}
-    with open_step(model, "labelled", **more) as step:
-        y_pred = model(rows.x, training=True)
-        total = model.compute_loss(rows.x, rows.y, y_pred, rows.sample_weight, training=True)
+    x, more = rows.x, {"unlabelled": rows.unlabelled, "points": rows.points}
+    if x is None:
+        x, more["joined"] = join_points(rows.points)
+    with open_step(model, "labelled", unlabelled_share=unlabelled_share, **more) as step:
+        y_pred = model(x, training=True)
+        total = model.compute_loss(x, rows.y, y_pred, rows.sample_weight, training=True)
     if rows.unlabelled is not None:
         check_model_called(model, step.call.kinds)
-        check_label_free_terms(model)
+        check_label_free_terms(model, tuple(rows.points))
+    if rows.points:
+        check_model_called(model, step.call.points, "points")
     check_counted(step, own_methods(model))
     data = {} if step.data_loss is None else {"data_loss": step.data_loss}
     return TotalLoss(total, data | {f"{name}_loss": loss for name, loss in step.losses.items()})

@@ -13,12 +13,14 @@ from keras_physreg._utils.owners import with_sublayers
 from keras_physreg.layers.build_physics import is_built
 from keras_physreg.layers.physics_regularization import physics_layers
 from keras_physreg.layers.step import open_step
+from keras_physreg.models.fit_points import check_no_labels, input_specs
 from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.models.run_step import has_own_train_step
 from keras_physreg.models.total_loss import Rows
 from keras_physreg.refinement.full_batch import FullBatch
 from keras_physreg.unlabelled import arrays
 from keras_physreg.unlabelled.input_rows import check_alike
+from keras_physreg.unlabelled.point_sources import check_rows_for_all, point_arrays
 
 METHODS = ("ssbfgs", "lbfgs")
 MAX_DENSE_WEIGHTS = 5000
@@ -64,21 +66,33 @@ def check_verbose(verbose: Any) -> int:
     raise ValueError(f"`verbose` must be 'auto', 0, 1 or 2. {received('verbose', verbose)}")
 
 
-def as_rows(model: keras.Model, x: Any, y: Any, sample_weight: Any, unlabelled: Any) -> Rows:
-    """Returns all rows as tensors."""
+def check_arrays(model: keras.Model, x: Any, y: Any, unlabelled: Any, points: Any) -> None:
+    """Raises unless the rows are arrays, and the labels are there if the loss needs them."""
     for name, data in {"x": x, "unlabelled": unlabelled}.items():
         if isinstance(data, tf.data.Dataset | keras.utils.PyDataset) or callable(data):
             raise TypeError(
                 f"`{name}` must be arrays: `refine` evaluates all rows at once, and the same ones "
                 f"each time. {received(name, data)}"
             )
-    if x is None:
-        raise ValueError("`refine` needs the inputs `x` that the model trains on. Received: x=None")
-    if model.loss is not None and y is None:
+    if x is None and (points is None or unlabelled is not None):
+        raise ValueError(
+            "`refine` needs the inputs `x` that the model trains on, or `points` for every term. "
+            f"Received: x=None{'' if points is None else ' with `unlabelled`'}"
+        )
+    if x is not None and model.loss is not None and y is None:
         raise ValueError(
             f"Model '{model.name}' is compiled with a loss: `refine` needs the labels `y`. To "
             "minimise the physics alone, compile it with `loss=None`. Received: y=None"
         )
+
+
+def as_rows(
+    model: keras.Model, x: Any, y: Any, sample_weight: Any, unlabelled: Any, points: Any
+) -> Rows:
+    """Returns all rows as tensors, and builds the model by calls on one of them."""
+    if x is None:
+        check_no_labels({"y": y, "sample_weight": sample_weight})
+        return Rows(points=_point_tensors(model, points, None))
     y = keras.tree.lists_to_tuples(y)
     if keras.tree.is_nested(y) and not keras.tree.is_nested(sample_weight):
         sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
@@ -87,12 +101,22 @@ def as_rows(model: keras.Model, x: Any, y: Any, sample_weight: Any, unlabelled: 
     if unlabelled is not None:
         unlabelled = arrays.as_tensors(unlabelled, "unlabelled", device=None)
         check_alike(x, unlabelled)
-    return Rows(x, y, sample_weight, unlabelled)
+    _build(model, x)
+    return Rows(x, y, sample_weight, unlabelled, _point_tensors(model, points, x))
 
 
-def build(model: keras.Model, rows: Rows) -> None:
-    """Builds a model by calls on one row."""
-    row = arrays.gather(rows.x, [0])
+def _point_tensors(model: keras.Model, points: Any, x: Any) -> dict[str, Any]:
+    if points is None:
+        return {}
+    like = input_specs(model) if x is None else x
+    found = point_arrays(model, points, "points", like)
+    if x is None:
+        check_rows_for_all(model, found.terms)
+    return {term: found.whole[term] for term in found.terms}
+
+
+def _build(model: keras.Model, x: Any) -> None:
+    row = arrays.gather(x, [0])
     for _ in range(2):  # The first call builds the network, and the next one the physics.
         if not is_built(model):
             with open_step(model, "labelled"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -9,7 +10,7 @@ import keras
 from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
 from keras_physreg._utils.variables import assign
-from keras_physreg.models.left_out_rows import check_left_out_rows
+from keras_physreg.models.before_fit import before_fit
 from keras_physreg.refinement import checks
 from keras_physreg.refinement.course import Course, RefineHistory
 from keras_physreg.refinement.full_batch import FullBatch, joined
@@ -28,6 +29,7 @@ def refine(
     *,
     unlabelled: Any = None,
     unlabelled_share: float | None = None,
+    points: Mapping[str, Any] | None = None,
     iterations: int = 1000,
     method: str | None = None,
     verbose: Any = "auto",
@@ -65,6 +67,9 @@ def refine(
         unlabelled: Inputs of all unlabelled rows, arrays of the structure of `x`, as in
             `PhysicsModel.fit`.
         unlabelled_share: As in `PhysicsModel.fit`.
+        points: Per term, arrays of inputs on which it is evaluated, as in `PhysicsModel.fit`; draw
+            points from a sampler once: `sampler(0, 1000)`. With points for every term, `x` may be
+            left out.
         iterations: Most iterations. One takes one or two evaluations of loss and gradient, each of
             which costs as much as a training step on all rows.
         method: `"ssbfgs"`: self-scaled BFGS, which holds a matrix of `8 * weights ** 2` bytes;
@@ -103,10 +108,11 @@ def refine(
     scipy_part("optimize")
     check_share(unlabelled_share)
     if unlabelled is None:
-        check_no_options(unlabelled_share=unlabelled_share)
-    rows = checks.as_rows(model, x, y, sample_weight, unlabelled)
-    check_left_out_rows(model, rows.x, rows.y, rows.sample_weight, rows.unlabelled)
-    checks.build(model, rows)
+        check_no_options("unlabelled", unlabelled_share=unlabelled_share)
+    checks.check_arrays(model, x, y, unlabelled, points)
+    rows = checks.as_rows(model, x, y, sample_weight, unlabelled, points)
+    fit = {"x": rows.x, "y": rows.y, "sample_weight": rows.sample_weight, "verbose": verbose}
+    before_fit(model, fit, rows.unlabelled, rows.points or None)
     checks.check_trainable(model)
     batch = FullBatch(model, rows, unlabelled_share)
     checks.check_start(model, batch)

@@ -133,6 +133,36 @@ def test_the_share_of_unlabelled_rows():
     np.testing.assert_allclose(weights_of(model), least_squares(parts), atol=1e-6)
 
 
+def test_point_sets_with_labelled_rows():
+    """The term is the mean over its points alone."""
+    model, (z, y), more = line(), data(), data(11, seed=1)[0]
+    done = kp.refine(model, z, y, points={"half": more}, iterations=50, verbose=0)
+    parts = [(z, y, np.full(len(z), 1 / len(z))), (more, more[:, :1] / 2, np.full(11, 2 / 11))]
+    np.testing.assert_allclose(weights_of(model), least_squares(parts), atol=1e-6)
+    assert done.precision == "float64"
+
+
+@pytest.mark.parametrize("loss", ["mse", None])
+def test_point_sets_alone(loss):
+    z, other = data()[0], data(7, seed=2)[0]
+    inputs = keras.Input((3,))
+    layer = kp.PhysicsRegularization(
+        {"half": lambda z, x: 2 * x - z[:, :1], "wall": lambda z, x: x - z[:, 1:2]},
+        {"half": 0.5, "wall": 3.0},
+    )
+    model = kp.PhysicsModel(inputs, layer(inputs, keras.layers.Dense(1)(inputs)))
+    model.compile("adam", loss)
+    done = kp.refine(model, points={"wall": other, "half": z}, iterations=50, verbose=0)
+    walls = (other, other[:, 1:2], np.full(7, 3 / 7))
+    parts = [(z, z[:, :1] / 2, np.full(20, 2 / 20)), walls]
+    np.testing.assert_allclose(weights_of(model), least_squares(parts), atol=1e-6)
+    assert set(done.history) == {"loss", "half_loss", "wall_loss"}
+    with pytest.raises(ValueError, match="every term needs points"):
+        kp.refine(model, points={"wall": other}, verbose=0)
+    with pytest.raises(ValueError, match="`y` is for labelled rows"):
+        kp.refine(model, y=z, points={"wall": other, "half": z}, verbose=0)
+
+
 @keras.saving.register_keras_serializable(package="refine")
 class Slope(keras.layers.Layer):
     def __init__(self, **kwargs):

@@ -62,6 +62,9 @@ def test_a_train_step_of_its_own():
         ({"unlabelled": np.ones((4, 2), "float32")}, ValueError, "row shape of `x`"),
         ({"unlabelled": lambda step, batch: 0}, TypeError, "`unlabelled` must be arrays"),
         ({"x": None}, ValueError, "needs the inputs `x`"),
+        ({"points": {"x": np.ones((2, 3))}}, ValueError, "'x' needs the label"),
+        ({"points": {"w": np.ones((2, 3))}}, ValueError, "unknown term"),
+        ({"points": {"z": np.ones((2, 3))}}, ValueError, "computes the terms"),
         ({"y": None}, ValueError, "needs the labels `y`"),
         ({"y": np.ones((7, 2))}, ValueError, "same number of rows"),
     ],
@@ -79,6 +82,13 @@ def test_a_dataset():
     dataset = tf.data.Dataset.from_tensor_slices(problems.data()).batch(5)
     with pytest.raises(TypeError, match="`x` must be arrays"):
         kp.refine(compiled(), dataset)
+
+
+def test_points_of_a_sampler():
+    model = problems.physics_model(problems.residual, {"residual": 1.0})
+    model.compile("adam", "mse")
+    with pytest.raises(TypeError, match="Draw points from a sampler once"):
+        kp.refine(model, points={"residual": kp.UniformSampler([0.0] * 3, [1.0] * 3)}, verbose=0)
 
 
 def test_nothing_trainable():
