@@ -9,8 +9,8 @@ from typing import Any
 import keras
 
 from keras_physreg._utils.errors import received, whole_number
-from keras_physreg.models.fit_points import check_no_labels
 from keras_physreg.models.auto_scale import check_no_points
+from keras_physreg.models.fit_points import check_no_labels
 from keras_physreg.models.left_out_rows import check_left_out_rows
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.batches import Batches
