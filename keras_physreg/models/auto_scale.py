@@ -1,6 +1,6 @@
 """Replaces `scale="auto"` of terms by the standard deviations of their references."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -34,12 +34,10 @@ def resolve_scales(model: keras.Model, x: Any, y: Any = None, verbose: Any = "au
         ValueError: If the data are not arrays in memory, or a reference is not finite or never
             changes in a column.
     """
-    layers = [
-        layer for layer in physics_layers(model) if any(term.scale == AUTO for term in layer.terms)
-    ]
+    layers = [layer for layer in physics_layers(model) if any(map(_is_auto, layer.terms))]
     if not layers:
         return
-    names = [term.name for layer in layers for term in layer.terms if term.scale == AUTO]
+    names = [term.name for layer in layers for term in filter(_is_auto, layer.terms)]
     x, y = (_in_memory(part, name, names) for part, name in ((x, "x"), (y, "y")))
     sizes = {len(part) for part in keras.tree.flatten((x, y)) if part is not None}
     if len(sizes) != 1 or sizes == {0}:  # The training raises.
@@ -59,6 +57,26 @@ def resolve_scales(model: keras.Model, x: Any, y: Any = None, verbose: Any = "au
         for term in layer.terms:
             if term.name in scales and verbose not in (0, "0"):
                 print(_said(term, *sizes))
+
+
+def check_no_points(model: keras.Model, points: Any) -> None:
+    """Raises if a term of `scale="auto"` has points: its reference on these is unknown.
+
+    Args:
+        model: The model to train.
+        points: Points by term, or `None`.
+    """
+    names = {term.name for layer in physics_layers(model) for term in layer.terms if _is_auto(term)}
+    for name in names & set(points if isinstance(points, Mapping) else ()):
+        raise ValueError(
+            f"`scale='auto'` of physics term '{name}' is the standard deviation of the reference "
+            "on the rows of `x`, but the term is evaluated on points. Give a number as `scale`: "
+            "what a deviation of 1 means. Received: points of this term"
+        )
+
+
+def _is_auto(term: PhysicsTerm) -> bool:
+    return term.scale == AUTO
 
 
 def _in_memory(data: Any, name: str, terms: list[str]) -> Any:
@@ -91,9 +109,8 @@ def _references(model: keras.Model, x: Any, y: Any) -> Iterator[tuple[PhysicsTer
             with open_step(model, "arguments") as step:
                 model(inputs, training=False)
             for evaluation in step.evaluations:
-                for term in evaluation.layer.terms:
-                    if term.scale == AUTO:
-                        yield term, _reference(term, evaluation.roots(labels))
+                for term in filter(_is_auto, evaluation.layer.terms):
+                    yield term, _reference(term, evaluation.roots(labels))
 
 
 def _tensor(array: np.ndarray | None, some: slice) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_physreg.models.auto_scale import resolve_scales
+from keras_physreg.models.auto_scale import check_no_points, resolve_scales
 from keras_physreg.models.left_out_rows import check_left_out_rows
 
 
@@ -21,5 +21,6 @@ def before_fit(
     """
     if not model.compiled:  # Keras raises for it.
         return
+    check_no_points(model, points)
     resolve_scales(model, fit["x"], fit["y"], fit["verbose"])
     check_left_out_rows(model, fit["x"], fit["y"], fit["sample_weight"], unlabelled, points)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_physreg._utils.errors import received, whole_number
+from keras_physreg.models.auto_scale import check_no_points
 from keras_physreg.models.fit_points import check_no_labels
 from keras_physreg.models.left_out_rows import check_left_out_rows
 from keras_physreg.replicas import preparation
@@ -105,6 +106,7 @@ def first_job(
     rows = row_sets(given.rows, given.validation_rows, table.replicas, train.size, seeds)
     held_out_batch_size = given.held_out_batch_size(train.batch_size)
     validation = given.validation(held_out_batch_size)
+    check_no_points(model, given.points)
     preparation.build(model, train, given.verbose)
     check_left_out_rows(
         model, given.x, given.y, given.sample_weight, given.unlabelled, given.points

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_physreg._utils.errors import is_whole, received
 from keras_physreg.inspection import check_known, find_terms
+from keras_physreg.models.auto_scale import check_no_points
 from keras_physreg.replicas import preparation
 from keras_physreg.sweep.splits import Splits, checked_splits
 from keras_physreg.terms.term import check_weight
@@ -132,6 +133,7 @@ def check_points(
     for name, given in (("points", points), ("validation_points", validation_points)):
         if given is not None:
             check_terms(model, given, name)
+    check_no_points(model, points)
     for term in points or {}:
         if monitor == f"val_{term}_loss" and term not in (validation_points or {}):
             raise ValueError(

@@ -289,6 +289,21 @@ def test_bad_data(kind):
     assert scales(made) == {"z": "auto"}
 
 
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("how", ["fit", "replicas", "sweep"])
+def test_terms_with_points_need_numbers(how):
+    z, x = measured()
+    made = model([kp.PhysicsTerm("z", "input", scale="auto")], {"z": lambda z, x: z})
+    points = {"z": z}
+    uses = {
+        "fit": lambda: made.fit(z, x, points=points, verbose=0),
+        "replicas": lambda: kp.ReplicaTrainer(made, {"z": [0.0]}).fit(z, x, points=points),
+        "sweep": lambda: kp.sanity_sweep(made, z, x, points=points, epochs=1, verbose=0),
+    }
+    with pytest.raises(ValueError, match=r"'z' is the standard deviation .* evaluated on points"):
+        uses[how]()
+
+
 def test_a_dataset_is_refused():
     tf = pytest.importorskip("tensorflow")
     made = model()

@@ -160,9 +160,7 @@ def test_shapes_that_do_not_fit(case):
 
 
 def test_a_wrong_length_is_named_by_the_first_step():
-    with pytest.raises(
-        ValueError, match=r"has 3 numbers, but its prediction has shape \(None, 2\)"
-    ):
+    with pytest.raises(ValueError, match=r"has 3 numbers, .* prediction has shape \(\w+, 2\)"):
         compiled(kp.ScaledLoss("mse", SCALE)).fit(*data(), batch_size=16, verbose=0)
 
 
