@@ -12,6 +12,7 @@ import numpy as np
 from keras_physreg._utils.errors import is_whole, received
 from keras_physreg.inspection import check_known, find_terms
 from keras_physreg.replicas import preparation
+from keras_physreg.replicas.hidden_state import stateful_layers
 from keras_physreg.sweep.splits import Splits, checked_splits
 from keras_physreg.terms.term import check_weight
 
@@ -103,12 +104,25 @@ def prepare(
         The number of labelled rows, and that of rows of validation data, or `None`.
     """
     preparation.check_model(model)
+    _check_stateless(model)
     training = preparation.as_batches("x, y, sample_weight", training_data, None)
     held_out = None
     if validation_data is not None:
         held_out = preparation.as_batches("validation_data", validation_data, None).size
     preparation.build(model, training, verbose)
     return training.size, held_out
+
+
+def _check_stateless(model: keras.Model) -> None:
+    """Raises if a layer carries state from one batch to the next."""
+    for layer in stateful_layers(model):
+        raise ValueError(
+            f"Layer '{layer.name}' of model '{model.name}' is stateful: it carries its state from "
+            "one batch to the next, so that its output for a row depends on the rows before. A "
+            "sweep shuffles and splits the rows. Build the model with `stateful=False`; or train "
+            "in the order of the rows, one replica after the other, by "
+            "`ReplicaTrainer.fit(..., shuffle=False)`."
+        )
 
 
 def check_choices(score: Any, keep: Any) -> None:
