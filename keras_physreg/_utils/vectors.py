@@ -37,8 +37,10 @@ def vector(owner: str, name: str, value: Any) -> np.ndarray:
         raise ValueError(
             f"`{name}` of {owner} must be a number or a vector, not of shape {array.shape}. {given}"
         )
-    if not np.isfinite(array).all():
-        raise ValueError(f"`{name}` of {owner} must be finite. {given}")
+    wrong = np.flatnonzero(~np.isfinite(array))
+    if wrong.size:
+        which = f", but component {wrong[0]} is {array[wrong[0]]}" if array.ndim else ""
+        raise ValueError(f"`{name}` of {owner} must be finite{which}. {given}")
     return array.astype("float64")
 
 

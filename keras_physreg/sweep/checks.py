@@ -13,6 +13,7 @@ from keras_physreg._utils.errors import is_whole, received
 from keras_physreg.inspection import check_known, find_terms
 from keras_physreg.models.auto_scale import check_no_points
 from keras_physreg.replicas import preparation
+from keras_physreg.replicas.hidden_state import stateful_layers
 from keras_physreg.sweep.splits import Splits, checked_splits
 from keras_physreg.terms.term import check_weight
 from keras_physreg.unlabelled.point_sources import check_terms
@@ -105,6 +106,7 @@ def prepare(
         The number of labelled rows, and that of rows of validation data, or `None`.
     """
     preparation.check_model(model)
+    _check_stateless(model)
     training = preparation.as_batches("x, y, sample_weight", training_data, None)
     held_out = None
     if validation_data is not None:
@@ -140,6 +142,18 @@ def check_points(
                 f"The log {monitor!r} needs `validation_points` of term '{term}', because it has "
                 f"`points` of its own. Received: validation_points={validation_points}"
             )
+
+
+def _check_stateless(model: keras.Model) -> None:
+    """Raises if a layer carries state from one batch to the next."""
+    for layer in stateful_layers(model):
+        raise ValueError(
+            f"Layer '{layer.name}' of model '{model.name}' is stateful: it carries its state from "
+            "one batch to the next, so that its output for a row depends on the rows before. A "
+            "sweep shuffles and splits the rows. Build the model with `stateful=False`; or train "
+            "in the order of the rows, one replica after the other, by "
+            "`ReplicaTrainer.fit(..., shuffle=False)`."
+        )
 
 
 def check_choices(score: Any, keep: Any) -> None:

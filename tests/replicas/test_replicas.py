@@ -289,6 +289,39 @@ def random_where(z, x_pred):
     return {"x": kp.on_rows(z[:, :2] / 2, chosen), "z": 2 * x_pred}
 
 
+class Counting(keras.layers.Layer):
+    """Physics with state that is no variable."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def call(self, z, x_pred):
+        self.calls += 1
+        return {"x": self.calls * z[:, :2], "z": x_pred}
+
+
+class RandomAtTheLabels(keras.layers.Layer):
+    def call(self, z, x_pred):
+        return {"x": x_pred + tf.random.normal((2,)) - z[:, :2]}
+
+
+NOT_REPEATABLE = {
+    "counter": lambda: problems.physics_model(Counting()),
+    "at the labels": lambda: problems.physics_model(
+        RandomAtTheLabels(), [kp.PhysicsTerm("x", at="labels")]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_REPEATABLE)
+def test_physics_that_is_random_or_keeps_state_is_named(kind):
+    model = NOT_REPEATABLE[kind]()
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"physics of term 'x' gives other.*random, or keeps"):
+        kp.ReplicaTrainer(model, {"x": [0.0, 1.0]}).fit(*DATA, verbose=0)
+
+
 def test_rows_that_are_chosen_at_random_are_named():
     model = problems.physics_model(random_where)
     model.compile("sgd", "mse")

@@ -398,6 +398,22 @@ def without_physics():
     return model
 
 
+def stateful():
+    z = keras.Input(batch_shape=(10, 6, 3))
+    x = keras.layers.Dense(2)(keras.layers.LSTM(4, stateful=True, name="memory")(z))
+    first = keras.layers.Lambda(lambda t: t[:, 0])(z)
+    layer = kp.PhysicsRegularization(problems.doubling, problems.terms())
+    model = kp.PhysicsModel(z, layer(first, x))
+    model.compile("sgd", "mse")
+    return model
+
+
+def random_physics():
+    model = problems.physics_model(lambda z, x: {"x": z[:, :2] + keras.random.normal((2,)), "z": x})
+    model.compile("sgd", "mse")
+    return model
+
+
 def with_r2():
     model = problems.physics_model()
     r2, named = keras.metrics.R2Score(), keras.metrics.R2Score(name="fit")
@@ -410,6 +426,8 @@ def with_r2():
     [
         (without_physics, {}, ValueError, r"no physics terms to sweep"),
         (problems.physics_model, {}, ValueError, r"not compiled"),
+        (stateful, {}, ValueError, r"Layer 'memory'.*is stateful.*shuffles.*`stateful=False`"),
+        (random_physics, {"epochs": 1}, ValueError, r"physics of term 'x'.*it is random, or keeps"),
         (models.mlp, {"terms": ["y"]}, ValueError, r"no physics term named 'y'"),
         (models.mlp, {"weights": []}, ValueError, r"ascending"),
         (models.mlp, {"weights": [1.0, 0.1]}, ValueError, r"ascending.*\[1.0, 0.1\]"),

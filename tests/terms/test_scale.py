@@ -80,6 +80,7 @@ def test_it_is_saved():
         (0, ValueError, r"'x' must be above 0.*is 0\.0\. "),
         (-1.0, ValueError, r"is -1\.0"),
         (float("nan"), ValueError, r"'x' must be finite.*scale=nan"),
+        ([1.0, float("nan")], ValueError, r"finite, but component 1 is nan"),
         ([1.0, 0.0], ValueError, r"is 0\.0 at component 1"),
         ([1.0, 1e-40], ValueError, r"within float32.*is 1e-40 at component 1"),
         (1e40, ValueError, r"within float32.*is 1e\+40"),
