@@ -162,6 +162,7 @@ def _observe_labels(
     compared = _compare_rows(there, y, found, trusted, at_labels=True)
     for name, parts in compared.items():
         parts["network"] = _network_losses(evaluation, there, name, y, y_pred)
+        parts["moved"] = _moved(evaluation.outputs.get(name), there.outputs.get(name))
     seen.at_labels.update(compared)
 
 
@@ -193,6 +194,22 @@ def _network_losses(
         return row_losses(term, network, label, row_weights(term, there))
     except Exception:  # Labels of another structure than the outputs.
         return None
+
+
+def _moved(here: Any, there: Any) -> Any:
+    """Returns how far the output of a term is from that at the labels, per row, or `None`."""
+    if here is None or there is None or not len(here.shape):
+        return None
+    if len(here.shape) != len(there.shape) or here.shape[1:] != there.shape[1:]:
+        return None
+    rows = ops.shape(here)[0]
+
+    def by_row() -> Any:
+        return ops.max(ops.reshape(ops.abs(here - there), (rows, -1)), axis=1, initial=0.0)
+
+    # Physics may select other rows at the labels.
+    same = ops.equal(rows, ops.shape(there)[0])
+    return ops.cond(same, by_row, lambda: ops.zeros((0,), dtype=here.dtype))
 
 
 def _has_values(value: TermValue) -> Any:
@@ -241,6 +258,7 @@ def _compare_rows(
                 "trusted": None if by_label else trusted,
                 "kept": trusted if at_labels else None,
                 "network": None,
+                "moved": None,
                 "pairs": _pairs(output, reference, where) if at_labels else None,
                 "finite": finite,
                 "given": _finite_rows((given, evaluation.prediction if at_labels else None)),

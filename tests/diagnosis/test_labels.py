@@ -455,3 +455,52 @@ def test_the_same_findings_for_a_vector():
     physics = lambda z, p: p[:, 0] + law(z)[:, 0]  # noqa: E731
     report = kp.diagnose(linear_model(physics, {"t": 0.5}, outputs=1), z, x[:, 0])
     assert "rescaled" in [f.code for f in report.findings]
+
+
+def test_a_factor_in_one_of_two_inputs_is_told_though_both_go_along_in_part():
+    """`x_hat = z_0 + 15 z_1` beside `x = z_0 + z_1 / 2`: r2 is 72 / 285 = 0.25, the slope 13."""
+    z, x = data(200, 0)
+    factors = np.array([[1.0, 0.0], [15.0, 1.0], [0.0, 0.5]], "float32")
+    terms = [kp.PhysicsTerm("t", "target", weight=0.5)]
+    model = model_of(connected(lambda z: ops.matmul(z, factors)), terms, 0)
+    finding = one(kp.diagnose(model, z, x), "rescaled")
+    r2 = np.corrcoef(x[:, 0], (z @ factors)[:, 0])[0, 1] ** 2
+    slope = np.std((z @ factors)[:, 0]) / np.std(x[:, 0])
+    assert "in component 0" in finding.message
+    assert f"{slope:.4g} times the label" in finding.message
+    assert f"Both go along in part (r2 {r2:.2f})" in finding.message
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.1, 3.0])
+def test_noise_however_large_is_no_factor(noise):
+    """Of errors on either side the slope lies between the two regressions."""
+    for seed in range(5):
+        z, x = data(100, seed, noise)
+        terms = [kp.PhysicsTerm("t", "target", weight=0.5)]
+        report = kp.diagnose(model_of(connected(law), terms, seed), z, x)
+        assert "rescaled" not in [f.code for f in report.findings]
+
+
+def test_an_inequality_that_every_label_breaks_is_told():
+    z, x = data(64, 0)
+    report = kp.diagnose(model_of(lambda z, p: ops.relu(p[:, :1] + 50), {"t": 1e-4}, 0), z, x)
+    finding = one(report, "biased")
+    assert f"mean {np.mean(x[:, 0] + 50):+.3g} with sd {np.std(x[:, 0]):.3g}" in finding.message
+    assert (
+        "All of them have it: if this is an inequality, every label breaks it." in finding.message
+    )
+
+
+@pytest.mark.parametrize(
+    "physics",
+    [
+        lambda z, p: ops.abs(p - law(z)),
+        lambda z, p: ops.sum((p - law(z)) ** 2, -1),
+        lambda z, p: ops.exp(p[:, 0]),
+    ],
+    ids=["size", "square", "exponential"],
+)
+def test_what_is_never_negative_by_its_form_has_no_bias(physics):
+    z, x = data(64, 0)
+    report = kp.diagnose(model_of(physics, {"t": 1e-4}, 0), z, x)
+    assert "biased" not in [f.code for f in report.findings]
