@@ -196,6 +196,43 @@ def test_a_worse_teacher_says_so_with_both_numbers():
     assert "200 held-out rows" in finding.message
 
 
+def of_a_sum(z, p):
+    """The second label by the sum of both, less the first prediction."""
+    return {"t": ops.sum(law(z), -1, keepdims=True) - p[:, :1]}
+
+
+def sum_model(kernel):
+    model = model_of(of_a_sum, [kp.PhysicsTerm("t", "prediction", [1], weight=0.5)], 0)
+    model.layers[1].set_weights([np.asarray(kernel, "float32"), np.full(2, 0.05, "float32")])
+    return model
+
+
+def test_errors_that_cancel_in_the_physics_leave_it_open_who_is_the_better_teacher():
+    """What one prediction has too much, the other lacks: the physics sees none of it."""
+    z, x = data(100, 0)
+    opposite = TRUTH + np.array([[0.5, -0.5], [0.0, 0.0], [0.0, 0.0]])
+    report = kp.diagnose(sum_model(opposite), z, x, validation_data=data(200, 1))
+    teacher = report["t"].teacher
+    assert (teacher.verdict, teacher.independent) == ("better", False)
+    assert teacher.floor == pytest.approx(0.02, rel=0.3)
+    assert teacher.network == pytest.approx(0.26, rel=0.3)
+    finding = one(report, "below-floor")
+    assert finding.severity == "info"
+    assert f"by {teacher.floor:.3g} and the network by {teacher.network:.3g}" in finding.message
+    assert "errors of the network may cancel in it" in finding.message
+    assert "the physics is the better teacher" not in finding.message
+    assert "sanity_sweep" in finding.cure
+
+
+def test_physics_that_takes_the_prediction_teaches_where_it_is_obeyed_on_given_rows_alone():
+    z, x = data(100, 0)
+    z[:, 2] = 0.0
+    x = (z @ TRUTH + 0.1 * np.random.default_rng(0).normal(size=x.shape)).astype("float32")
+    wrong_elsewhere = np.vstack([TRUTH[:2], [[1.0, 1.0]]])
+    report = kp.diagnose(sum_model(wrong_elsewhere), z, x, validation_data=data(200, 1))
+    assert "the physics is the better teacher" in one(report, "memorised").message
+
+
 # Rows that carry the loss.
 
 
