@@ -40,9 +40,11 @@ def warn_of_unreached(layer: Any, losses: dict[str, Any], model: keras.Model | N
     for name, loss in losses.items():
         if name in known or not _is_traced(loss) or not _is_on(layer.weight_variable(name)):
             continue
-        known.add(name)
         handles = _not_fixed(layer, loss) if model is None else _trained(model, loss)
-        if handles is not None and not _reaches(loss, handles):
+        if handles is None:
+            continue
+        known.add(name)
+        if not _reaches(loss, handles):
             of = f"layer '{layer.name}'" if model is None else f"model '{model.name}'"
             warnings.warn(
                 f"Physics term '{name}' of {of} has a weight above 0 and trains nothing: no "
