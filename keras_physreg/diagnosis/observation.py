@@ -14,6 +14,7 @@ from keras import ops
 from keras_physreg._utils.names import check_unique
 from keras_physreg._utils.user_errors import is_of_none
 from keras_physreg.diagnosis.labels import labels_as_prediction, why_no_labels
+from keras_physreg.diagnosis.network_at_labels import moved_by_labels, network_losses
 from keras_physreg.layers.evaluation import Evaluation, TermValue
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
 from keras_physreg.layers.row_weights import row_weights
@@ -161,55 +162,9 @@ def _observe_labels(
     found = {value.name: value for value in values}
     compared = _compare_rows(there, y, found, trusted, at_labels=True)
     for name, parts in compared.items():
-        parts["network"] = _network_losses(evaluation, there, name, y, y_pred)
-        parts["moved"] = _moved(evaluation.outputs.get(name), there.outputs.get(name))
+        parts["network"] = network_losses(evaluation, there, name, y, y_pred)
+        parts["moved"] = moved_by_labels(evaluation.outputs.get(name), there.outputs.get(name))
     seen.at_labels.update(compared)
-
-
-def _network_losses(
-    evaluation: Evaluation, there: Evaluation, name: str, y: Any, y_pred: Any
-) -> Any:
-    """Returns the loss of the network's predictions as the term would judge them, per row.
-
-    They stand in for the term's output: under the same loss and components, against the label.
-
-    Args:
-        evaluation: The physics at the prediction.
-        there: The physics at the labels.
-        name: Name of the term.
-        y: Labels, or `None`.
-        y_pred: Outputs of the model.
-
-    Returns:
-        A tensor of shape `(rows,)`, or `None` where the term compares with something else.
-    """
-    term = next(term for term in evaluation.layer.terms if term.name == name)
-    if root(term.reference) not in ("target", "prediction"):
-        return None
-    model_output = y_pred if evaluation.targets is None else evaluation.prediction
-    predicted = {"target": model_output, "prediction": evaluation.prediction}
-    try:
-        network = term_reference(term, there.outputs[name], predicted)
-        label = term_reference(term, there.outputs[name], there.roots(y))
-        return row_losses(term, network, label, row_weights(term, there))
-    except Exception:  # Labels of another structure than the outputs.
-        return None
-
-
-def _moved(here: Any, there: Any) -> Any:
-    """Returns how far the output of a term is from that at the labels, per row, or `None`."""
-    if here is None or there is None or not len(here.shape):
-        return None
-    if len(here.shape) != len(there.shape) or here.shape[1:] != there.shape[1:]:
-        return None
-    rows = ops.shape(here)[0]
-
-    def by_row() -> Any:
-        return ops.max(ops.reshape(ops.abs(here - there), (rows, -1)), axis=1, initial=0.0)
-
-    # Physics may select other rows at the labels.
-    same = ops.equal(rows, ops.shape(there)[0])
-    return ops.cond(same, by_row, lambda: ops.zeros((0,), dtype=here.dtype))
 
 
 def _has_values(value: TermValue) -> Any:
