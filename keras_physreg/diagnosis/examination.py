@@ -56,6 +56,7 @@ def examine(
     training: bool,
     limits: Thresholds,
     points: Mapping[str, Rows] | None = None,
+    unlabelled_share: float | None = None,
 ) -> DiagnosisData:
     """Measures a model on rows, and derives the findings.
 
@@ -69,6 +70,8 @@ def examine(
         limits: The limits beyond which a number becomes a finding.
         points: Rows by term, on which that term is judged in place of all others. A term whose
             points are the given rows themselves is judged there.
+        unlabelled_share: Factor of the mean over unlabelled rows in the gradients of terms that
+            need no label; `None`: all rows count alike.
     """
     apart = {name: own for name, own in (points or {}).items() if own is not rows}
     elsewhere = frozenset(apart)
@@ -79,9 +82,11 @@ def examine(
         notes = dict(meter.notes)
         unlabelled = Measurement(0, None, {}, {})
         if unlabelled_rows is not None:
+            meter.begin_part()
             unlabelled = measure(meter, unlabelled_rows, batch_size, elsewhere)
         held_out = _held_out(model, held_out_rows, batch_size, elsewhere)
-        gradients, probe = meter.result(), probe_physics(model, rows, batch_size)
+        gradients = meter.result(unlabelled_share)
+        probe = probe_physics(model, rows, batch_size)
         notes = {**notes, **dict.fromkeys(probe.needs_network, NO_FLOOR)}
         for floors in (
             *(seen.at_labels, held_out.at_labels),
@@ -117,6 +122,7 @@ def examine(
         thresholds=limits,
         constants=constants,
         unlabelled_rows=unlabelled.rows,
+        unlabelled_share=unlabelled_share,
     )
 
 

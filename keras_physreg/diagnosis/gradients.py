@@ -58,8 +58,9 @@ class GradientMeter:
 
     def reset(self) -> None:
         """Forgets all batches."""
-        self._rows = dict.fromkeys(self.names, 0)
+        self._rows: dict[str, float] = dict.fromkeys(self.names, 0)
         self._sums: Any = None
+        self._before: tuple[Any, dict[str, float]] | None = None
         self._values = [tf.convert_to_tensor(variable) for variable in self._state]
 
     def update(self, batch: Batch, skipped: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -80,11 +81,43 @@ class GradientMeter:
             self._rows[name] += len(batch.numbers) * int(observed["has_values"].get(name, True))
         return observed
 
-    def result(self) -> Gradients:
-        """Returns the gradients of the mean over all rows so far."""
-        rows = np.maximum([self._rows[name] for name in self.names], 1)
+    def begin_part(self) -> None:
+        """Keeps what was added so far as the labelled part of `result(share)`."""
+        if self._sums is not None:
+            self._before = self._sums, self._rows
+        self._sums, self._rows = None, dict.fromkeys(self.names, 0)
+
+    def result(self, share: float | None = None) -> Gradients:
+        """Returns the gradients of the mean over all rows so far.
+
+        Args:
+            share: Factor of the mean over the rows since `begin_part`; that over the rows before
+                has the factor `1 - share`. Terms with rows in one part alone are means over these.
+                `None`: all rows count alike.
+        """
+        self._join(share)
+        rows = np.array([self._rows[name] or 1 for name in self.names])
         found = self._gradients(self._inner_products(self._sums))
         return replace(found, by_variable=found.by_variable / np.outer(rows, rows))
+
+    def _join(self, share: float | None) -> None:
+        """Joins both parts to sums over all rows, of which each part has its share."""
+        if self._before is None:
+            return
+        sums, rows = self._before
+        self._before = None
+        if self._sums is None:
+            self._sums, self._rows = sums, rows
+            return
+        for k, name in enumerate(self.names if self._differentiates else ()):
+            first, others = rows[name], self._rows[name]
+            factor = 1.0
+            if share is not None and first and others:
+                # With it the earlier rows count as `(1 - share) / share` times as many.
+                factor = (1 - share) / share * others / first
+            pairs = zip(sums[k], self._sums[k], strict=True)
+            self._sums[k] = [factor * a + b for a, b in pairs]
+            self._rows[name] = factor * first + others
 
     def measure(self, batch: Batch) -> Gradients:
         """Returns the gradients over one batch: in one program, and faster for it."""

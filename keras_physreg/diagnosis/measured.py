@@ -26,3 +26,4 @@ class DiagnosisData:
     thresholds: Thresholds
     constants: tuple[ConstantDiagnosis, ...] = ()
     unlabelled_rows: int = 0
+    unlabelled_share: float | None = None

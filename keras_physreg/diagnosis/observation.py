@@ -14,6 +14,7 @@ from keras import ops
 from keras_physreg._utils.names import check_unique
 from keras_physreg._utils.user_errors import is_of_none
 from keras_physreg.diagnosis.labels import labels_as_prediction, why_no_labels
+from keras_physreg.diagnosis.network_at_labels import moved_by_labels, network_losses
 from keras_physreg.layers.evaluation import Evaluation, TermValue
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
 from keras_physreg.layers.row_weights import row_weights
@@ -161,38 +162,9 @@ def _observe_labels(
     found = {value.name: value for value in values}
     compared = _compare_rows(there, y, found, trusted, at_labels=True)
     for name, parts in compared.items():
-        parts["network"] = _network_losses(evaluation, there, name, y, y_pred)
+        parts["network"] = network_losses(evaluation, there, name, y, y_pred)
+        parts["moved"] = moved_by_labels(evaluation.outputs.get(name), there.outputs.get(name))
     seen.at_labels.update(compared)
-
-
-def _network_losses(
-    evaluation: Evaluation, there: Evaluation, name: str, y: Any, y_pred: Any
-) -> Any:
-    """Returns the loss of the network's predictions as the term would judge them, per row.
-
-    They stand in for the term's output: under the same loss and components, against the label.
-
-    Args:
-        evaluation: The physics at the prediction.
-        there: The physics at the labels.
-        name: Name of the term.
-        y: Labels, or `None`.
-        y_pred: Outputs of the model.
-
-    Returns:
-        A tensor of shape `(rows,)`, or `None` where the term compares with something else.
-    """
-    term = next(term for term in evaluation.layer.terms if term.name == name)
-    if root(term.reference) not in ("target", "prediction"):
-        return None
-    model_output = y_pred if evaluation.targets is None else evaluation.prediction
-    predicted = {"target": model_output, "prediction": evaluation.prediction}
-    try:
-        network = term_reference(term, there.outputs[name], predicted)
-        label = term_reference(term, there.outputs[name], there.roots(y))
-        return row_losses(term, network, label, row_weights(term, there))
-    except Exception:  # Labels of another structure than the outputs.
-        return None
 
 
 def _has_values(value: TermValue) -> Any:
@@ -241,6 +213,7 @@ def _compare_rows(
                 "trusted": None if by_label else trusted,
                 "kept": trusted if at_labels else None,
                 "network": None,
+                "moved": None,
                 "pairs": _pairs(output, reference, where) if at_labels else None,
                 "finite": finite,
                 "given": _finite_rows((given, evaluation.prediction if at_labels else None)),

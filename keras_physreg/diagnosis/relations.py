@@ -28,7 +28,8 @@ class Relation:
         shift: Mean difference of both.
         shift_error: Half the interval of that mean.
         sd: Standard deviation of what the physics is compared with.
-        left: Mean square difference that slope and offset leave, over what there is.
+        left: Mean square difference that slope and offset leave, over what there is; of either side
+            corrected, the smaller one.
         left_by_shift: The same, that the mean difference leaves.
         by_residual: Whether both were taken apart from a residual, as the part from the labels (of
             which `slope` is that of the inputs) and the part from the inputs.
@@ -101,6 +102,7 @@ def relate(
     error = t_quantile(confidence, count - 1) * math.sqrt((1 - r * r) / max(count - 2, 1))
     spread = error / max(abs(r), 1e-12)  # Of both regressions, relative to their slopes.
     mean_square = float(np.mean(difference**2))
+    corrected = float(np.var(y - slope * x)) * min(1.0, 1 / slope**2)
     return Relation(
         component=component,
         count=count,
@@ -114,7 +116,7 @@ def relate(
         shift=float(difference.mean()),
         shift_error=t_quantile(confidence, count) * float(difference.std()) / math.sqrt(count),
         sd=float(sd_x),
-        left=float(np.var(y - slope * x)) / mean_square if mean_square else 1.0,
+        left=corrected / mean_square if mean_square else 1.0,
         left_by_shift=float(np.var(difference)) / mean_square if mean_square else 1.0,
     )
 

@@ -17,6 +17,7 @@ from keras_physreg.diagnosis.probe_rows import Rows, check_rows, choose_rows, la
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 from keras_physreg.inspection import find_terms
+from keras_physreg.unlabelled.checks import check_no_options, check_share
 from keras_physreg.unlabelled.point_sources import check_rows_for_all, check_terms
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Diagnosis(DiagnosisData):
         thresholds: The limits beyond which a number became a finding.
         constants: The numbers of each `Constant`, of a vector one by one.
         unlabelled_rows: Number of unlabelled rows looked at.
+        unlabelled_share: Factor of the mean over them in the gradients of terms that need no label;
+            `None`: all rows count alike.
     """
 
     def __getitem__(self, term: str) -> TermDiagnosis:
@@ -76,6 +79,7 @@ class Diagnosis(DiagnosisData):
             "rows": self.rows,
             "val_rows": self.val_rows,
             "unlabelled_rows": self.unlabelled_rows,
+            "unlabelled_share": self.unlabelled_share,
             "data_loss": self.data_loss,
             "data_grad_norm": self.data_grad_norm,
             "terms": [row.to_dict() for row in self.terms],
@@ -113,6 +117,7 @@ def diagnose(
     thresholds: Thresholds | None = None,
     unlabelled: Any = None,
     points: Mapping[str, Any] | None = None,
+    unlabelled_share: float | None = None,
 ) -> Diagnosis:
     """Measures what each physics term does to a model, and says what is wrong with it.
 
@@ -161,11 +166,13 @@ def diagnose(
         thresholds: The limits beyond which a number becomes a finding.
         unlabelled: Inputs without labels, of the structure of `x`, as in `PhysicsModel.fit`:
             arrays, a dataset of inputs, or a sampler, of which 1024 rows are taken. Terms that need
-            no label are judged there too: their gradients are means over all rows, each counting
-            alike.
+            no label are judged there too.
         points: Per term, inputs on which it alone is judged, as in `PhysicsModel.fit`: arrays, a
             dataset of inputs, or a sampler, of which 1024 rows are taken. `x` may then be `None`:
             other facts, such as those about constants, are found on the first term's points.
+        unlabelled_share: As in `PhysicsModel.fit`. `None`: gradients of terms that need no label
+            are means over all rows. A number `s` in (0, 1]: they are `(1 - s)` times the mean over
+            labelled rows plus `s` times the mean over unlabelled ones.
 
     Returns:
         A `Diagnosis`: `print` it, look into `findings`, `to_dict()` or `plot()`.
@@ -174,7 +181,8 @@ def diagnose(
         NotImplementedError: If Keras runs on another backend than TensorFlow.
         TypeError: If `model` is no Keras model, `thresholds` no `Thresholds`, the data are no
             arrays of numbers, or the physics cannot run in a compiled step.
-        ValueError: If the model has no physics terms or is not built, or the data do not fit it.
+        ValueError: If the model has no physics terms or is not built, the data do not fit it, or
+            `unlabelled_share` is not in (0, 1] or is given without `unlabelled`.
 
     Example:
     >>> import keras, keras_physreg as kp
@@ -196,6 +204,9 @@ def diagnose(
             "`thresholds` must be a `keras_physreg.Thresholds`. "
             + received("thresholds", thresholds)
         )
+    check_share(unlabelled_share)
+    if unlabelled is None:
+        check_no_options(unlabelled_share=unlabelled_share)
     at_points = _points(model, points, max_samples)
     if x is None and at_points:
         check_rows_for_all(model, tuple(at_points))
@@ -209,7 +220,10 @@ def diagnose(
     from keras_physreg.diagnosis.examination import examine
 
     try:
-        found = examine(model, rows, held_out, others, batch_size, training, limits, at_points)
+        found = examine(
+            *(model, rows, held_out, others, batch_size, training, limits, at_points),
+            unlabelled_share=unlabelled_share,
+        )
     except Exception as error:
         for name, chosen in (("`y`", rows), ("the labels of `validation_data`", held_out)):
             if chosen is not None and (wrong := labels_misfit(model, chosen)):

@@ -20,6 +20,7 @@ class RowValues:
             `(rows,)`; `None` where the term compares with neither label nor prediction.
         output: The term's output, of shape `(rows, places, components)`; `None` where it is large.
         reference: What it is compared with, likewise.
+        moved: How far the output at the prediction is from that at the label, of shape `(rows,)`.
     """
 
     numbers: np.ndarray
@@ -27,11 +28,15 @@ class RowValues:
     network: np.ndarray | None
     output: np.ndarray | None
     reference: np.ndarray | None
+    moved: np.ndarray | None = None
 
     @property
     def columns(self) -> tuple[Any, ...]:
         """The arrays, in the order of the arguments."""
-        return self.numbers, self.losses, self.network, self.output, self.reference
+        return (
+            *(self.numbers, self.losses, self.network),
+            *(self.output, self.reference, self.moved),
+        )
 
     def without(self, numbers: Sequence[int]) -> RowValues:
         """Returns the other rows."""
@@ -58,6 +63,7 @@ class RowValuesGathering:
         weights: Any,
         network: Any,
         pairs: Any,
+        moved: Any = None,
     ) -> None:
         """Adds a batch; nothing where its output has other rows than the batch.
 
@@ -68,6 +74,7 @@ class RowValuesGathering:
             weights: How much each row counts in the term; `None`: all count alike.
             network: Loss of the network's prediction in each row, or `None`.
             pairs: Output and reference, or `None`.
+            moved: How far the output moves from the prediction to the label, or `None`.
         """
         if losses is None or len(losses) != len(numbers):
             return
@@ -79,7 +86,7 @@ class RowValuesGathering:
         self.parts.append(
             tuple(
                 None if part is None or len(part) != len(numbers) else part[which]
-                for part in (numbers, losses, network, output, reference)
+                for part in (numbers, losses, network, output, reference, moved)
             )
         )
 

@@ -75,7 +75,8 @@ def _biased(
             "warning",
             row.term,
             f"At the labels the residual of '{row.term}' has a systematic sign: mean "
-            f"{', '.join(listed[:MAX_LISTED])}{more}, over {_counted(seen, sure[0])}.",
+            f"{', '.join(listed[:MAX_LISTED])}{more}, over {_counted(seen, sure[0])}."
+            f"{_all_of_one_sign(row, seen, sure[0])}",
             _cure_of_bias(row),
         )
     elif large and all(map(math.isfinite, ratios.values())):
@@ -92,6 +93,12 @@ def _biased(
             "Give more labelled rows, as `validation_data` too: the bias is a property of the "
             "labels, so rows of both kinds count.",
         )
+
+
+def _all_of_one_sign(row: TermDiagnosis, seen: Summary, k: int) -> str:
+    if row.reference is not None or max(seen.positive[k], seen.negative[k]) < seen.count[k]:
+        return ""
+    return " All of them have it: if this is an inequality, every label breaks it."
 
 
 def _ratio(mean: float, sd: float, count: int) -> float:

@@ -42,11 +42,15 @@ def explained_components(row: TermDiagnosis, limits: Thresholds) -> frozenset[in
 
 
 def is_rescaled(relation: Relation, limits: Thresholds) -> bool:
-    """Returns whether both go along, but by another factor than 1 or with an offset."""
+    """Returns whether both go along, but by another factor than 1 or with an offset.
+
+    Errors in either of both leave a factor of 1 between the two regressions, however large they
+    are: a factor is told wherever they go along at all.
+    """
+    if _has_factor(relation, limits):
+        return relation.r2_low > 0 and relation.left <= MAX_LEFT
     if relation.r2_low < 1 - limits.unrelated:
         return False
-    if _has_factor(relation, limits):
-        return relation.left <= MAX_LEFT
     return _has_offset(relation, limits) and relation.left_by_shift <= MAX_LEFT
 
 
@@ -90,9 +94,10 @@ def _rescaled(row: TermDiagnosis, relation: Relation, limits: Thresholds) -> tup
     has_factor = _has_factor(relation, limits)
     law, between, hint = (_by_factor if has_factor else _by_offset)(relation, other)
     left = relation.left if has_factor else relation.left_by_shift
+    along = "Both go along" if relation.r2 >= 0.5 else "Both go along in part"
     return (
         f"In '{row.term}' {said} is {law}{_of(row, relation)} ({between}, "
-        f"{_rows(relation, limits)}){hint} Both go along (r2 {relation.r2:.2f}); corrected, "
+        f"{_rows(relation, limits)}){hint} {along} (r2 {relation.r2:.2f}); corrected, "
         f"{100 * left:.2g} % of the mean square at the labels would be left.",
         "Bring both into one unit: look for a conversion, a sign, or a scaling that is done on one "
         "side only (labels standardised and the physics in physical units, or the reverse).",

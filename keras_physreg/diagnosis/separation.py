@@ -37,6 +37,8 @@ MAX_KEPT = 0.1
 # Least variance of the residual, over that with labels of other rows, of physics that knows nothing
 # of the labels.
 MIN_LEFT = 0.5
+# Least share of its variance that a residual has from a sum of the labels, each with a factor.
+LINEAR = 0.9999
 # Chance that normal values have one sign, under which it is taken for a rule.
 ONE_SIGN = 0.01
 
@@ -47,7 +49,8 @@ class Separated:
 
     Args:
         relations: How its part from the labels goes along with that from the inputs.
-        one_sided: Components that have one sign there, too, as a norm or a square has.
+        one_sided: Components that have one sign there, too, as a norm or a square has; not those
+            that are linear in the labels, as an inequality is that all labels break.
     """
 
     relations: tuple[Relation, ...] = ()
@@ -81,13 +84,14 @@ def separate_residuals(
     try:
         program = compiled(model, _Look(model).look, rows, MAX_BLOCK)
         tables: dict[str, list[np.ndarray]] = {}
+        labels = [_labels(rows.y, numbers) for numbers in blocks]
         for numbers in blocks:
             for name, table in _tables(program, rows, numbers).items():
                 tables.setdefault(name, []).append(table)
     except Exception:  # The user's physics need not run with labels that do not belong there.
         return {}
     return {
-        name: Separated(_relations(parts, confidence), _one_sided(parts))
+        name: Separated(_relations(parts, confidence), _one_sided(parts, labels))
         for name, parts in tables.items()
     }
 
@@ -263,7 +267,7 @@ class _Parts:
 
 
 @np.errstate(all="ignore")
-def _one_sided(tables: list[np.ndarray]) -> frozenset[int]:
+def _one_sided(tables: list[np.ndarray], labels: list[np.ndarray]) -> frozenset[int]:
     """Returns the components of one sign, where normal values would have had the other, too."""
     values = np.concatenate([table.reshape(-1, table.shape[-1]) for table in tables])
     found = []
@@ -271,6 +275,24 @@ def _one_sided(tables: list[np.ndarray]) -> frozenset[int]:
         one_sign = (column >= 0).all() or (column <= 0).all()
         if one_sign and column.std() > 0:
             kept = NormalDist().cdf(abs(column.mean()) / column.std())
-            if len(column) * math.log(kept) < math.log(ONE_SIGN):
+            rule = len(column) * math.log(kept) < math.log(ONE_SIGN)
+            if rule and not _is_linear([table[0, ..., k] for table in tables], labels):
                 found.append(k)
     return frozenset(found)
+
+
+def _labels(y: Any, numbers: np.ndarray) -> np.ndarray:
+    """Returns the labels of rows as columns, and a column of ones."""
+    leaves = [leaf for leaf in keras.tree.flatten(y) if leaf is not None]
+    columns = [leaf[numbers].reshape(len(numbers), -1).astype("float64") for leaf in leaves]
+    return np.concatenate([*columns, np.ones((len(numbers), 1))], axis=1)
+
+
+def _is_linear(tables: list[np.ndarray], labels: list[np.ndarray]) -> bool:
+    """Returns whether a residual, `(inputs, labels)` per block, is linear in the labels alone."""
+    values = np.concatenate([table.T for table in tables])  # One row per label.
+    columns = np.concatenate(labels)
+    if columns.shape[1] > len(columns) / 2 or len(values) != len(columns):
+        return False
+    left = values - columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
+    return float(left.var()) <= (1 - LINEAR) * float(values.var())

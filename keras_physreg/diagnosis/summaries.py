@@ -201,10 +201,11 @@ class _Gathering:
         kept: Any,
         network: Any,
         pairs: Any,
+        moved: Any = None,
     ) -> None:
         if not has_values:
             return
-        self.by_row.add(numbers, kept, rows, weights, network, pairs)
+        self.by_row.add(numbers, kept, rows, weights, network, pairs, moved)
         if rows is not None and len(rows) != len(numbers):
             rows = None  # Physics whose output has other rows than the batch.
         if rows is None or weights is None:

@@ -10,6 +10,7 @@ from keras_physreg.diagnosis.intervals import mean_interval
 from keras_physreg.diagnosis.row_values import RowValues
 
 MIN_ROWS = 5
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Teacher:
         low: Lower end of the interval of `floor - network`, row by row.
         high: Its upper end.
         rows: Number of rows.
+        independent: Whether the physics says the same at the prediction as at the label: its
+            estimate is of the inputs alone, so that no errors of the network cancel in it.
     """
 
     floor: float
@@ -29,6 +32,7 @@ class Teacher:
     low: float
     high: float
     rows: int
+    independent: bool = True
 
     @property
     def verdict(self) -> str | None:
@@ -58,4 +62,7 @@ def compare_with_network(held_out: RowValues | None, confidence: float) -> Teach
     if not np.isfinite([floor, network]).all():
         return None
     low, high = mean_interval(floor - network, confidence)
-    return Teacher(float(floor.mean()), float(network.mean()), low, high, len(floor))
+    moved, output = held_out.moved, held_out.output
+    size = 1.0 if output is None else float(np.abs(output).max(initial=0.0))
+    independent = moved is None or bool((moved <= ROUNDING * size).all())
+    return Teacher(float(floor.mean()), float(network.mean()), low, high, len(floor), independent)

@@ -185,9 +185,14 @@ def _notes(diagnosis: DiagnosisData) -> list[str]:
             "term's output: where val floor is lower, the physics knows those labels better."
         )
     if diagnosis.unlabelled_rows:
-        notes.append(
-            "Gradients of terms that need no label are means over labelled and unlabelled rows."
-        )
+        share = diagnosis.unlabelled_share
+        mean = "means over labelled and unlabelled rows"
+        if share is not None:
+            mean = (
+                f"{1 - share:g} times the mean over labelled rows plus {share:g} times that over "
+                "unlabelled ones"
+            )
+        notes.append(f"Gradients of terms that need no label are {mean}.")
     return notes + _notes_on_constants(diagnosis)
 
 

@@ -26,6 +26,7 @@ from keras_physreg.layers.stored_weights import (
 )
 from keras_physreg.layers.symbolic_origins import passed_through
 from keras_physreg.layers.term_value import compare_terms
+from keras_physreg.layers.unreached_terms import warn_of_unreached
 from keras_physreg.terms.term import PhysicsTerm, standardize_terms
 
 # The logs `<term>_<suffix>` of the layer and of callbacks.
@@ -172,7 +173,9 @@ class PhysicsRegularization(keras.layers.Layer):
         if step is not None and step.mode == "labelled":
             step.record(evaluation, trains=bool(training))
         else:
-            self._add_losses(evaluation, skip_unlabelled=step is not None and not training)
+            values = self._add_losses(evaluation, step is not None and not training)
+            if training is not False:  # A model without this argument passes None in training.
+                warn_of_unreached(self, {value.name: value.loss for value in values})
         return prediction
 
     def evaluate_physics(
@@ -284,7 +287,7 @@ class PhysicsRegularization(keras.layers.Layer):
         """Loads the weights by term name; raises if one is missing or not a valid weight."""
         load_terms(self, store)
 
-    def _add_losses(self, evaluation: Evaluation, skip_unlabelled: bool) -> None:
+    def _add_losses(self, evaluation: Evaluation, skip_unlabelled: bool) -> list[TermValue]:
         values = self.compare(evaluation, skip_unlabelled=skip_unlabelled)
         earlier = earlier_in_call(self)
         rows = row_count(evaluation.prediction) if earlier is None else earlier.rows
@@ -293,6 +296,7 @@ class PhysicsRegularization(keras.layers.Layer):
         else:
             self.track(values, rows, again=earlier is not None)
         add_losses(self, values, rows)
+        return values
 
     def _build_physics(self, inputs: Any, prediction: Any) -> None:
         if self.functions.build(inputs, prediction):

@@ -42,6 +42,21 @@ def inputs_in(model: keras.Model, layer: keras.layers.Layer) -> list[Any]:
     return [s.physics_inputs for s in specs if s is not None and _is_computed(model, s)]
 
 
+def variables_behind(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Returns the variables of functional models from which a physics layer gets its arguments."""
+    specs = [spec for reference in _calls.get(layer, []) if (spec := reference()) is not None]
+    found = []
+    for spec in specs:
+        arguments = keras.tree.flatten((spec.prediction, spec.physics_inputs))
+        try:
+            sources = [t for a in arguments for t in keras.utils.get_source_inputs(a)]
+            unique = list({id(tensor): tensor for tensor in sources}.values())
+            found += keras.Model(unique, arguments, name="part").variables
+        except (AttributeError, ValueError):  # Inside a model that another one calls.
+            continue
+    return found
+
+
 def _outputs_of_physics(tensor: Any) -> list[Any]:
     found = []
     while hasattr(tensor, "prediction"):

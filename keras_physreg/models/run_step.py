@@ -11,8 +11,8 @@ from keras_physreg._utils.variables import assign, values_of
 from keras_physreg.derivatives import tapes
 from keras_physreg.layers.physics_regularization import physics_layers
 from keras_physreg.layers.step import Step, current_step, open_step
+from keras_physreg.layers.unreached_terms import warn_of_unreached
 from keras_physreg.models.physics_losses import check_counted, count_terms
-from keras_physreg.models.unreached_terms import warn_of_unreached
 from keras_physreg.unlabelled.checks import check_label_free_terms, check_model_called
 from keras_physreg.unlabelled.input_rows import NoRows, split_rows
 from keras_physreg.unlabelled.joined_rows import join_points
@@ -65,9 +65,9 @@ def run_in_step(
     if step.points:
         check_model_called(model, step.call.points, "points")
     if training:
-        layers = physics_layers(model)
-        weights = {n: layer.weight_variable(n) for layer in layers for n in layer.term_names}
-        warn_of_unreached(model, step.losses, weights)
+        for layer in physics_layers(model):
+            losses = {n: step.losses[n] for n in layer.term_names if n in step.losses}
+            warn_of_unreached(layer, losses, model)
         try:
             check_counted(step, own_methods(model))
         except ValueError:

@@ -196,6 +196,43 @@ def test_a_worse_teacher_says_so_with_both_numbers():
     assert "200 held-out rows" in finding.message
 
 
+def of_a_sum(z, p):
+    """The second label by the sum of both, less the first prediction."""
+    return {"t": ops.sum(law(z), -1, keepdims=True) - p[:, :1]}
+
+
+def sum_model(kernel):
+    model = model_of(of_a_sum, [kp.PhysicsTerm("t", "prediction", [1], weight=0.5)], 0)
+    model.layers[1].set_weights([np.asarray(kernel, "float32"), np.full(2, 0.02, "float32")])
+    return model
+
+
+def test_errors_that_cancel_in_the_physics_leave_it_open_who_is_the_better_teacher():
+    """What one prediction has too much, the other lacks: the physics sees none of it."""
+    z, x = data(100, 0)
+    opposite = TRUTH + np.array([[0.5, -0.5], [0.0, 0.0], [0.0, 0.0]])
+    report = kp.diagnose(sum_model(opposite), z, x, validation_data=data(200, 1))
+    teacher = report["t"].teacher
+    assert (teacher.verdict, teacher.independent) == ("better", False)
+    assert teacher.floor == pytest.approx(0.02, rel=0.3)
+    assert teacher.network == pytest.approx(0.26, rel=0.3)
+    finding = one(report, "below-floor")
+    assert finding.severity == "info"
+    assert f"by {teacher.floor:.3g} and the network by {teacher.network:.3g}" in finding.message
+    assert "errors of the network may cancel in it" in finding.message
+    assert "the physics is the better teacher" not in finding.message
+    assert "sanity_sweep" in finding.cure
+
+
+def test_physics_that_takes_the_prediction_teaches_where_it_is_obeyed_on_given_rows_alone():
+    z, x = data(100, 0)
+    z[:, 2] = 0.0
+    x = (z @ TRUTH + 0.1 * np.random.default_rng(0).normal(size=x.shape)).astype("float32")
+    wrong_elsewhere = np.vstack([TRUTH[:2], [[1.0, 1.0]]])
+    report = kp.diagnose(sum_model(wrong_elsewhere), z, x, validation_data=data(200, 1))
+    assert "the physics is the better teacher" in one(report, "memorised").message
+
+
 # Rows that carry the loss.
 
 
@@ -455,3 +492,55 @@ def test_the_same_findings_for_a_vector():
     physics = lambda z, p: p[:, 0] + law(z)[:, 0]  # noqa: E731
     report = kp.diagnose(linear_model(physics, {"t": 0.5}, outputs=1), z, x[:, 0])
     assert "rescaled" in [f.code for f in report.findings]
+
+
+def test_a_factor_in_one_of_two_inputs_is_told_though_both_go_along_in_part():
+    """`x_hat = z_0 + 15 z_1` beside `x = z_0 + z_1 / 2`: r2 is 72 / 285 = 0.25, the slope 13."""
+    z, x = data(200, 0)
+    factors = np.array([[1.0, 0.0], [15.0, 1.0], [0.0, 0.5]], "float32")
+    terms = [kp.PhysicsTerm("t", "target", weight=0.5)]
+    model = model_of(connected(lambda z: ops.matmul(z, factors)), terms, 0)
+    finding = one(kp.diagnose(model, z, x), "rescaled")
+    r2 = np.corrcoef(x[:, 0], (z @ factors)[:, 0])[0, 1] ** 2
+    slope = np.std((z @ factors)[:, 0]) / np.std(x[:, 0])
+    assert "in component 0" in finding.message
+    assert f"{slope:.4g} times the label" in finding.message
+    assert f"Both go along in part (r2 {r2:.2f})" in finding.message
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.1, 3.0])
+def test_noise_however_large_is_no_factor(noise):
+    """Of errors on either side the slope lies between the two regressions."""
+    for seed in range(5):
+        z, x = data(100, seed, noise)
+        terms = [kp.PhysicsTerm("t", "target", weight=0.5)]
+        report = kp.diagnose(model_of(connected(law), terms, seed), z, x)
+        assert "rescaled" not in [f.code for f in report.findings]
+
+
+def test_an_inequality_that_every_label_breaks_is_told():
+    """No prediction fulfils it either, so that it never shows as one by a 0."""
+    z, x = data(64, 0)
+    x = np.abs(x) + 0.1
+    model = model_of(lambda z, p: ops.relu(p[:, :1]), {"t": 0.1}, 0)
+    model.layers[1].set_weights([0 * TRUTH, np.ones(2, "float32")])
+    finding = one(kp.diagnose(model, z, x), "biased")
+    assert f"mean {np.mean(x[:, 0]):+.3g} with sd {np.std(x[:, 0]):.3g}" in finding.message
+    assert (
+        "All of them have it: if this is an inequality, every label breaks it." in finding.message
+    )
+
+
+@pytest.mark.parametrize(
+    "physics",
+    [
+        lambda z, p: ops.abs(p - law(z)),
+        lambda z, p: ops.sum((p - law(z)) ** 2, -1),
+        lambda z, p: ops.exp(p[:, 0]),
+    ],
+    ids=["size", "square", "exponential"],
+)
+def test_what_is_never_negative_by_its_form_has_no_bias(physics):
+    z, x = data(64, 0)
+    report = kp.diagnose(model_of(physics, {"t": 1e-4}, 0), z, x)
+    assert "biased" not in [f.code for f in report.findings]

@@ -115,3 +115,56 @@ def test_bad_input():
     labelled = tf.data.Dataset.from_tensor_slices((z, x)).batch(8)
     with pytest.raises(ValueError, match=r"`unlabelled` takes inputs alone"):
         kp.diagnose(model, z, x, unlabelled=labelled)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.9, 1.0])
+def test_a_share_counts_as_in_fit(share):
+    z, x = random_data(40)
+    others, _ = random_data(24, seed=3)
+    terms = [kp.PhysicsTerm("label", "target"), kp.PhysicsTerm("free", weight=0.3)]
+    model = linear_model(lambda z, p: {"label": 0.5 * p, "free": p - 2 * z[:, :2]}, terms)
+    alone = kp.diagnose(model, z, x)
+    report = kp.diagnose(model, z, x, unlabelled=others, unlabelled_share=share, batch_size=16)
+    _, labelled = closed_form(model, z, 2 * z[:, :2])
+    _, unlabelled = closed_form(model, others, 2 * others[:, :2])
+    _, by_data = closed_form(model, z, x)
+    gradient = (1 - share) * labelled + share * unlabelled
+    norm = np.linalg.norm(gradient)
+    assert report["free"].grad_norm == pytest.approx(norm, rel=1e-4)
+    cosine = gradient @ by_data / norm / np.linalg.norm(by_data)
+    assert report["free"].grad_cosine == pytest.approx(cosine, abs=1e-4)
+    assert report["free"].grad_ratio == pytest.approx(
+        0.3 * norm / np.linalg.norm(by_data), rel=1e-4
+    )
+    assert report["label"].grad_norm == pytest.approx(alone["label"].grad_norm, rel=1e-6)
+    assert report.data_grad_norm == pytest.approx(alone.data_grad_norm, rel=1e-6)
+    assert report.unlabelled_share == report.to_dict()["unlabelled_share"] == share
+    assert f"plus {share:g} times that over unlabelled ones" in str(report)
+
+
+def test_a_term_that_counts_by_its_share_alone_is_judged_so():
+    """A term at 0 on the labelled rows that drowns the data on the others, but for its share."""
+    z, x = data(50, 0)
+    model = model_of(only_far_out, {"t": 1.0}, 0)
+    norms = [
+        kp.diagnose(model, z, x, unlabelled=far(), unlabelled_share=share)["t"].grad_norm
+        for share in (None, 0.01, 1.0)
+    ]
+    assert norms[1:] == pytest.approx([0.01 * norms[2], norms[0] * 80 / 30], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(0.0, "above 0 and up to 1"), (1.5, "share=1.5"), (True, "above 0"), ("half", "'half'")],
+)
+def test_a_bad_share_is_told(share, told):
+    z, x = data(20, 0)
+    model = model_of(only_far_out, {"t": 1.0}, 0)
+    with pytest.raises(ValueError, match=f"`unlabelled_share` must be None .*{told}"):
+        kp.diagnose(model, z, x, unlabelled=far(), unlabelled_share=share)
+
+
+def test_a_share_without_unlabelled_rows_is_told():
+    z, x = data(20, 0)
+    with pytest.raises(ValueError, match=r"need `unlabelled`.*unlabelled_share"):
+        kp.diagnose(model_of(only_far_out, {"t": 1.0}, 0), z, x, unlabelled_share=0.5)

@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.tensorflow
 
 PROGRAM = """
-import json, sys
+import json, sys, warnings
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -52,7 +52,20 @@ def train_unlabelled(strategy, rows, kind):
     history = model.fit(**given, epochs=3, shuffle=False, verbose=0).history
     return history, [v.numpy().tolist() for v in model.trainable_variables]
 
+def count_warnings(strategy, model_class, dead):
+    def physics(z, x):
+        return 2 * (keras.ops.stop_gradient(x) if dead else x) - z[:, :2]
+
+    with strategy.scope():
+        model = problems.physics_model(physics, {"r": 0.5}, model_class)
+        model.compile("sgd", "mse")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(*problems.data(32), batch_size=16, epochs=2, verbose=0)
+    return sum("trains nothing" in str(each.message) for each in caught)
+
 results = {}
+kinds = {"model": kp.PhysicsModel, "plain": keras.Model}
 cases = {
     "even": (32, problems.doubling, kp.PhysicsModel, problems.terms()),
     "layer": (32, problems.Gain, kp.PhysicsModel, problems.terms()),
@@ -64,7 +77,10 @@ cases = {
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 strategies = tf.distribute.get_strategy(), mirrored
 for name in sys.argv[1:]:
-    if name in cases:
+    if name.startswith("warnings"):
+        kind, dead = name.split(", ")[1:]
+        results[name] = [count_warnings(s, kinds[kind], dead == "dead") for s in strategies]
+    elif name in cases:
         results[name] = [train(s, *cases[name]) for s in strategies]
     else:
         kind = name.split(", ")[1]
@@ -74,6 +90,9 @@ print("RESULTS" + json.dumps(results))
 
 
 QUICK = ["constant"]
+WARNINGS = [
+    f"warnings, {kind}, {term}" for kind in ("model", "plain") for term in ("dead", "alive")
+]
 SLOW = ["even", "layer", "plain", "unlabelled, arrays", "unlabelled, dataset"]
 
 
@@ -103,7 +122,7 @@ def flat(values):
 
 
 def result_of(case):
-    return results_of(*(QUICK if case in QUICK else [*SLOW, "ragged", "bare"]))[case]
+    return results_of(*(QUICK if case in QUICK else [*SLOW, "ragged", "bare", *WARNINGS]))[case]
 
 
 @pytest.mark.slow
@@ -119,3 +138,9 @@ def test_a_ragged_last_batch_differs_a_little_as_it_does_without_physics():
     for one, two in (with_physics, bare):
         assert two == pytest.approx(one, rel=0.05)
         assert two != pytest.approx(one, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", WARNINGS)
+def test_a_term_that_trains_nothing_is_told_once_on_any_number_of_devices(case):
+    assert result_of(case) == ([1, 1] if case.endswith("dead") else [0, 0])
