@@ -254,7 +254,7 @@ BAD = {
     "a number": (1.0, TypeError, r"`others` must be.*others=1.0"),
     "a list": (["law"], TypeError, r"`others` must be.*\['law'\]"),
     "none": (None, TypeError, r"others=None"),
-    "unknown": ({"lore": 1.0}, ValueError, r"names 'lore'.*\['law', 'calibration'\].*mean 'law'"),
+    "unknown": ({"lew": 1.0}, ValueError, r"names 'lew'.*\['law', 'calibration'\].*mean 'law'"),
     "negative": ({"calibration": -1.0}, ValueError, r"'calibration'.*must be 0 \(off\), or.*-1.0"),
     "NaN": ({"calibration": np.nan}, ValueError, r"'calibration'.*must be finite.*nan"),
     "infinite": ({"calibration": np.inf}, ValueError, r"'calibration'.*must be finite.*inf"),

@@ -172,10 +172,12 @@ def test_the_ranges_of_a_sweep():
     ranges = {"x": None, "z": (0.1, 10.0)}
     verdicts = {name: SimpleNamespace(search_range=given) for name, given in ranges.items()}
     vars(result)["verdicts"] = verdicts
-    model = kp.PhysicsHyperModel(build, result)
-    hp = keras_tuner.HyperParameters()
-    assert kp.get_term_weights(model.build(hp)) == {"x": 0.0, "z": pytest.approx(0.1)}
-    assert [h.name for h in hp.space] == ["rate", "z_on", "z_weight"]
+    for constants_only, x in (([], 0.0), (["x"], 0.5)):
+        vars(result)["settings"] = SimpleNamespace(constants_only=constants_only)
+        model = kp.PhysicsHyperModel(build, result)
+        hp = keras_tuner.HyperParameters()
+        assert kp.get_term_weights(model.build(hp)) == {"x": x, "z": pytest.approx(0.1)}
+        assert [h.name for h in hp.space] == ["rate", "z_on", "z_weight"]
 
 
 def test_a_sweep_that_found_nothing_is_told():
