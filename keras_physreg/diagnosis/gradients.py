@@ -58,7 +58,7 @@ class GradientMeter:
 
     def reset(self) -> None:
         """Forgets all batches."""
-        self._rows: dict[str, float] = dict.fromkeys(self.names, 0)
+        self._rows: dict[str, float] = dict.fromkeys(self.names, 0.0)
         self._sums: Any = None
         self._before: tuple[Any, dict[str, float]] | None = None
         self._values = [tf.convert_to_tensor(variable) for variable in self._state]
@@ -85,7 +85,7 @@ class GradientMeter:
         """Keeps what was added so far as the labelled part of `result(share)`."""
         if self._sums is not None:
             self._before = self._sums, self._rows
-        self._sums, self._rows = None, dict.fromkeys(self.names, 0)
+        self._sums, self._rows = None, dict.fromkeys(self.names, 0.0)
 
     def result(self, share: float | None = None) -> Gradients:
         """Returns the gradients of the mean over all rows so far.

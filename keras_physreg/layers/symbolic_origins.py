@@ -45,7 +45,7 @@ def inputs_in(model: keras.Model, layer: keras.layers.Layer) -> list[Any]:
 def variables_behind(layer: keras.layers.Layer) -> list[keras.Variable]:
     """Returns the variables of functional models from which a physics layer gets its arguments."""
     specs = [spec for reference in _calls.get(layer, []) if (spec := reference()) is not None]
-    found = []
+    found: list[keras.Variable] = []
     for spec in specs:
         arguments = keras.tree.flatten((spec.prediction, spec.physics_inputs))
         try:

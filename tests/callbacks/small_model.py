@@ -8,7 +8,7 @@ import keras_physreg as kp
 
 @keras.saving.register_keras_serializable(package="tests_callbacks")
 def half_and_double(z, x_pred):
-    return {"x": z / 2 + 0 * x_pred, "z": 2 * x_pred}  # Connected, or `fit` warns of it.
+    return {"x": z / 2, "z": 2 * x_pred}
 
 
 def terms(weight=0.25):

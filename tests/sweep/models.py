@@ -61,7 +61,7 @@ def multi_input():
     inputs = {"a": keras.Input((2,), name="a"), "b": keras.Input((1,), name="b")}
     x = LAYERS.Dense(2, kernel_regularizer="l2")(LAYERS.Concatenate()(list(inputs.values())))
     terms = [kp.PhysicsTerm("x", "target"), kp.PhysicsTerm("z", "input.a")]
-    layer = kp.PhysicsRegularization(lambda z, x: {"x": z["a"] / 2 + 0 * x, "z": 2 * x}, terms)
+    layer = kp.PhysicsRegularization(lambda z, x: {"x": z["a"] / 2, "z": 2 * x}, terms)
     return _compiled(kp.PhysicsModel(inputs, layer(inputs, x)))
 
 

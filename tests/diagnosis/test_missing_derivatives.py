@@ -7,8 +7,6 @@ from keras import ops
 import keras_physreg as kp
 from tests.diagnosis.setups import data, model_of
 
-pytestmark = pytest.mark.tensorflow
-
 
 def by_a_slice(z, p):
     return tf.gradients(p[:, :1], z[:, :1])[0]
