@@ -5,7 +5,12 @@ import pytest
 
 def slow_but(quick, kinds):
     """Returns kinds for `parametrize`, of which those not in `quick` are marked slow."""
-    return [kind if kind in quick else pytest.param(kind, marks=pytest.mark.slow) for kind in kinds]
+
+    def marked(kind):
+        kept = hasattr(kind, "marks") or kind in quick
+        return kind if kept else pytest.param(kind, marks=pytest.mark.slow)
+
+    return [marked(kind) for kind in kinds]
 
 
 def slow_but_rows(quick, rows):

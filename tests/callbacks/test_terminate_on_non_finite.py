@@ -58,7 +58,7 @@ def test_stops_at_the_first_bad_step_and_says_which(cls):
 EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "jit": {"jit_compile": True}}
 
 
-@pytest.mark.parametrize("execution", slow_but({"graph", "eager"}, EXECUTIONS))
+@pytest.mark.parametrize("execution", slow_but({"graph"}, EXECUTIONS))
 def test_restores_the_last_finite_step_of_model_and_optimizer(execution):
     z, x = rows()
     compile_args = EXECUTIONS[execution]

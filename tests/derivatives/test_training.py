@@ -11,6 +11,7 @@ import keras_physreg as kp
 from tests.derivatives import networks
 from tests.derivatives.closed_forms import ACTIVATIONS, derivative
 from tests.derivatives.networks import burgers
+from tests.variants import slow_but
 
 tensorflow_only = pytest.mark.tensorflow
 
@@ -67,7 +68,10 @@ def trained(kind, way):
 @tensorflow_only
 @pytest.mark.parametrize(
     "way",
-    ["graph", "jit", "many steps", pytest.param("many steps, jit", marks=pytest.mark.slow)],
+    slow_but(
+        {"graph"},
+        ["graph", "jit", "many steps", pytest.param("many steps, jit", marks=pytest.mark.slow)],
+    ),
 )
 @pytest.mark.parametrize("kind", ["rules", "whole"])
 def test_every_way_to_train_gives_the_same_weights(kind, way):

@@ -162,7 +162,7 @@ COLLINEAR = {
 }
 
 
-@pytest.mark.parametrize("kind", cases(COLLINEAR, "a product", "not nearly"))
+@pytest.mark.parametrize("kind", cases(COLLINEAR, "a product"))
 def test_collinear(kind):
     function, found = COLLINEAR[kind]
     report = report_of(function, weights={"t": 1.0, "u": 1.0} if function is two_terms else None)
@@ -345,6 +345,7 @@ def test_an_operation_that_silently_has_no_second_gradient(kind):
     assert "a: the sensitivity is not known" in str(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eager", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_physics_that_fails_at_other_values_of_its_constants(eager):
     def positive_only(z, x, a):

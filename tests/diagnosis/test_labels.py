@@ -467,6 +467,7 @@ def test_floor_where_the_physics_takes_slices_of_the_output():
     floor_of_parts(build)
 
 
+@pytest.mark.slow
 def test_floor_where_the_output_is_made_of_parts():
     def build(inputs, layer):
         u = keras.layers.Dense(1)(inputs)

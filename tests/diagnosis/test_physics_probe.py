@@ -75,7 +75,7 @@ MEANT = {
 }
 
 
-@pytest.mark.parametrize("kind", slow_but({"batch normalisation", "neighbours"}, MEANT))
+@pytest.mark.parametrize("kind", slow_but({"neighbours"}, MEANT))
 def test_coupling_that_may_be_meant_is_for_information(kind):
     report = report_of(MEANT[kind])
     assert found(report, "mixes-rows") == [("info", "t")]
@@ -133,7 +133,7 @@ ROW_BY_ROW = {
 }
 
 
-QUICK_ROWS = {"a column made of rows", "a derivative", "noise of a seed", "one number"}
+QUICK_ROWS = {"a column made of rows", "a derivative", "noise of a seed"}
 
 
 @pytest.mark.parametrize("kind", slow_but(QUICK_ROWS, ROW_BY_ROW))

@@ -250,6 +250,7 @@ def test_without_labels_target_terms_have_no_numbers():
     assert "No data loss" in str(report)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_compiled_has_no_data_loss():
     z, x = data()
     inputs = keras.Input((3,))

@@ -52,7 +52,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("batch_size", slow_but({ROWS}, [ROWS, 16]))
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", slow_but({"on_rows"}, WAYS))
 def test_the_floor_is_that_of_the_rows_that_count(way, batch_size):
     z, x = rows()
     row = kp.diagnose(model(*WAYS[way]), z, x, batch_size=batch_size).terms[0]
@@ -232,7 +232,7 @@ def test_labels_that_are_not_trusted_have_no_part_in_the_floor(way):
     assert row.labels.rows == len(good)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_rows_that_are_not_finite_are_named_where_they_count(way):
     z, x, there = many_rows()
     left_out = np.setdiff1d(np.arange(120), there)

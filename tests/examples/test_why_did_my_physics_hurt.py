@@ -27,6 +27,7 @@ def test_closure_of_each_file(name):
     np.testing.assert_allclose(ir.closure(data.Z, data.x)["closure"], residual, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_ladder_is_ranked_rightly_before_any_training():
     reports = {}
     for name in LADDER:

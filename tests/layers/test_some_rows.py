@@ -345,6 +345,7 @@ def test_a_term_that_counts_nowhere_is_an_error(way):
         model.fit(*some_rows.data(), verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_rows_that_count_may_be_unlabelled_ones_alone():
     z, x = some_rows.data()

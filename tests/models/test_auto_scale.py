@@ -339,6 +339,7 @@ def test_terms_without_a_reference_of_their_own_are_refused(reference, has):
         kp.PhysicsTerm("r", reference, scale="auto")
 
 
+@pytest.mark.slow
 def test_layers_that_draw_random_numbers_are_left_as_they_were():
     def fitted(scale):
         keras.utils.set_random_seed(0)

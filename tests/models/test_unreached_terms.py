@@ -116,13 +116,13 @@ def warnings_of(make, steps=1):
     return sum("trains nothing" in str(each.message) for each in caught)
 
 
-@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.parametrize("kind", slow_but({"stop_gradient"}, TOLD))
 def test_a_plain_model_warns_of_each_kind(kind):
     with pytest.warns(UserWarning, match=r"Physics term 't' of layer .* trains nothing"):
         fitted(DISCONNECTED[kind], make=plain)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", slow_but({False}, [False, True]))
 @pytest.mark.parametrize("make", PLAIN)
 def test_a_plain_model_is_silent_where_a_gradient_arrives(make, jit_compile):
     with no_warnings():

@@ -9,6 +9,7 @@ import pytest
 import keras_physreg as kp
 from keras_physreg.refinement.course import Course
 from tests import problems
+from tests.variants import slow_but
 
 pytestmark = pytest.mark.tensorflow
 
@@ -54,7 +55,7 @@ def both_parts(z, y, trust=None, more=None):
 # The minimum
 
 
-@pytest.mark.parametrize("method", ["ssbfgs", "lbfgs", None])
+@pytest.mark.parametrize("method", slow_but({"ssbfgs"}, ["ssbfgs", "lbfgs", None]))
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_it_reaches_the_least_squares_of_a_float64_model(method, jit_compile):
     keras.config.set_floatx("float64")
@@ -106,6 +107,7 @@ def test_sample_weights():
     np.testing.assert_allclose(weights_of(model), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_losses_of_regularizers():
     model, (z, y) = line(regularizer=keras.regularizers.L2(0.3)), data()
     kp.refine(model, z, y, iterations=50, verbose=0)
@@ -142,7 +144,7 @@ def test_point_sets_with_labelled_rows():
     assert done.precision == "float64"
 
 
-@pytest.mark.parametrize("loss", ["mse", None])
+@pytest.mark.parametrize("loss", slow_but({"mse"}, ["mse", None]))
 def test_point_sets_alone(loss):
     z, other = data()[0], data(7, seed=2)[0]
     inputs = keras.Input((3,))
@@ -211,6 +213,7 @@ def test_a_subclassed_model_that_is_not_built_with_its_own_compute_loss():
     assert parts["loss"] == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_outputs_in_a_dict():
     z = keras.Input((3,))
     outputs = {name: keras.layers.Dense(1, name=name)(z) for name in ("a", "b")}
@@ -253,6 +256,7 @@ def test_a_program_that_cannot_run_in_float64_runs_in_float32():
     np.testing.assert_allclose(weights_of(model), least_squares(both_parts(z, y)), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_model_that_runs_eagerly():
     def physics(z, x):
         x.numpy()  # An error in a traced program.
@@ -264,6 +268,7 @@ def test_a_model_that_runs_eagerly():
     np.testing.assert_allclose(weights_of(model), least_squares(both_parts(z, y)), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_sixteen_bits_are_widened_too():
     keras.config.set_dtype_policy("mixed_float16")
     model, (z, y) = line(), data()
@@ -272,6 +277,7 @@ def test_sixteen_bits_are_widened_too():
     np.testing.assert_allclose(weights_of(model), least_squares(both_parts(z, y)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_loops_and_branches_in_the_program():
     keras.utils.set_random_seed(0)
     z = keras.Input((6, 1))
@@ -354,7 +360,7 @@ def test_a_refined_model_can_be_saved(tmp_path):
     assert again.history["loss"][0] == pytest.approx(done.loss, rel=1e-9)
 
 
-@pytest.mark.parametrize("method", ["ssbfgs", "lbfgs"])
+@pytest.mark.parametrize("method", slow_but({"ssbfgs"}, ["ssbfgs", "lbfgs"]))
 def test_ctrl_c_keeps_the_best(monkeypatch, method):
     model, (z, y) = problems.physics_model(), problems.data()
     model.compile("adam", "mse")

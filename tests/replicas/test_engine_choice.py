@@ -157,7 +157,8 @@ def test_optimizers_train_in_programs_as_in_fit(kind):
     assert "6 steps equal those of `fit`" in history.engine
 
 
-@pytest.mark.parametrize("kind", slow_but({"unsaid, late"}, IN_TURN))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", IN_TURN)
 def test_optimizers_that_cannot_be_stacked_train_in_turn(kind):
     optimizer, reason = IN_TURN[kind]
     history = compare(lambda: models.mlp(optimizer()), "sequential", epochs=2)

@@ -43,6 +43,7 @@ def test_each_replica_predicts_as_when_it_is_loaded(kind):
     assert not np.allclose(first[0], first[1])
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_another_than_the_best():
     trainer, z = trained.trained(models.mlp, models.mlp_data, epochs=3, monitor="loss", mode="max")
     best, last = trainer.predict(z), trainer.predict(z, "last")

@@ -77,6 +77,7 @@ def test_sequential_trains_again():
     np.testing.assert_allclose(again.history["loss"], first.history["loss"][:, 1:], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_bad_input():
     trainer = kp.ReplicaTrainer(models.mlp(), {"x": [0.0]})
     with pytest.raises(RuntimeError, match=r"call `fit` first"):

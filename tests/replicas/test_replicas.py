@@ -347,6 +347,7 @@ def test_random_physics_with_a_generator_of_its_own_serves(one_program):
     assert np.all(history.history["x_loss"] > 0)
 
 
+@pytest.mark.slow
 def test_load_replica_bad_input(quick):
     replicas = kp.ReplicaTrainer(models.mlp(), {"x": [0.0, 1.0]})
     with pytest.raises(RuntimeError, match="fit"):

@@ -91,9 +91,10 @@ def test_one_epoch_for_all_splits_where_each_has_another_best_one(monkeypatch, t
     assert trial.score == pytest.approx(np.sqrt(4.0 * 0.01))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "engine"),
-    [(None, "sequential"), pytest.param(5, "auto", marks=pytest.mark.slow)],
+    [(None, "sequential"), (5, "auto")],
 )
 def test_equals_fit_on_the_rows_of_each_split(tmp_path, seed, engine):
     """Trained in earnest; `fit` starts from the weights that replicas had."""
