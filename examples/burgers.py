@@ -105,7 +105,7 @@ def main():
     """Trains, prints the error, and saves the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=150, help=f"of {STEPS_PER_EPOCH} steps")
-    parser.add_argument("--out", type=Path, default=OUTPUT)
+    parser.add_argument("--out", type=Path, default=OUTPUT, help="folder of the figure")
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
     model, begin = build(options.epochs), time.perf_counter()
@@ -115,6 +115,7 @@ def main():
     print(f"data loss {losses['data_loss'][-1]:.1e}, equation {losses['pde_loss'][-1]:.1e}")
     print(f"relative L2 error of the solution: {error:.4f}")
     plot(found, options.out / "burgers.png")
+    print(f"\nSaved in {options.out}: burgers.png")
 
 
 if __name__ == "__main__":
