@@ -105,7 +105,7 @@ class Taylor:
 
         steps = []
         for part, args, kwargs, result in calls:
-            if any(value is not None for value in kwargs.values()):
+            if not all(value is None or value is False for value in keras.tree.flatten(kwargs)):
                 return None  # Such as `training=True`, which the rules do not know.
             usable = _part(part) if isinstance(part, keras.layers.Layer) else part
             is_operation = usable is part and not isinstance(part, keras.layers.Layer)

@@ -4,7 +4,8 @@ python tests/benchmarks/equations.py [--repeats 10] [--rows 2048]
 
 A network of 3 layers of 20 tanh units, inputs x and t, compiled by XLA. All ways take their steps
 in turn, in one process; a ratio is the median over these turns. The hand-written loop has nested
-gradient tapes and no Keras around it. CPU time counts the work of all cores.
+gradient tapes and no Keras around it; `fit` is started for every 20 steps. CPU time counts the work
+of all cores.
 """
 
 import argparse

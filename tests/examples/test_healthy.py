@@ -20,6 +20,7 @@ EXAMPLES = Path(pv.__file__).parent
 NO_MODELS = {"irradiance", "pv_modules"}  # Data and physics for the others.
 # Setups that do nothing or harm, to be diagnosed: see test_why_did_my_physics_hurt.py.
 BROKEN_BY_DESIGN = {"why_did_my_physics_hurt"}
+ON_POINTS = {"burgers"}  # Without labels.
 
 
 def modules(build, *arguments):
@@ -39,12 +40,6 @@ def days():
     return padded_days.build(inputs.shape[1], term), inputs, labels
 
 
-def equation():
-    model = burgers.build()
-    model.compile("adam", "mse")
-    return model, *burgers.start_and_walls()
-
-
 # By the scripts that train them, and what they are.
 MODELS = {
     ("pv_module_parameters weight_ramp", "both terms on"): partial(
@@ -53,7 +48,6 @@ MODELS = {
     ("sanity_sweep tune_weights", "terms off"): partial(modules, sanity_sweep.build_model),
     ("unlabelled_modules", "terms off"): partial(modules, unlabelled_modules.build_model, 100),
     ("padded_days", "with the mask"): days,
-    ("burgers", "start and walls"): equation,
     **{
         ("sensor_offset", f"{name}, {when}"): partial(sunlight, when, name)
         for name in ir.FILES
@@ -76,7 +70,14 @@ def test_no_finding_of_severity_error_after_some_training(name):
     assert errors(model, inputs, labels) == []
 
 
+@pytest.mark.slow
+def test_no_finding_of_severity_error_on_points():
+    model, points = burgers.build(epochs=1), burgers.make_points(256)
+    model.fit(points=points, epochs=1, steps_per_epoch=burgers.STEPS_PER_EPOCH, verbose=0)
+    assert errors(model, None, None, points=points) == []
+
+
 def test_every_example_is_among_them():
     scripts = {path.stem for path in EXAMPLES.glob("*.py")}
     diagnosed = {script for scripts, _ in MODELS for script in scripts.split()}
-    assert scripts == diagnosed | NO_MODELS | BROKEN_BY_DESIGN
+    assert scripts == diagnosed | NO_MODELS | BROKEN_BY_DESIGN | ON_POINTS
