@@ -310,6 +310,26 @@ def test_derivatives_by_the_input():
     assert done.loss < 1e-8
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_layer_of_derivatives_with_points(jit_compile):
+    """u'' = -u with u(0) = 0 and u'(0) = 1, from points alone, in a float32 model."""
+    physics = {"law": lambda t, u: u["u_tt"] + u["u"], "start": lambda t, u: u["u"]}
+    physics |= {"slope": lambda t, u: u["u_t"] - 1.0}
+    network = keras.Sequential(
+        [keras.Input((1,)), keras.layers.Dense(12, "tanh"), keras.layers.Dense(1)]
+    )
+    t = keras.Input((1,))
+    u = kp.Derivatives(network, ["t", "tt"], inputs=["t"], output="u")(t)
+    u = kp.PhysicsRegularization(physics, dict.fromkeys(physics, 1.0))(t, u)
+    model = kp.PhysicsModel(t, u["u"])
+    model.compile("adam", None, jit_compile=jit_compile)
+    time, zero = np.linspace(0, 3, 40)[:, None], np.zeros((1, 1))
+    points = {"law": time, "start": zero, "slope": zero}
+    done = kp.refine(model, points=points, iterations=300, verbose=0)
+    assert done.precision == "float64"
+    np.testing.assert_allclose(model.predict(time, verbose=0), np.sin(time), atol=1e-3)
+
+
 # What it leaves as it is
 
 
