@@ -37,8 +37,8 @@ def refine(
     """Minimises the total loss of a trained model on all rows, by a quasi-Newton method.
 
     Use it after `fit`, for differential equations above all: there Adam leaves an error of
-    several percent that a quasi-Newton method takes away. With few labels and no equation that
-    holds everywhere it may overfit: keep rows out, and evaluate on them.
+    several percent that a quasi-Newton method takes away. With few labels it learns the labelled
+    rows by heart: keep rows out, and compare the error on them before and after.
 
     The total loss is the one that `fit` minimises: data loss, weighted terms, and the losses of
     regularizers and layers, in training mode, on all rows at once. All trainable weights of the
