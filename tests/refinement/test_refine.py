@@ -243,6 +243,15 @@ def test_a_float32_constant_in_the_physics_is_no_obstacle():
     assert done.history["half_loss"][0] == pytest.approx(expected, rel=1e-12)
 
 
+def test_a_loss_that_is_rounding_alone_is_evaluated_in_float64():
+    """At the exact solution, the loss is 1e-15 in float32, and another one in float64."""
+    model, z = line(), data()[0]
+    kp.refine(model, z, z[:, :1] / 2, iterations=50, verbose=0)
+    again = kp.refine(model, z, z[:, :1] / 2, iterations=50, verbose=0)
+    assert again.precision == "float64"
+    assert again.loss < 1e-12
+
+
 def test_a_program_that_cannot_run_in_float64_runs_in_float32():
     import tensorflow as tf
 
