@@ -163,7 +163,7 @@ class FullBatch:
             wide = in_float64(program, self._jit_compile)
             agree = any(self._agree(narrow, wide, there) for there in (weights, away))
         except Exception as error:  # An operation for float32 only: errors of TensorFlow.
-            self.reason = str(error).splitlines()[0]
+            self.reason = next(iter(str(error).splitlines()), type(error).__name__)
             return
         if not agree:
             self.reason = "in float64 the program computes another loss"
