@@ -246,6 +246,15 @@ def test_a_float32_constant_in_the_physics_is_no_obstacle():
     assert done.history["half_loss"][0] == pytest.approx(expected, rel=1e-12)
 
 
+def test_a_loss_that_is_rounding_alone_is_evaluated_in_float64():
+    """At the exact solution, the loss is 1e-15 in float32, and another one in float64."""
+    model, z = line(), data()[0]
+    kp.refine(model, z, z[:, :1] / 2, iterations=50, verbose=0)
+    again = kp.refine(model, z, z[:, :1] / 2, iterations=50, verbose=0)
+    assert again.precision == "float64"
+    assert again.loss < 1e-12
+
+
 def test_a_program_that_cannot_run_in_float64_runs_in_float32():
     import tensorflow as tf
 
@@ -314,6 +323,26 @@ def test_derivatives_by_the_input():
     done = kp.refine(model, time, iterations=1000, verbose=0)
     np.testing.assert_allclose(model.predict(time, verbose=0), np.exp(time), atol=1e-4)
     assert done.loss < 1e-8
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_layer_of_derivatives_with_points(jit_compile):
+    """u'' = -u with u(0) = 0 and u'(0) = 1, from points alone, in a float32 model."""
+    physics = {"law": lambda t, u: u["u_tt"] + u["u"], "start": lambda t, u: u["u"]}
+    physics |= {"slope": lambda t, u: u["u_t"] - 1.0}
+    network = keras.Sequential(
+        [keras.Input((1,)), keras.layers.Dense(12, "tanh"), keras.layers.Dense(1)]
+    )
+    t = keras.Input((1,))
+    u = kp.Derivatives(network, ["t", "tt"], inputs=["t"], output="u")(t)
+    u = kp.PhysicsRegularization(physics, dict.fromkeys(physics, 1.0))(t, u)
+    model = kp.PhysicsModel(t, u["u"])
+    model.compile("adam", None, jit_compile=jit_compile)
+    time, zero = np.linspace(0, 3, 40)[:, None], np.zeros((1, 1))
+    points = {"law": time, "start": zero, "slope": zero}
+    done = kp.refine(model, points=points, iterations=300, verbose=0)
+    assert done.precision == "float64"
+    np.testing.assert_allclose(model.predict(time, verbose=0), np.sin(time), atol=1e-3)
 
 
 # What it leaves as it is
