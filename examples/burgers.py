@@ -63,7 +63,7 @@ def walls(z, u):
 CONDITIONS = {"pde": pde, "start": start, "walls": walls}
 
 
-def build(epochs=50):
+def build(epochs=25):
     """A network of three layers of 20 units, with its derivatives and the equation."""
     hidden = [keras.layers.Dense(20, "tanh") for _ in range(3)]
     network = keras.Sequential([keras.Input((2,)), *hidden, keras.layers.Dense(1)])
@@ -106,8 +106,8 @@ def plot(found, path):
 def main():
     """Trains, prints the errors, and saves the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=50, help=f"of {STEPS_PER_EPOCH} steps")
-    parser.add_argument("--iterations", type=int, default=1500, help="of the refinement")
+    parser.add_argument("--epochs", type=int, default=25, help=f"of {STEPS_PER_EPOCH} steps")
+    parser.add_argument("--iterations", type=int, default=700, help="of the refinement")
     parser.add_argument("--out", type=Path, default=OUTPUT, help="folder of the figure")
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
