@@ -65,8 +65,7 @@ def loss_values_where(
     values = _compared(term, output, reference)
     check_has_rows(term, values)
     where = with_rank(ops.cast(where, values.dtype), len(values.shape))
-    if tuple(where.shape) != tuple(values.shape):
-        where = ops.broadcast_to(where, ops.shape(values))
+    where = ops.broadcast_to(where, ops.shape(values))
     if not isinstance(term.loss, str):  # Those that Keras knows by name are finite there.
         values = ops.where(where != 0, values, ops.zeros_like(values))
     return values, where
