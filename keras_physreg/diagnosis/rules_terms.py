@@ -73,7 +73,8 @@ def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
         where = ": the physics does not pass it on to the prediction"
         cure = (
             "Compute the output from the `prediction` argument with `keras.ops`: no NumPy, no "
-            "prediction made outside and captured, no integer cast, no `stop_gradient`."
+            "prediction made outside and captured, no integer cast, no `stop_gradient`. A second "
+            "derivative of a network of 'relu' is 0: take a smooth activation, such as 'tanh'."
         )
     message = (
         f"No gradient of '{row.term}' reaches the network's variables{where}. It adds "
