@@ -45,7 +45,7 @@ def is_rescaled(relation: Relation, limits: Thresholds) -> bool:
     """Returns whether both go along, but by another factor than 1 or with an offset.
 
     Errors in either of both leave a factor of 1 between the two regressions, however large they
-    are: a factor is told wherever they go along at all.
+    are: a factor is told wherever they go along, unless they are `unrelated`.
     """
     if _has_factor(relation, limits):
         return relation.r2_low > 0 and relation.left <= MAX_LEFT
