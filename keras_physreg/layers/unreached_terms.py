@@ -43,8 +43,8 @@ def warn_of_unreached(layer: Any, losses: dict[str, Any], model: keras.Model | N
         handles = _not_fixed(layer, loss) if model is None else _trained(model, loss)
         if handles is None:
             continue
-        known.add(name)
         if not _reaches(loss, handles):
+            known.add(name)
             of = f"layer '{layer.name}'" if model is None else f"model '{model.name}'"
             warnings.warn(
                 f"Physics term '{name}' of {of} has a weight above 0 and trains nothing: no "
