@@ -41,6 +41,7 @@ def rest_of(whole, first):
     return {name: values[first:] for name, values in whole["history"].items()}
 
 
+@pytest.mark.slow
 def test_what_is_complete_goes_on_as_if_nothing_had_happened(backup, whole):
     resumed = train(backup.parent)
     assert resumed["epochs"] == whole["epochs"][STOPPED:]

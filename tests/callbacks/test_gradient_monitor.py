@@ -59,6 +59,7 @@ def test_training_is_bit_for_bit_the_same():
     assert run([kp.GradientMonitor(z, x)]) == run([])
 
 
+@pytest.mark.slow
 def test_every_and_initial_epoch():
     z, x = data()
     model = model_with_term()
@@ -201,6 +202,7 @@ def test_a_subclass_says_which_callback_holds_the_wrong_rows(built):
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.slow
 def test_inputs_by_name_and_without_their_last_axis():
     z = {"a": keras.Input((1,), name="a"), "b": keras.Input((2,), name="b")}
     x = keras.layers.Dense(2)(keras.layers.Concatenate()([z["a"], z["b"]]))

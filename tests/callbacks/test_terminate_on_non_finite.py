@@ -239,7 +239,7 @@ def root_of_some(z, x):
 
 
 @pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
-@pytest.mark.parametrize("weight", [0.0, 0.5])
+@pytest.mark.parametrize("weight", slow_but({0.0}, [0.0, 0.5]))
 def test_batches_of_which_the_physics_selects_no_rows(weight, cls):
     """Selects only the row `BAD`: the first four batches have no selected row."""
     z, x = rows()

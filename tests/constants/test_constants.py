@@ -177,6 +177,7 @@ def course(options, target, size, steps=80, rate=0.05):
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "options",
@@ -267,6 +268,7 @@ def test_calling_it_with_something_is_an_error():
         kp.Constant(1.0)(3.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cls", "options"),
     [

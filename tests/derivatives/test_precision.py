@@ -10,10 +10,11 @@ from tests.derivatives import networks
 from tests.derivatives.closed_forms import ACTIVATIONS, derivative
 from tests.derivatives.test_training import model_of, rows
 from tests.layer_checks import SIXTEEN_BITS
+from tests.variants import slow_but
 
 
 @pytest.mark.parametrize("kind", ["rules", "whole"])
-@pytest.mark.parametrize("policy", SIXTEEN_BITS)
+@pytest.mark.parametrize("policy", slow_but({"mixed_float16"}, SIXTEEN_BITS))
 def test_sixteen_bits(policy, kind):
     """Derivatives are those of float32; in 16 bits they are off by 1e-3 and more."""
     keras.config.set_dtype_policy(policy)

@@ -84,7 +84,7 @@ def test_every_way_to_train_gives_the_same_weights(kind, way):
 
 
 @tensorflow_only
-@pytest.mark.parametrize("highest", ["xx", "xxx"])
+@pytest.mark.parametrize("highest", slow_but({"xx"}, ["xx", "xxx"]))
 def test_a_network_that_joins_tensors_is_told_under_jit(highest):
     """At order 2 the gradient of the training fails, from order 3 the layer itself."""
     z = keras.Input((2,))
@@ -98,6 +98,7 @@ def test_a_network_that_joins_tensors_is_told_under_jit(highest):
     assert np.isfinite(model.fit(*rows(), batch_size=50, verbose=0).history["loss"][0])
 
 
+@pytest.mark.slow
 @tensorflow_only
 def test_a_functional_network_may_join_tensors_under_jit():
     z = keras.Input((2,))

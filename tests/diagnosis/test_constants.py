@@ -78,6 +78,7 @@ def test_the_table_of_constants():
     assert codes(report, *OF_CONSTANTS) == []
 
 
+@pytest.mark.slow
 def test_as_plain_types_text_and_html():
     report = report_of(line, A, B)
     found = json.loads(json.dumps(report.to_dict()))["constants"]
@@ -130,6 +131,7 @@ def test_unidentified(kind):
     assert finding.severity == "error"
 
 
+@pytest.mark.slow
 def test_a_term_of_weight_0_identifies_where_no_other_does():
     def two(z, x, a, b):
         return {"t": a * z - x, "u": b * x - z}
@@ -187,6 +189,7 @@ def test_three_constants_of_which_no_two_are_collinear():
     assert "'a', 'b' and 'c' cannot be told apart" in finding.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("move", "which"),
     [
@@ -216,6 +219,7 @@ TRIVIAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", cases(TRIVIAL, "cancels"))
 def test_trivial_terms_are_found_out(kind):
     report = report_of(TRIVIAL[kind])
@@ -275,6 +279,7 @@ ESCAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", cases(ESCAPES, "a square"))
 def test_trivial_solutions(kind):
     function, options, way = ESCAPES[kind]
@@ -335,6 +340,7 @@ NO_SECOND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", cases(NO_SECOND, "and another is not used"))
 def test_an_operation_that_silently_has_no_second_gradient(kind):
     function, unknown, found = NO_SECOND[kind]

@@ -161,6 +161,7 @@ def model_of_two(physics_of_both=None, physics_of_a=None):
     return model
 
 
+@pytest.mark.slow
 def test_partly_connected():
     z, x = data()
     labels = {"a": x, "b": x}
@@ -279,6 +280,7 @@ def test_the_sentence_holds_the_numbers():
     assert "validation_data" in finding.cure
 
 
+@pytest.mark.slow
 def test_a_floor_near_zero_means_that_physics_and_labels_agree():
     z, x = rows(noise=1e-4)  # A floor of 1e-8.
     for offset in (1e-4, 5e-4, 1e-2):
@@ -304,6 +306,7 @@ def test_memorised_at_a_floor_near_zero():
     assert "memorised" in codes(report)
 
 
+@pytest.mark.slow
 def test_heavy_tails_are_judged_by_mean_and_median():
     z, x = rows(noise=0.0)
     x[:4] += 1.0  # One row in a hundred makes the floor of 0.01; the median floor is 0.
@@ -550,6 +553,7 @@ def test_findings_come_by_severity():
     assert set(order) == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_no_clean_bill_for_what_was_not_measured():
     z, x = rows()
     model = shifted(0.2, weight=0.5)
@@ -573,6 +577,7 @@ def test_rows_that_all_weigh_nothing():
     assert "weightless" not in codes(kp.diagnose(model, z, x, sample_weight=some))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", slow_but({1.0}, [0.0, 1.0]))
 def test_a_term_that_is_not_finite_hides_no_conflict_of_others(weight):
     def physics(z, x):
@@ -602,6 +607,7 @@ def test_loss_and_floor_are_compared_on_the_same_rows():
     assert report["t"].loss > 1.0
 
 
+@pytest.mark.slow
 def test_rows_that_are_not_finite_themselves_are_no_fault_of_the_physics():
     z, x = rows()
     x[3, 0] = np.nan

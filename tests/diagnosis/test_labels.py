@@ -56,6 +56,7 @@ COMPARED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("term", slow_but([("prediction", [1], "mae")], COMPARED), ids=str)
 def test_floor_and_network_are_compared_under_the_loss_of_the_term(term):
     reference, components, loss = term
@@ -421,6 +422,7 @@ class Shift(keras.layers.Layer):
         return p - law(z) - self.shift()
 
 
+@pytest.mark.slow
 def test_a_bias_beside_a_trainable_constant_names_it():
     z, x = data(100, 0)
     report = kp.diagnose(model_of(Shift(), {"t": 0.5}, 0), z, x + np.float32(0.2))
@@ -509,7 +511,7 @@ def test_a_factor_in_one_of_two_inputs_is_told_though_both_go_along_in_part():
     assert f"Both go along in part (r2 {r2:.2f})" in finding.message
 
 
-@pytest.mark.parametrize("noise", [0.1, 1.1, 3.0])
+@pytest.mark.parametrize("noise", slow_but({1.1}, [0.1, 1.1, 3.0]))
 def test_noise_however_large_is_no_factor(noise):
     """Of errors on either side the slope lies between the two regressions."""
     for seed in range(5):

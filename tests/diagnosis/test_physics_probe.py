@@ -257,6 +257,7 @@ class WithConstant(keras.layers.Layer):
         return self.gain() * x + self.offset - z[:, :1]
 
 
+@pytest.mark.slow
 def test_constants_and_other_networks_leave_the_floor():
     report = report_of(WithConstant())
     np.testing.assert_allclose(report["t"].floor, np.mean((2 * X + 1 - Z[:, :1]) ** 2), rtol=1e-5)

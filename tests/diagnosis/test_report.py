@@ -88,6 +88,7 @@ def test_target_term_in_closed_form():
     assert (row.weight, row.weighted_loss, row.grad_ratio) == (0.0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_losses_are_those_that_keras_logs():
     z, x = data()
     model = linear_model(both, TERMS)
@@ -112,6 +113,7 @@ def test_to_dict_is_plain():
     assert all(type(value) in types for row in report.to_dict()["terms"] for value in row.values())
 
 
+@pytest.mark.slow
 def test_to_dict_holds_no_number_that_json_does_not_know():
     z, x = data()
     z[3] = np.nan
@@ -150,6 +152,7 @@ def test_max_samples_takes_the_same_rows_each_time():
     assert some[0]["data_loss"] != kp.diagnose(model, z, x).data_loss
 
 
+@pytest.mark.slow
 def test_datasets():
     import tensorflow as tf
 
@@ -188,6 +191,7 @@ def two_heads(physics_of_a, physics_of_b, as_dict):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_dict", slow_but({True}, [True, False]))
 def test_each_of_several_outputs_finds_its_own_labels(as_dict):
     z, x = data()
@@ -272,6 +276,7 @@ def test_labels_without_their_last_axis():
     np.testing.assert_allclose(flat.data_loss, full.data_loss, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_subclassed_and_nested_models():
     class Net(kp.PhysicsModel):
         def __init__(self):

@@ -97,6 +97,7 @@ def test_the_physics_of_a_masked_term_is_probed_without_a_warning():
     assert ("mixes-rows", "info") in {(f.code, f.severity) for f in report.findings}
 
 
+@pytest.mark.slow
 def test_the_floor_of_a_masked_term():
     z, y = masks.data()
     y = np.where(masks.holds()[..., None], z[..., :1] / 2, 7.0).astype("float32")
@@ -116,6 +117,7 @@ def test_a_derivative_that_is_not_finite_is_found():
     assert "PhysicsTerm(where=...)" in finding.cure
 
 
+@pytest.mark.slow
 def test_a_term_at_the_labels_tells_constants():
     report = kp.diagnose(sensor_model(), *data())
     codes = {(finding.code, finding.term) for finding in report.findings}
@@ -130,6 +132,7 @@ def test_a_term_at_the_labels_tells_constants():
     assert calibration.floor == pytest.approx(calibration.loss, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_term_that_trains_constants_alone_is_not_disconnected():
     terms = [kp.PhysicsTerm("sensor", trains="constants"), kp.PhysicsTerm("calibration")]
     report = kp.diagnose(sensor_model(terms), *data())
@@ -206,6 +209,7 @@ def test_physics_and_network_are_compared_on_the_rows_that_count(way):
     assert teacher.verdict == "better"
 
 
+@pytest.mark.slow
 def test_weights_of_rows_weigh_the_comparison():
     def physics(z, x_pred):
         return {"law": kp.on_rows(z[:, :2] + 0 * x_pred, ops.relu(z[:, 2]))}

@@ -23,6 +23,7 @@ def far(rows=30):
     return z
 
 
+@pytest.mark.slow
 def test_a_term_at_0_on_the_labelled_rows_is_judged_on_the_others():
     z, x = data(50, 0)
     model = model_of(only_far_out, {"t": 50.0}, 0)
@@ -53,6 +54,7 @@ def test_the_gradient_is_that_of_the_mean_over_all_rows():
     assert (report.data_loss, pooled) == pytest.approx((data_loss, loss), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_terms_that_need_the_label_keep_to_the_labelled_rows():
     z, x = random_data(40)
     terms = [kp.PhysicsTerm("label", "target"), kp.PhysicsTerm("free")]
@@ -117,7 +119,7 @@ def test_bad_input():
         kp.diagnose(model, z, x, unlabelled=labelled)
 
 
-@pytest.mark.parametrize("share", [0.25, 0.9, 1.0])
+@pytest.mark.parametrize("share", slow_but({0.25}, [0.25, 0.9, 1.0]))
 def test_a_share_counts_as_in_fit(share):
     z, x = random_data(40)
     others, _ = random_data(24, seed=3)

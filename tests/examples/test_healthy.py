@@ -57,6 +57,7 @@ MODELS = {
 DEFAULT = [*list(MODELS)[:1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -53,6 +53,7 @@ def test_same_as_one_function_for_all_terms():
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_saved_and_loaded(tmp_path):
     layer = Scaled()
     shared = {"x": of_x, "z": layer, "w": layer}

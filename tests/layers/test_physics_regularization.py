@@ -30,6 +30,7 @@ def test_a_plain_model_logs_and_adds_its_terms():
     assert logs["loss"] == pytest.approx(np.mean((prediction - x) ** 2) + 0.5 * r_loss, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_the_endpoint_pattern_equals_physics_model():
     z, x = data()
@@ -135,6 +136,7 @@ def test_a_batch_without_rows_for_a_term_counts_nothing(model_class, batch_size)
     assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("eagerly", slow_but({False}, [False, True]))
 def test_a_batch_without_rows_trains_as_without_physics(eagerly):

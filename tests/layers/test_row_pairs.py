@@ -184,6 +184,7 @@ def test_other_rows_than_the_reference_are_refused(rows):
         model.fit(Z[:rows], X[:rows], batch_size=8, verbose=0)
 
 
+@pytest.mark.slow
 def test_a_plain_residual_may_have_rows_of_its_own():
     model = model_of(lambda z, x: (x - z[:, :1])[:4])
     gap = model.evaluate(Z[:8], X[:8], verbose=0, return_dict=True)["gap_loss"]

@@ -68,6 +68,7 @@ def test_a_plain_model(way):
         np.testing.assert_allclose(first[key], second[key], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_replicas_equal_fit(way, quick):
@@ -143,6 +144,7 @@ def test_a_pump_that_is_off_trains_by_where(physics):
     assert all(np.isfinite(v.numpy()).all() for v in model.trainable_variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("physics", slow_but({Head}, [head, Head]), ids=["function", "constant"])
 def test_a_batch_in_which_every_pump_is_off_changes_nothing(physics):
     physics = physics() if isinstance(physics, type) else physics
@@ -458,6 +460,7 @@ def saved_physics(z, x_pred):
     return {"z": 2 * x_pred - z[:, :2]}
 
 
+@pytest.mark.slow
 def test_where_is_saved_with_the_model(tmp_path):
     model = some_rows.model(lambda hold: (saved_physics, {"where": hold}), saved_where)
     model.fit(*some_rows.data(), verbose=0)

@@ -45,6 +45,7 @@ def scales(model):
     return {term.name: term.scale for term in model.layers[-1].terms}
 
 
+@pytest.mark.slow
 def test_it_is_that_of_numpy_and_trains_as_numbers_do():
     z, x = measured()
     auto = model()

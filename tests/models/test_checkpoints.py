@@ -88,6 +88,7 @@ def test_what_tensorflow_tracks_is_no_weight_of_keras():
     assert len(model.weights) == 4 + 3 + 1
 
 
+@pytest.mark.slow
 def test_training_from_a_checkpoint_goes_on_as_if_it_had_not_stopped(tmp_path):
     z, x = data()
     models = [physics_model(problems.BoundedGain(), seed=seed) for seed in (0, 1)]

@@ -157,6 +157,7 @@ class MixedTwice(Mixed):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", slow_but({Mixed}, [Mixed, MixedTwice]))
 def test_steps_that_a_mixin_brings(kind):
     own, expected = physics_model(model_class=kind), physics_model()

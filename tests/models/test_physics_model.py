@@ -198,6 +198,7 @@ def test_weight_zero_shields_inputs_that_trainable_layers_compute(reference):
     assert arrays_equal(*map(trainable_values, models))
 
 
+@pytest.mark.slow
 def test_outputs_keep_the_names_of_the_layers_that_made_them(tmp_path):
     z = keras.Input((3,))
     outputs = [keras.layers.Dense(2, name="p")(z), keras.layers.Dense(1, name="q")(z)]

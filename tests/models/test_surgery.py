@@ -101,6 +101,7 @@ def test_structured_outputs_keep_their_structure():
     assert set(plain.output) == {"a", "b"}
 
 
+@pytest.mark.slow
 def test_regularize_shares_layers_and_weights():
     for encoder in [
         problems.bare_model(),

@@ -171,6 +171,7 @@ def test_constants_of_a_plain_model_train_something(trainable):
         fitted(physics, make=plain)
 
 
+@pytest.mark.slow
 def test_replicas_of_a_plain_model_are_not_looked_at():
     model = plain(lambda z, p: p - law(z))
     model.compile("sgd", "mse")

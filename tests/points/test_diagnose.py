@@ -72,6 +72,7 @@ def test_wrong_points():
         kp.diagnose(model, points={"pde": X})
 
 
+@pytest.mark.slow
 def test_sensitivity_to_a_constant_is_that_at_the_points():
     class Law(keras.layers.Layer):
         def __init__(self):

@@ -38,6 +38,7 @@ def test_validation_points():
     assert history["val_loss"][-1] == pytest.approx(0.3 * expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_validation_rows_beside_points():
     """A term with points is not computed on other rows of the validation."""
     model = linear.model()
@@ -57,6 +58,7 @@ def test_validation_rows_beside_points():
     assert history["val_physics_loss"][0] == pytest.approx(total, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_afterwards_the_model_is_as_before():
     """Evaluation and training without points see the labelled rows again."""
     model, other = linear.model(), linear.model()

@@ -6,6 +6,7 @@ import pytest
 import keras_physreg as kp
 from tests.points import linear
 from tests.unlabelled.linear import data, more_inputs
+from tests.variants import slow_but
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("quick")]
 X, Y, TRUST = data()
@@ -28,6 +29,7 @@ def assert_same_as_fit(trainer, history, make, **fit):
             np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_beside_labelled_rows(engine):
     given = {"points": linear.POINTS, "validation_points": HELD_OUT, "batch_size": 8, "epochs": 2}
@@ -47,7 +49,7 @@ def test_beside_unlabelled_rows():
     assert_same_as_fit(trainer, history, linear.model, x=X, y=Y, **given)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", slow_but({"stacked"}, ENGINES))
 def test_without_labelled_rows(engine):
     def make():
         return linear.model(linear.OF_POINTS, loss=None)
@@ -65,6 +67,7 @@ def test_without_labelled_rows(engine):
     )
 
 
+@pytest.mark.slow
 def test_the_model_keeps_its_own_points():
     """A replica training beside a `fit` with other points changes neither."""
     model = linear.model(linear.OF_POINTS, loss=None)

@@ -33,6 +33,7 @@ def test_loss_at_validation_points_is_the_score():
     assert sweep.floor is None
 
 
+@pytest.mark.slow
 def test_score_of_labelled_rows():
     result = kp.sanity_sweep(
         *(linear.model(), X[:12], Y[:12]),

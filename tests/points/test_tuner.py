@@ -22,6 +22,7 @@ def make_tuner(folder):
     return kp.ReplicaTuner(hypermodel, oracle, 2, directory=folder, project_name="search")
 
 
+@pytest.mark.slow
 def test_trials_train_on_points_and_are_scored_there(tmp_path):
     tuner = make_tuner(tmp_path)
     given = {"points": linear.POINTS, "validation_points": HELD_OUT}

@@ -325,7 +325,7 @@ def test_derivatives_by_the_input():
     assert done.loss < 1e-8
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", slow_but({False}, [False, True]))
 def test_a_layer_of_derivatives_with_points(jit_compile):
     """u'' = -u with u(0) = 0 and u'(0) = 1, from points alone, in a float32 model."""
     physics = {"law": lambda t, u: u["u_tt"] + u["u"], "start": lambda t, u: u["u"]}
@@ -376,6 +376,7 @@ def test_only_weights_change():
     model.fit(z, y, verbose=0)
 
 
+@pytest.mark.slow
 def test_a_refined_model_can_be_saved(tmp_path):
     model, (z, y) = problems.physics_model(), problems.data()
     model.compile("adam", "mse")

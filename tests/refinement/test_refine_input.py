@@ -98,6 +98,7 @@ def test_nothing_trainable():
         kp.refine(model, *problems.data())
 
 
+@pytest.mark.slow
 def test_dropout_and_batch_normalisation_that_are_active():
     dropout = network(keras.layers.Dropout(0.5, name="drop"))
     with pytest.raises(ValueError, match=r"layers \['drop'\].*must be off \(rate 0\)"):

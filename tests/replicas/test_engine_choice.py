@@ -151,6 +151,7 @@ IN_TURN = {
 QUICK = {"unsaid attribute"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", slow_but(QUICK, STACKED))
 def test_optimizers_train_in_programs_as_in_fit(kind):
     history = compare(lambda: models.mlp(STACKED[kind]()), "stacked")

@@ -38,6 +38,7 @@ def test_the_mean_of_the_predictions(kind):
 SAVED = ["norm", "nested", "several inputs", "several outputs", "listed outputs", "conv"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", slow_but({"several outputs"}, SAVED))
 def test_saved_loaded_and_exported_it_predicts_the_same(kind, tmp_path):
     trainer, z = trained.of_kind(kind)
@@ -150,6 +151,7 @@ def diverged():
     return trainer
 
 
+@pytest.mark.slow
 def test_refused():
     untrained = kp.ReplicaTrainer(models.mlp(), {"x": [0.0]}, engine="sequential")
     with pytest.raises(RuntimeError, match=r"no trained replicas yet: call `fit` first"):

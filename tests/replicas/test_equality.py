@@ -101,6 +101,7 @@ def test_seeds_draw_weights_and_order(quick):
     assert_equal(history, 1, logs)
 
 
+@pytest.mark.slow
 def test_sample_weights_and_metrics(quick):
     z, x = models.mlp_data()
     trust = np.linspace(0, 2, models.ROWS).astype("float32")
@@ -116,6 +117,7 @@ def test_sample_weights_and_metrics(quick):
     assert_equal(history, 1, logs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", slow_but({"step"}, ["epoch", "step"]))
 def test_a_trained_model_goes_on_with_schedules(unit, quick):
     """Without seeds the optimizer's state is part of where the replicas start."""

@@ -43,6 +43,7 @@ def test_custom_train_step_falls_back_to_fit():
         fit(model, engine="stacked")
 
 
+@pytest.mark.slow
 def test_what_does_not_stack_runs_in_turn(quick, monkeypatch):
     def refuse(function, values):
         raise ValueError("no converter")
@@ -153,6 +154,7 @@ def test_ctrl_c_returns_what_was_finished(engine, quick, monkeypatch):
     assert problems.arrays_equal(kept, replicas.model.get_weights())
 
 
+@pytest.mark.slow
 def test_frozen_and_adapted_layers_keep_their_weights(quick):
     z = keras.Input((3,))
     scale = keras.layers.Normalization()

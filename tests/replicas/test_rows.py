@@ -68,6 +68,7 @@ def test_each_replica_equals_fit_on_its_rows(quick):
         assert_equal(history, replica, alone(trainer, replica, TRAIN[replica], HELD_OUT[replica]))
 
 
+@pytest.mark.slow
 def test_shuffled_by_seed(quick):
     trainer, history = trained(SEEDS)
     orders = [row_order(SEEDS[1], epoch, 13) for epoch in range(EPOCHS)]

@@ -36,6 +36,7 @@ def check(build, engine="auto", parts=models.mlp_data, share=None):
     return history
 
 
+@pytest.mark.slow
 def test_replicas_equal_fit(quick):
     assert check(models.mlp, share=0.9).engine.startswith("stacked without XLA")
 

@@ -113,6 +113,7 @@ def test_together_but_worse_the_best_alone_is_recommended(right):
     assert "law at 10, again at 10: helps. Together, " in result.summary()
 
 
+@pytest.mark.slow
 def test_every_split_has_seeds_of_its_own_the_same_for_all_weights(monkeypatch):
     given = []
 
@@ -442,6 +443,7 @@ def kept():
     return sweep(linear(terms=("law", "again")), terms=["again"], keep="recommended")
 
 
+@pytest.mark.slow
 def test_kept_models_are_those_of_the_recommended_weights_at_their_epoch(kept):
     weight = kept.recommended_weights()
     assert weight == {"law": 0.0, "again": 10.0}

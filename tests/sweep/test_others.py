@@ -139,6 +139,7 @@ def alone():
     return sweep(linear(terms=("law",)), weights=[1.0, 2.0, 3.0])
 
 
+@pytest.mark.slow
 def test_kept_terms_are_on_in_the_baseline_and_in_all_trainings(alone):
     model = linear(terms=("law", "again"))
     kp.set_term_weights(model, {"law": 5.0, "again": 2.0})
@@ -157,6 +158,7 @@ def given():
     return sweep(linear(terms=("law", "again")), weights=[1.0], others={"again": 2.0})
 
 
+@pytest.mark.slow
 def test_given_weights_are_those_of_the_others(given, alone):
     assert list(given.terms) == ["law", "again"]
     assert given.terms["law"].others == {"again": 2.0}
@@ -237,6 +239,7 @@ def test_terms_with_one_baseline_are_swept_together(others, groups, baseline):
     assert {name: weight for name, weight in first.items() if weight} == baseline
 
 
+@pytest.mark.slow
 def test_what_trains_constants_only_is_known_by_option_or_by_the_diagnosis():
     model = problems.physics_model(problems.BoundedGain())  # 'x' compares z / gain with the label.
     model.compile("sgd", "mse")

@@ -178,6 +178,7 @@ def press_ctrl_c(monkeypatch):
     return press
 
 
+@pytest.mark.slow
 def test_ctrl_c_compares_what_was_finished(press_ctrl_c):
     press_ctrl_c(1)
     result = sweep(linear(), epochs=1000, extend_to=1e3)
@@ -314,6 +315,7 @@ def done():
     return sweep(linear(terms=("law", "again")))
 
 
+@pytest.mark.slow
 def test_a_seed_whose_baseline_diverges_is_left_out(done):
     result = done
     term = result.terms["law"]

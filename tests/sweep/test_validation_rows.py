@@ -42,6 +42,7 @@ def errors_by_row(weight, epochs, seeds):
     return np.array(errors)
 
 
+@pytest.mark.slow
 def test_rows_are_scored_at_the_common_epoch(result):
     term = result.terms["law"]
     assert term.row_scores.shape == (3, 20)

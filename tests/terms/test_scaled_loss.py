@@ -90,6 +90,7 @@ def test_masked_steps_do_not_count():
     assert theirs["data_loss"] != pytest.approx(with_zeros, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_loaded_model_trains_on(tmp_path):
     z, y = data()
     for loss in (kp.ScaledLoss("mse", [2.0, 0.5]), kp.ScaledLoss(cubes, 2), None):

@@ -63,6 +63,7 @@ def names_of(tuner):
     return [hp.name for hp in tuner.oracle.get_space().space]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("kind", slow_but({"RandomSearch"}, TUNERS))
 def test_a_whole_search(kind, tmp_path, recorder):

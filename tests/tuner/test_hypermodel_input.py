@@ -317,6 +317,7 @@ def in_a_list(model, callbacks, x, y, **kwargs):
     return kp.get_term_weights(model)["z"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hand_on", slow_but({copied}, [handed_on, copied, in_a_list]))
 def test_ramps_that_ran(hand_on, tmp_path):
     model = kp.PhysicsHyperModel(OwnFit(hand_on), **RAMPED)
@@ -327,6 +328,7 @@ def test_ramps_that_ran(hand_on, tmp_path):
         assert tuner.oracle.trials["0"].score == pytest.approx(0.1)  # Where the ramp begins.
 
 
+@pytest.mark.slow
 def test_callbacks_may_be_dropped_where_a_trial_has_no_ramp(tmp_path):
     model = kp.PhysicsHyperModel(OwnFit(dropped), Z)
     tuner = search(keras_tuner.RandomSearch, model, tmp_path, max_trials=1)

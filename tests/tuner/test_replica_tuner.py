@@ -44,6 +44,7 @@ def searched(tmp_path_factory):
     return tuner, folder, programs
 
 
+@pytest.mark.slow
 def test_every_trial_is_reported(searched, capsys):
     tuner = searched[0]
     trials = list(tuner.oracle.trials.values())

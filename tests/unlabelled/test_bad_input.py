@@ -218,6 +218,7 @@ def test_a_sequence_in_other_processes():
         linear.model().fit(sequence, unlabelled=MORE)
 
 
+@pytest.mark.slow
 def test_before_compile_and_without_labelled_rows():
     with pytest.raises(ValueError, match="compile"):
         problems.physics_model().fit(*problems.data(), unlabelled=MORE)

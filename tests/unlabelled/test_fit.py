@@ -168,6 +168,7 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path):
     ramp = kp.GeometricRamp(1e-2, 1.0, duration=4)
 
@@ -187,6 +188,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_validation_is_of_labelled_rows_alone():
     x, y, trust = linear.data()
     model = linear.model()
@@ -352,6 +354,7 @@ def test_a_changed_share_counts_in_the_next_fit(shares):
     assert_same(fit(model, 1, unlabelled_share=shares[1]), expected)
 
 
+@pytest.mark.slow
 def test_another_share_needs_no_other_trace():
     traced = []
 

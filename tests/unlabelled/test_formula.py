@@ -112,6 +112,7 @@ def test_without_sample_weight():
     check(as_arrays(linear.data()[:2]), "arrays", trust=False)
 
 
+@pytest.mark.slow
 def test_under_xla():
     check(as_arrays(linear.data()), "arrays", 0.3, jit_compile=True)
 
