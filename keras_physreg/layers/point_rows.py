@@ -15,14 +15,15 @@ class PointRows:
 
     Args:
         before: Number of rows of no point set, an integer or a tensor; `None`: there are none.
-        sizes: Number of rows of each point set, by term, in the order of the rows.
+        sizes: Number of rows of each point set, by term, in the order of the rows: an integer, or
+            a tensor where batches come from a function in Python.
         parts: For inputs of the model, by identity: the tensor that was joined, and the tensors
             that it was joined from, in order.
         skipped: Terms that are not computed in this call.
     """
 
     before: Any
-    sizes: Mapping[str, int]
+    sizes: Mapping[str, Any]
     parts: Mapping[int, tuple[Any, list[Any]]] = field(default_factory=dict)
     skipped: frozenset[str] = frozenset()
 
@@ -57,8 +58,10 @@ class PointRows:
         if id(tensor) in self.parts:
             return self.parts[id(tensor)][1]
         sizes = list(self.sizes.values())
-        known = isinstance(self.before, int) or self.before is None
-        rows, got = sum(sizes) + (self.before or 0 if known else 0), tensor.shape[0]
+        counts = sizes if self.before is None else [self.before, *sizes]
+        known = all(isinstance(number, int) for number in counts)
+        rows = sum(number for number in counts if isinstance(number, int))
+        got = tensor.shape[0]
         if got is not None and (got != rows if known else got < rows):
             raise ValueError(
                 f"With point sets, a physics layer got a tensor of shape {tuple(tensor.shape)}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -39,7 +40,7 @@ class Origin:
         optimizer, variables = job.step.model.optimizer, job.step.variables
         own = {k: v for k, v in vars(optimizer).items() if k not in internal_names()}
         plain = {k: v for k, v in own.items() if isinstance(v, IMMUTABLE)}
-        settings = [requested, per_program, cores(), optimizer.get_config(), id(optimizer), plain]
+        settings = [requested, per_program, cores(), _config(optimizer), id(optimizer), plain]
         return cls(
             [_comparable(settings), job.log_names],
             [*variables.weights, *variables.metrics],
@@ -89,6 +90,17 @@ class KnownTrainers:
     def add(self, origin: Origin, trainer: CompiledTrainer) -> None:
         """Keeps a trainer, in place of the one that was used longest ago."""
         self._trainers[:] = [*self._trainers, (origin, trainer)][-MAX_TRAINERS:]
+
+
+def _config(optimizer: keras.Optimizer) -> Any:
+    """Returns the config of an optimizer; where there is none, an object that equals no other."""
+    try:
+        with warnings.catch_warnings():
+            # Keras warns of lambdas in configs, but nothing is saved here.
+            warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
+            return optimizer.get_config()
+    except Exception:  # The user's own optimizer may have none.
+        return object()
 
 
 def _comparable(value: Any) -> Any:

@@ -74,7 +74,7 @@ def join_points(
     Returns:
         The joined inputs, and where the rows of each point set are.
     """
-    sizes = {name: int(row_count(part)) for name, part in points.items()}
+    sizes = {name: row_count(part) for name, part in points.items()}
     before = None if rows is None else row_count(rows)
     named = {"the labelled rows": rows} if rows is not None else {}
     named |= {f"points[{name!r}]": part for name, part in points.items()}

@@ -31,6 +31,6 @@ def test_example_runs(tmp_path, monkeypatch, capsys):
     options = ["--epochs", "4", "--iterations", "20", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["burgers.py", *options])
     example.main()
-    adam, refined = capsys.readouterr().out.splitlines()[1:]
+    adam, refined = capsys.readouterr().out.splitlines()[1:3]
     assert float(refined.split()[1][:-1]) < float(adam.split()[2][:-1]) < 1.0
     assert (tmp_path / "burgers.png").stat().st_size > 10_000

@@ -118,7 +118,7 @@ def test_too_little_memory_halves_the_programs(one_program, monkeypatch):
 
 @pytest.mark.slow
 def test_programs_are_as_large_as_the_free_memory_allows(one_program, monkeypatch):
-    monkeypatch.setattr("keras_physreg.replicas.memory.free_memory", lambda: 80_000)
+    monkeypatch.setattr("keras_physreg.replicas.memory.free_memory", lambda: 40_000)
     _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])
     assert "groups" in history.engine
     monkeypatch.setattr("keras_physreg.replicas.memory.free_memory", lambda: 2**30)
