@@ -49,6 +49,7 @@ def test_what_is_complete_goes_on_as_if_nothing_had_happened(backup, whole):
     assert resumed["weights"] == whole["weights"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", slow_but({0.3}, [0.0, 0.3, 0.9]))
 def test_weights_that_were_cut_off_are_those_of_the_epoch_before(kept, backup, whole):
     weights = backup / "latest.weights.h5"

@@ -134,6 +134,7 @@ def test_data_loss_alone():
     assert (stop.stopped_term, stop.stopped_batch) == ("data", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 def test_a_model_that_its_first_step_builds(cls):
     z, x = rows()
@@ -238,6 +239,7 @@ def root_of_some(z, x):
     return {"root": ops.sqrt(z[:, 1] + 0 * x[:, 0])[z[:, 2] < 0], "fine": x[:, 1] - z[:, 0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 @pytest.mark.parametrize("weight", slow_but({0.0}, [0.0, 0.5]))
 def test_batches_of_which_the_physics_selects_no_rows(weight, cls):

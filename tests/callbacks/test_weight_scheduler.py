@@ -174,6 +174,7 @@ def test_tensorboard_shows_the_weights(tmp_path):
     assert events.count(b"epoch_z_weight") == len(TENTHS)
 
 
+@pytest.mark.slow
 def test_a_copy_steers_the_real_model():
     original = kp.WeightScheduler({"x": RAMP, "z": [1, 2]})
     fit(physics_model(), original)

@@ -580,6 +580,7 @@ def test_a_nan_in_the_physics_shows_in_the_constant_and_passes_not_at_weight_0()
         assert np.isnan(kp.get_constants(model)["gain"]) == bool(weight)
 
 
+@pytest.mark.slow
 def test_weight_schedulers_are_unaffected_and_a_csv_file_has_both(tmp_path):
     model = model_of(Line(), {"line": 1.0})
     ramp = kp.WeightScheduler({"line": kp.GeometricRamp(1e-3, 1.0, 3)})

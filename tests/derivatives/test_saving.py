@@ -49,6 +49,7 @@ def test_a_network_shared_with_the_model_stays_shared(tmp_path):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_export(tmp_path):
     import tensorflow as tf

@@ -53,6 +53,7 @@ def line(z, x, a, b):
     return a * z + b - x
 
 
+@pytest.mark.slow
 def test_the_table_of_constants():
     report = report_of(line, A, B, rows=70)
     z = data()[0]

@@ -187,6 +187,7 @@ def model_of_parts(physics, loss="mse"):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", slow_but({"mse"}, ["mse", None]))
 def test_partly_connected_by_an_index(loss):
     z, x = data()
@@ -337,6 +338,7 @@ def test_biased(offset, count, raised):
         assert f"over {count} values" in finding.message
 
 
+@pytest.mark.slow
 def test_a_residual_that_ignores_the_labels_says_nothing_of_them():
     z, x = data()
     report = kp.diagnose(
@@ -494,6 +496,7 @@ def test_non_finite_at_the_labels_only():
     assert report["t"].grad_norm > 0
 
 
+@pytest.mark.slow
 def test_non_finite_held_out_rows():
     z, x = data()
     model = linear_model(lambda z, x: x + ops.log(z[:, :1]), {"t": 1.0})
@@ -568,6 +571,7 @@ def test_no_clean_bill_for_what_was_not_measured():
     assert "the notes say what could not." in kp.diagnose(model, z, x)._repr_html_()
 
 
+@pytest.mark.slow
 def test_rows_that_all_weigh_nothing():
     z, x = data()
     model = linear_model(lambda z, x: x, [kp.PhysicsTerm("t", "target")])
@@ -626,6 +630,7 @@ def test_rows_that_are_not_finite_themselves_are_no_fault_of_the_physics():
     assert "(rows 3), as are the inputs or labels there." in finding.message
 
 
+@pytest.mark.slow
 def test_a_term_at_zero_is_not_negligible():
     z, x = rows(noise=1.0)
     report = kp.diagnose(shifted(1e-5, weight=0.1), z, x + 1)

@@ -449,6 +449,7 @@ def floor_of_parts(build):
     assert [report[name].floor for name in "ts"] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_floor_where_the_physics_takes_slices_of_the_output():
     class Net(kp.PhysicsModel):
         def __init__(self, layer):
@@ -490,6 +491,7 @@ def test_no_floor_where_the_prediction_is_something_else():
     assert kp.diagnose(model, z, x)["t"].floor is None
 
 
+@pytest.mark.slow
 def test_the_same_findings_for_a_vector():
     z, x = data(60, 0)
     physics = lambda z, p: p[:, 0] + law(z)[:, 0]  # noqa: E731
@@ -511,6 +513,7 @@ def test_a_factor_in_one_of_two_inputs_is_told_though_both_go_along_in_part():
     assert f"Both go along in part (r2 {r2:.2f})" in finding.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", slow_but({1.1}, [0.1, 1.1, 3.0]))
 def test_noise_however_large_is_no_factor(noise):
     """Of errors on either side the slope lies between the two regressions."""

@@ -235,6 +235,7 @@ class GivesDerivatives(kp.PhysicsModel):
         return self.physics(given, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_network", [True, False])
 def test_no_floor_where_a_subclass_hands_in_what_the_network_made(of_network):
     model = GivesDerivatives(of_network)

@@ -99,6 +99,7 @@ def test_losses_are_those_that_keras_logs():
     np.testing.assert_allclose(report["label"].loss, logs["label_loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_to_dict_is_plain():
     z, x = data()
     report = kp.diagnose(linear_model(both, TERMS), z, x)
@@ -482,6 +483,7 @@ def test_sample_weights_beside_rows_that_the_physics_selects():
     assert report["t"].finite
 
 
+@pytest.mark.slow
 def test_physics_that_selects_no_rows():
     z, x = data(40)
     z[:, 0] = -1.0

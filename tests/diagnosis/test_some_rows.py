@@ -224,6 +224,7 @@ def test_weights_of_rows_weigh_the_comparison():
     assert teacher.floor == pytest.approx(report["law"].val_floor, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_labels_that_are_not_trusted_have_no_part_in_the_floor(way):
     z, x, there = many_rows()

@@ -134,6 +134,7 @@ def pump_model(physics, term, loss="mse", **compile_args):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("physics", slow_but({head}, [head, Head]), ids=["function", "constant"])
 def test_a_pump_that_is_off_trains_by_where(physics):
     physics = physics() if isinstance(physics, type) else physics

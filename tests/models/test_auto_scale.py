@@ -146,6 +146,7 @@ class Lazy(kp.PhysicsModel):
         return self.known(z, self.drop(self.dense(z), training=training))
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_that_is_not_built():
     z, x = measured()
 
@@ -173,6 +174,7 @@ def test_it_is_saved_with_the_model(tmp_path):
     assert loaded.evaluate(z, x, verbose=0) == auto.evaluate(z, x, verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", slow_but({"some.keras"}, ["some.weights.h5", "some.keras", "some.weights.json"])
 )

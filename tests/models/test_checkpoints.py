@@ -103,6 +103,7 @@ def test_training_from_a_checkpoint_goes_on_as_if_it_had_not_stopped(tmp_path):
     assert models[0].history.history == models[1].history.history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_class", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 @pytest.mark.parametrize("physics", [problems.residual, Held([1.0, 2.0, 3.0])])
 def test_a_saved_model_of_tensorflow_serves(model_class, physics, tmp_path):

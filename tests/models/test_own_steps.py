@@ -319,6 +319,7 @@ def repeated(model_class):
     return model_class(z, keras.layers.TimeDistributed(inner)(z))
 
 
+@pytest.mark.slow
 def test_logs_of_physics_evaluated_several_times_add_up():
     model = repeated(keras.Model)
     model.compile(keras.optimizers.SGD(0.0), "mse")

@@ -137,6 +137,7 @@ def test_one_physics_layer_in_several_models():
     assert all(kp.get_term_weights(model) == {"r": 2.0} for model in models)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("first", slow_but({"shielded"}, ["shielded", "plain"]))
 def test_inputs_are_shielded_in_the_model_where_trainable_layers_compute_them(first):

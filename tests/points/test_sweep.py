@@ -12,6 +12,7 @@ HELD_OUT = {"pde": linear.points(6, 8)}
 SMALL = {"weights": [0.3], "terms": ["pde"], "epochs": 2, "verbose": 0, "extend_to": 0}
 
 
+@pytest.mark.slow
 def test_loss_at_validation_points_is_the_score():
     model = linear.model()
     result = kp.sanity_sweep(

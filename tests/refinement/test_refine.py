@@ -361,6 +361,7 @@ def test_the_model_never_ends_worse_than_it_began():
         np.testing.assert_array_equal(weights_of(model), weights)
 
 
+@pytest.mark.slow
 def test_only_weights_change():
     model, (z, y) = problems.physics_model(), problems.data()
     model.compile("adam", "mse", metrics=["mae"])

@@ -235,6 +235,7 @@ OWN_WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_class", slow_but({OwnStep}, OWN_WAYS))
 def test_a_model_that_trains_in_its_own_way_trains_in_turn(model_class):
     reason = OWN_WAYS[model_class]

@@ -127,6 +127,7 @@ def test_a_share_of_unlabelled_rows_is_part_of_the_programs(programs):
     assert not np.array_equal(shares[0]["law_loss"], shares[1]["law_loss"])
 
 
+@pytest.mark.slow
 def test_a_train_step_of_its_own_is_never_left_out(programs):
     model = build()
     fitted(model)

@@ -60,6 +60,7 @@ def test_other_rows_and_other_batches_give_the_same():
     np.testing.assert_allclose(trainer.predict(more, batch_size=5), whole, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_physics_is_not_computed():
     def counted(z, x_pred):
         calls.append(z)
@@ -96,6 +97,7 @@ class Counter(keras.layers.Layer):
         return z * self.seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_class", slow_but({OwnStep}, [OwnStep, OwnPredict]))
 def test_a_model_that_predicts_in_its_own_way(model_class):
     trainer, z = trained.trained(

@@ -230,6 +230,7 @@ def not_copied():
     return model
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_is_drawn_anew_by_its_config(quick):
     model = problems.Subclassed()
     model.compile("sgd", "mse")

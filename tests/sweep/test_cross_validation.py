@@ -459,6 +459,7 @@ def test_kept_models_are_those_of_the_recommended_weights_at_their_epoch(kept):
     assert kept.kept.replicas == 10
 
 
+@pytest.mark.slow
 def test_the_ensemble_is_their_mean(kept):
     each = kept.kept.predict(Z, which="last")
     mean, spread = kept.ensemble(spread=True).predict(Z, verbose=0)

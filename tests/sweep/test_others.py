@@ -167,6 +167,7 @@ def test_given_weights_are_those_of_the_others(given, alone):
     np.testing.assert_allclose(scores(given, "again"), scores(alone)[[0, 1]], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_what_was_swept_beside_others_is_recommended_as_it_was_trained(given, alone):
     weights = given.recommended_weights()
     assert given.trained_at(weights) is not None

@@ -105,6 +105,7 @@ def test_null_trainings_give_a_false_verdict_in_at_most_five_percent():
     assert sum(str(verdict) in ("helps", "hurts") for verdict in found) <= 12
 
 
+@pytest.mark.slow
 def test_extends_while_the_last_weight_is_best():
     result = sweep(linear(), weights=[1e-3, 1e-2], extend_to=1.0)
     weights = list(result.terms["law"].weights)
@@ -331,6 +332,7 @@ def test_a_seed_whose_baseline_diverges_is_left_out(done):
     assert "nan" not in none.summary()
 
 
+@pytest.mark.slow
 def test_a_floor_of_zero_up_to_rounding_is_no_divisor(done):
     term = done.terms["law"]
     losses = {"term_loss": np.full((4, 8), 0.5), "val_term_loss": np.full((4, 8), 0.25)}

@@ -25,6 +25,7 @@ def random_effects(rng, gain, spread=0.1):
     return gain[:, np.newaxis] + spread * (common + own)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_together_as_often_as_they_say():
     rng = np.random.default_rng(0)
     covered = []

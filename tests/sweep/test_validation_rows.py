@@ -53,6 +53,7 @@ def test_rows_are_scored_at_the_common_epoch(result):
         np.testing.assert_allclose(term.row_scores[i], by_row, rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_rows_widen_the_interval(result):
     verdict = result.verdicts["law"]
     assert (verdict.basis, verdict.splits, verdict.seeds) == ("rows", 1, 3)

@@ -60,6 +60,7 @@ def test_every_trial_is_reported(searched, capsys):
     assert f"Score: {best.score}" in printed
 
 
+@pytest.mark.slow
 def test_objective_is_the_mean_of_the_executions_best_epochs(searched):
     tuner, _, _ = searched
     for trial in tuner.oracle.trials.values():

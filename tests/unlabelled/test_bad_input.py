@@ -212,6 +212,7 @@ def test_rows_of_its_own_beside_unlabelled_ones():
         model.fit(*problems.data(), unlabelled=problems.data()[0], verbose=0)
 
 
+@pytest.mark.slow
 def test_a_sequence_in_other_processes():
     sequence = keras.utils.PyDataset(workers=2, use_multiprocessing=True)
     with pytest.raises(ValueError, match="use_multiprocessing=False"):

@@ -96,6 +96,7 @@ def test_seed_repeats_the_training():
     assert not np.allclose(first[1][0], other[1][0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_second_fit_goes_on_in_the_unlabelled_rows():
     whole, parts = linear.model(), linear.model()
     expected = fit(whole, 4)[1]
@@ -136,6 +137,7 @@ def test_a_second_fit_goes_on_within_accumulated_gradients(monkeypatch, scaled):
     np.testing.assert_array_equal(stream(1, 1), stream(2))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("asked", slow_but({7}, [2, 3, 4, 7]))
 def test_steps_per_epoch_are_those_of_keras(asked):
@@ -343,6 +345,7 @@ def test_train_step_of_ones_own(model_class):
 SHARES = [(None, 0.9), (0.9, None), (0.2, 0.9)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shares", slow_but(SHARES[2:], SHARES), ids=str)
 def test_a_changed_share_counts_in_the_next_fit(shares):
     """Without the argument, label-free terms are means over all rows again."""
