@@ -75,6 +75,7 @@ def test_the_weight_is_not_baked_in(execution):
         assert len(set(np.float32(history[f"{prefix}data_loss"]))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("execution", slow_but({"graph"}, ["graph", "jit"]))
 def test_the_weight_reaches_the_gradient(execution):
     """One step of SGD moves the model along the gradients weighted as scheduled."""

@@ -83,6 +83,7 @@ def test_every_way_to_train_gives_the_same_weights(kind, way):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @tensorflow_only
 @pytest.mark.parametrize("highest", slow_but({"xx"}, ["xx", "xxx"]))
 def test_a_network_that_joins_tensors_is_told_under_jit(highest):

@@ -122,6 +122,7 @@ UNIDENTIFIED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", cases(UNIDENTIFIED, "stopped"))
 def test_unidentified(kind):
     report = report_of(UNIDENTIFIED[kind])

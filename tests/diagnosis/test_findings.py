@@ -209,6 +209,7 @@ def test_a_part_that_is_used_without_a_gradient_is_a_warning(cut):
     assert "moves with a part of the prediction that has no gradient" in finding.message
 
 
+@pytest.mark.slow
 def test_a_cut_inside_the_network_is_a_warning():
     z, x = data()
     inputs = keras.Input((3,))
@@ -479,6 +480,7 @@ def test_non_finite_rows_and_components_are_named(weight):
     assert not report["t"].finite
 
 
+@pytest.mark.slow
 def test_non_finite_gradient_of_a_finite_loss():
     model = constant([0.0, 0.0], lambda z, x: ops.sqrt(ops.abs(x)) + 1, {"t": 1.0})
     finding = on_ones(model).findings[0]

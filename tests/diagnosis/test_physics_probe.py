@@ -202,6 +202,7 @@ ASKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", slow_but({"beside the prediction", "as a layer"}, ASKS))
 def test_no_floor_where_the_physics_asks_the_network(kind):
     network = encoder()

@@ -194,6 +194,7 @@ def test_few_of_the_rows_that_count_are_named(way, batch_size):
     assert report["law"].few_rows.rest == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", slow_but({"where"}, BESIDE_LABELS))
 def test_physics_and_network_are_compared_on_the_rows_that_count(way):
     z, x, _ = many_rows()

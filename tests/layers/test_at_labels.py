@@ -389,6 +389,7 @@ def test_unlabelled_rows_need_a_term_without_labels():
         model.fit(*data(), unlabelled=data()[0], verbose=0)
 
 
+@pytest.mark.slow
 def test_options_are_saved(tmp_path):
     model = sensor_model()
     model.fit(*data(), verbose=0)
@@ -403,6 +404,7 @@ def test_options_are_saved(tmp_path):
     assert ours == theirs
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(NO_GRADIENT)
 def test_the_network_inside_the_physics_is_no_constant():
     """Physics that calls the network: its variables train by `network`, and only by it."""

@@ -98,6 +98,7 @@ def test_above_zero_the_network_is_as_the_physics_leaves_it(weight):
     np.testing.assert_allclose(norm.moving_mean.numpy(), expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_weight_that_is_raised_later_moves_the_state_again():
     network = encoder()
     model = kp.regularize(network, of_function(network), TERM)

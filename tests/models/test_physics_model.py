@@ -245,6 +245,7 @@ def test_only_the_last_call_in_a_step_counts():
     assert history["z_loss"][0] == pytest.approx(expected["z_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_single_term_of_weight_zero_that_is_not_finite_leaves_the_others_alone():
     @keras.saving.register_keras_serializable(package="tests")
     def half_finite(z, x_pred):

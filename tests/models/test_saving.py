@@ -43,6 +43,7 @@ def test_a_plain_model_round_trips(tmp_path):
     assert kp.get_term_weights(loaded) == {"r": 0.1}
 
 
+@pytest.mark.slow
 def test_weights_file_loads_into_another_order_of_terms(tmp_path):
     model = trained(physics_model())
     model.save_weights(tmp_path / "model.weights.h5")

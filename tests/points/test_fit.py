@@ -148,6 +148,7 @@ def test_other_points_of_the_same_shape_need_no_new_trace():
     assert len(traced) > count
 
 
+@pytest.mark.slow
 def test_a_sampler_goes_on_where_the_last_fit_ended():
     sampler = kp.UniformSampler([-1.0] * 3, [1.0] * 3, seed=2)
     given = {"points": {"pde": sampler, "wall": linear.POINTS["wall"]}, "verbose": 0}

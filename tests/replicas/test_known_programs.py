@@ -136,6 +136,7 @@ def test_a_train_step_of_its_own_is_never_left_out(programs):
     assert "overrides `train_step`" in trainer.fit(Z, X, verbose=0).engine
 
 
+@pytest.mark.slow
 def test_programs_go_with_their_model(programs):
     kept = kept_graphs.registered()
     model = build()

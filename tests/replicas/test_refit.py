@@ -34,6 +34,7 @@ def programs(quick, monkeypatch):
 SEEDS = {"none": None, "own": [3, 4, 3, 4]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", slow_but({"own"}, SEEDS))
 def test_equals_a_new_trainer(kind, programs):
     seeds = SEEDS[kind]

@@ -285,6 +285,7 @@ def test_a_held_out_row_that_breaks_the_physics_is_no_divergence():
     assert "val_law_loss is not finite at 2 of 2 weights" in result.summary()
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_anything_was_finished(monkeypatch):
     def press(*_):
         raise KeyboardInterrupt

@@ -200,6 +200,7 @@ def test_hyperparameters_that_a_build_finds_are_those_of_every_trial(tmp_path, m
     assert all(values["layers"] == 2 for values in found if values["deep"])
 
 
+@pytest.mark.slow
 def test_ramps_move_the_weights(tmp_path):
     hypermodel = kp.PhysicsHyperModel(
         build, {"x": (1.0, 1.0), "z": (10.0, 10.0)}, ramps={"z": (3, 3)}, include_zero=False

@@ -105,6 +105,7 @@ def test_a_second_fit_goes_on_in_the_unlabelled_rows():
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_shuffled_fits_see_all_rows_before_one_comes_again(monkeypatch):
     seen = record_unlabelled(monkeypatch)
     model = linear.model(run_eagerly=True)
@@ -335,6 +336,7 @@ class PassingOn(kp.PhysicsModel):
         return super().train_step(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_class", slow_but({Stepping}, [Stepping, ByKeyword, PassingOn]))
 def test_train_step_of_ones_own(model_class):
     expected, own = fit(linear.model()), fit(linear.model(model_class))
@@ -389,6 +391,7 @@ def test_a_list_of_callbacks_of_keras():
     assert len(fit(model, callbacks=callbacks)[0]["loss"]) == 2
 
 
+@pytest.mark.slow
 def test_mixed_precision_and_integer_inputs():
     keras.config.set_dtype_policy("mixed_float16")
     z = keras.Input((1,), dtype="int32")
