@@ -10,9 +10,3 @@ def replica_count() -> int:
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def replicas_of(model: keras.Model) -> int:
-    """Returns the number of replicas of the strategy that a model was created under."""
-    strategy = getattr(model, "distribute_strategy", None)
-    return 1 if strategy is None else strategy.num_replicas_in_sync

@@ -10,10 +10,9 @@ from typing import Any
 import keras
 
 from keras_physreg._utils.errors import received
-from keras_physreg.models.distribution import replicas_of
 from keras_physreg.models.functional import Functional
 from keras_physreg.models.step_counts import steps_per_epoch, steps_per_execution
-from keras_physreg.unlabelled.fit_arguments import pair, points_alone
+from keras_physreg.unlabelled.fit_arguments import pair, points_alone, replicas_of
 from keras_physreg.unlabelled.pairing import one_step
 from keras_physreg.unlabelled.point_sources import (
     PointSources,

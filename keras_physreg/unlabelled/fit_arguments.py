@@ -185,7 +185,7 @@ def _pair_dataset(
 ) -> dict[str, Any]:
     x, steps = fit["x"], fit.get("steps_per_epoch")
     _check_alike(keras.utils.unpack_x_y_sample_weight(x.element_spec)[0], rows.source)
-    if _replicas(model) > 1 and steps is None:
+    if replicas_of(model) > 1 and steps is None:
         # `tf.distribute` would run one more step, without rows, to find the end of an epoch.
         steps = int(x.cardinality())
         if steps < 0:
@@ -206,7 +206,7 @@ def _pair_arrays(
     dataset = pairing.paired_arrays(data, batch_size, seed, rows)
     steps = math.ceil(arrays.size(x) / batch_size)
     taken = {"y": None, "sample_weight": None, "batch_size": None, "shuffle": False}
-    given, alone = fit.get("steps_per_epoch"), _replicas(model) == 1
+    given, alone = fit.get("steps_per_epoch"), replicas_of(model) == 1
     if not alone or not (given or steps % model.steps_per_execution):
         # One iterator for all epochs: a new iterator costs as much time as many steps.
         return fit | taken | {"x": dataset, "steps_per_epoch": given or steps}
@@ -216,7 +216,7 @@ def _pair_arrays(
 
 
 def _pair_python(model: keras.Model, x: Any, rows: pairing.Unlabelled) -> Any:
-    if _replicas(model) > 1:
+    if replicas_of(model) > 1:
         raise ValueError(
             "With `unlabelled` under a `tf.distribute` strategy, `x` must be arrays or a "
             f"`tf.data.Dataset`. {received('x', x)}"
@@ -234,7 +234,7 @@ def _pair_python(model: keras.Model, x: Any, rows: pairing.Unlabelled) -> Any:
 def _over_replicas(
     model: keras.Model, dataset: tf.data.Dataset, source: Source, fit: dict[str, Any]
 ) -> Any:
-    replicas = _replicas(model)
+    replicas = replicas_of(model)
     if replicas == 1:
         return dataset
     sizes = {spec.shape[0] for spec in keras.tree.flatten(source.spec)}
@@ -257,7 +257,8 @@ def _over_replicas(
     return pairing.over_replicas(dataset, model.distribute_strategy)
 
 
-def _replicas(model: keras.Model) -> int:
+def replicas_of(model: keras.Model) -> int:
+    """Returns the number of replicas of the strategy that a model was created under."""
     strategy = getattr(model, "distribute_strategy", None)
     return 1 if strategy is None else strategy.num_replicas_in_sync
 

@@ -52,7 +52,7 @@ def network(inputs, widths, outputs):
     return keras.layers.Dense(outputs)(hidden)
 
 
-def run_burgers(seed, adam_steps, iterations):
+def run_burgers(seed, adam_steps, iterations, method):
     """Yields what was done, the error after it, the loss and seconds."""
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
@@ -74,33 +74,11 @@ def run_burgers(seed, adam_steps, iterations):
         u = model.predict(grid, batch_size=len(grid), verbose=0)[:, 0]
         return float(np.linalg.norm(u - truth) / np.linalg.norm(truth))
 
-    begin = time.perf_counter()
-    history = model.fit(
-        np.tile(edges, (STEPS, 1)),
-        np.tile(labels, (STEPS, 1)),
-        batch_size=len(edges),
-        shuffle=False,
-        unlabelled=inside,
-        unlabelled_batch_size=len(inside),
-        epochs=adam_steps // STEPS,
-        verbose=0,
-    )
-    loss = history.history["loss"][-1]
-    yield f"Adam, {adam_steps} steps", error(), loss, time.perf_counter() - begin
-    for count in iterations:
-        begin = time.perf_counter()
-        done = kp.refine(
-            model, edges, labels, unlabelled=inside, iterations=count, method=METHOD, verbose=0
-        )
-        yield (
-            f"refine, {count} more ({done.method}, {done.precision})",
-            error(),
-            done.loss,
-            time.perf_counter() - begin,
-        )
+    rows = (edges, labels), inside
+    yield from course(model, error, *rows, adam_steps, iterations, method, shuffle=False)
 
 
-def run_modules(seed, adam_steps, iterations, more=0):
+def run_modules(seed, adam_steps, iterations, method, more=0):
     """The same for the encoder of PV modules; `more`: number of unlabelled ones."""
     sys.path.append(str(Path(__file__).parents[2] / "examples"))
     import pv_modules as pv
@@ -123,14 +101,18 @@ def run_modules(seed, adam_steps, iterations, more=0):
         off = model.predict(inputs, batch_size=len(inputs), verbose=0) - labels
         return float(np.mean(np.sqrt(np.mean(off**2, axis=0)) / labels.std(axis=0)))
 
-    inputs, labels = data.labelled
+    yield from course(model, error, data.labelled, unlabelled, adam_steps, iterations, method)
+
+
+def course(model, error, labelled, unlabelled, adam_steps, iterations, method, shuffle=True):
+    """Trains by Adam, in batches of as many labelled rows as there are, then refines."""
     begin = time.perf_counter()
     history = model.fit(
-        np.tile(inputs, (STEPS, 1)),
-        np.tile(labels, (STEPS, 1)),
-        batch_size=100,
+        *(np.tile(part, (STEPS, 1)) for part in labelled),
+        batch_size=len(labelled[0]),
+        shuffle=shuffle,
         unlabelled=unlabelled,
-        unlabelled_batch_size=more or None,
+        unlabelled_batch_size=None if unlabelled is None else len(unlabelled),
         epochs=adam_steps // STEPS,
         verbose=0,
     )
@@ -139,9 +121,10 @@ def run_modules(seed, adam_steps, iterations, more=0):
     for count in iterations:
         begin = time.perf_counter()
         done = kp.refine(
-            model, inputs, labels, unlabelled=unlabelled, iterations=count, method=METHOD, verbose=0
+            model, *labelled, unlabelled=unlabelled, iterations=count, method=method, verbose=0
         )
-        yield f"refine, {count} more", error(), done.loss, time.perf_counter() - begin
+        what = f"refine, {count} more ({done.method}, {done.precision})"
+        yield what, error(), done.loss, time.perf_counter() - begin
 
 
 CASES = {
@@ -152,28 +135,23 @@ CASES = {
 
 
 def main():
-    global METHOD
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="+", choices=CASES)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--method", default=None)
     parser.add_argument("--adam-steps", type=int, default=None)
     options = parser.parse_args()
-    METHOD = options.method
     print("| case | seed | what | error | total loss | seconds |\n" + "| --- " * 6 + "|")
     for case in options.cases:
         run, adam_steps, iterations = CASES[case]
         for seed in range(options.seeds):
-            for what, error, loss, seconds in run(
-                seed, options.adam_steps or adam_steps, iterations
-            ):
+            steps = options.adam_steps or adam_steps
+            for what, error, loss, seconds in run(seed, steps, iterations, options.method):
                 print(
                     f"| {case} | {seed} | {what} | {error:.4f} | {loss:.3g} | {seconds:.1f} |",
                     flush=True,
                 )
 
-
-METHOD = None
 
 if __name__ == "__main__":
     main()

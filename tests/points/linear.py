@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 import keras_physreg as kp
-from tests.unlabelled.linear import batches, by_epoch, data, more_inputs
+from tests.unlabelled.linear import batches, by_epoch, data, factors, more_inputs
 
 RATE = 0.1
 WEIGHTS = {"x": 0.5, "z": 0.25, "pde": 0.3, "wall": 0.2}
@@ -84,9 +84,7 @@ def train(weights, epochs, points_of, unlabelled=False, share=None, weight=WEIGH
         n, rows = len(z), len(inputs)
         off_y, off_x = x[:n] - y, 0.5 * x[:n] + z[:, :2] - y
         off_z = 2 * x - inputs[:, :2]
-        counts = np.full((rows, 1), 1 / rows)
-        if share is not None:
-            counts[:n], counts[n:] = (1 - share) / n, share / (rows - n)
+        counts = factors(n, rows, share)
         losses = {
             "data_loss": np.mean(w * off_y**2),
             "x_loss": np.mean(w * off_x**2),

@@ -86,7 +86,7 @@ class Calls(keras.callbacks.Callback):
 
 
 def test_many_steps_run_as_one_program(monkeypatch):
-    """Without labelled rows an epoch has 100 steps, and Keras runs them in one call."""
+    """Without labelled rows there are 100 steps per epoch, which Keras runs in one call."""
     model, executed = alone(), []
     make = model.make_train_function
 

@@ -8,6 +8,16 @@ from tests import problems
 
 ROWS = 20
 LAYERS = keras.layers
+# Arguments of a sweep that takes a few seconds.
+SHORT = {
+    "cv": 5,
+    "repeats": 1,
+    "seeds": 1,
+    "epochs": 30,
+    "batch_size": 8,
+    "extend_to": 0,
+    "verbose": 0,
+}
 
 
 def mlp(optimizer="adam", **compile_args):

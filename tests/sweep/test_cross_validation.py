@@ -17,15 +17,7 @@ Z, X = data(20, 1.0, seed=1)
 
 
 def sweep(model, weights=(1e-4, 0.1, 10.0), x=Z, y=X, **arguments):
-    arguments = {
-        "cv": 5,
-        "repeats": 2,
-        "seeds": 1,
-        "epochs": 30,
-        "batch_size": 8,
-        "extend_to": 0,
-        "verbose": 0,
-    } | arguments
+    arguments = models.SHORT | {"repeats": 2} | arguments
     return kp.sanity_sweep(model, x, y, weights=weights, **arguments)
 
 

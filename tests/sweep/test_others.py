@@ -45,16 +45,7 @@ def calibrated(weight=1.0, initial=-1.0, law=0.0):
 
 
 def sweep(model, weights=(1.0, 10.0), **arguments):
-    arguments = {
-        "cv": 5,
-        "repeats": 1,
-        "seeds": 1,
-        "epochs": 30,
-        "batch_size": 8,
-        "extend_to": 0,
-        "verbose": 0,
-    } | arguments
-    return kp.sanity_sweep(model, Z, X, weights=weights, **arguments)
+    return kp.sanity_sweep(model, Z, X, weights=weights, **models.SHORT | arguments)
 
 
 def scores(result, term="law"):

@@ -49,6 +49,14 @@ def batches(epochs, begin=0):
         yield labelled, np.arange(step * MORE, (step + 1) * MORE) % MORE_ROWS
 
 
+def factors(labelled, rows, share):
+    """The factor of each row in the label-free term; the factors add up to 1."""
+    counts = np.full((rows, 1), 1 / rows)
+    if share is not None:
+        counts[:labelled], counts[labelled:] = (1 - share) / labelled, share / (rows - labelled)
+    return counts
+
+
 def train(weights, epochs, share=None, trust=True):
     """SGD in NumPy: the weights after each step, and the losses of each epoch."""
     kernel, bias = (w.astype("float64") for w in weights)
@@ -62,10 +70,7 @@ def train(weights, epochs, share=None, trust=True):
         n, rows = len(z), len(inputs)
         off_y, off_x = x[:n] - y, 0.5 * x[:n] + z[:, :2] - y
         off_z = 2 * x - inputs[:, :2]
-        # The factor of each row in the label-free term; the factors add up to 1.
-        counts = np.full((rows, 1), 1 / rows)
-        if share is not None:
-            counts[:n], counts[n:] = (1 - share) / n, share / (rows - n)
+        counts = factors(n, rows, share)
         losses = {
             "data_loss": np.mean(w * off_y**2),
             "x_loss": np.mean(w * off_x**2),
