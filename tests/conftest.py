@@ -67,6 +67,9 @@ def _fresh_settings():
     yield
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
+    # An iterator of data that is left in mid-epoch may take seconds to delete, and the longer it
+    # was left the more.
+    gc.collect(0)
 
 
 @pytest.fixture(autouse=True, scope="module")
