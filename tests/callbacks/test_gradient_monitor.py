@@ -35,6 +35,7 @@ def test_logs_are_those_of_the_model_after_the_epoch(cls, batch_size):
     assert monitor.epochs == [0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 def test_a_model_that_its_first_step_builds(cls):
     z, x = data()
@@ -128,6 +129,7 @@ def test_a_deep_copy_works_on_its_own():
     )
 
 
+@pytest.mark.slow
 def test_recompiled_model_is_measured_anew():
     z, x = data()
     model = model_with_term()

@@ -167,6 +167,7 @@ def test_the_progress_bar_shows_the_weights(capsys):
     assert "z_weight: 1.0000e-04" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_the_weights(tmp_path):
     pytest.importorskip("tensorboard")
     board = keras.callbacks.TensorBoard(str(tmp_path))

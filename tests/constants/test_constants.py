@@ -198,6 +198,7 @@ def test_a_constant_of_1e_9_learns_as_one_of_1(options):
     np.testing.assert_allclose(paths[2], paths[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer", slow_but({keras.optimizers.Adam}, [keras.optimizers.Adam, keras.optimizers.SGD])
 )

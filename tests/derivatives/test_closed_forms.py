@@ -48,7 +48,7 @@ def replicas(layer, z):
 MODES = [eager] if BACKEND != "tensorflow" else [eager, graph, jit, replicas]
 
 
-@pytest.mark.parametrize("by", ["rules", "tapes"])
+@pytest.mark.parametrize("by", slow_but({"rules"}, ["rules", "tapes"]))
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "activation", slow_but({"tanh"}, ["tanh", "silu", ops.sin, "softplus", "gelu"])

@@ -13,7 +13,7 @@ from tests.layer_checks import SIXTEEN_BITS
 from tests.variants import slow_but
 
 
-@pytest.mark.parametrize("kind", ["rules", "whole"])
+@pytest.mark.parametrize("kind", slow_but({"rules"}, ["rules", "whole"]))
 @pytest.mark.parametrize("policy", slow_but({"mixed_float16"}, SIXTEEN_BITS))
 def test_sixteen_bits(policy, kind):
     """Derivatives are those of float32; in 16 bits they are off by 1e-3 and more."""

@@ -10,6 +10,7 @@ from keras import ops
 import keras_physreg as kp
 from tests.derivatives import networks
 from tests.derivatives.test_training import model_of, rows
+from tests.variants import slow_but
 
 
 def test_the_configuration_comes_back():
@@ -22,7 +23,7 @@ def test_the_configuration_comes_back():
     assert [type(part).__name__ for part in again.network.layers] == ["Dense", "Dense"]
 
 
-@pytest.mark.parametrize("kind", ["rules", "whole"])
+@pytest.mark.parametrize("kind", slow_but({"rules"}, ["rules", "whole"]))
 def test_a_saved_model_computes_the_same(kind, tmp_path):
     network = networks.dense(outputs=1) if kind == "rules" else networks.OwnNetwork()
     model = model_of(network, None)
@@ -99,6 +100,7 @@ def test_a_model_whose_outputs_are_derivatives_keeps_them():
         np.testing.assert_allclose(found[key], values, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_around_the_layer(tmp_path):
     model = Around()
     model.compile("sgd", "mse", jit_compile="auto")

@@ -73,7 +73,7 @@ def trained(kind, way):
         ["graph", "jit", "many steps", pytest.param("many steps, jit", marks=pytest.mark.slow)],
     ),
 )
-@pytest.mark.parametrize("kind", ["rules", "whole"])
+@pytest.mark.parametrize("kind", slow_but({"rules"}, ["rules", "whole"]))
 def test_every_way_to_train_gives_the_same_weights(kind, way):
     """Whose losses are those of the formula."""
     expected, found = trained("rules", "run_eagerly"), trained(kind, way)

@@ -295,6 +295,7 @@ TOLD_FACTORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     slow_but({"kW for W, residual", "swapped sign, x_hat", "degrees for kelvin"}, TOLD_FACTORS),
@@ -379,6 +380,7 @@ def test_a_wide_interval_names_no_units():
 # Few rows, and what they hold.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bias", "code"), [(1.5, "biased"), (0.0, None)])
 def test_bias_on_16_rows(bias, code):
     z, x = data(16, 3)
@@ -524,6 +526,7 @@ def test_noise_however_large_is_no_factor(noise):
         assert "rescaled" not in [f.code for f in report.findings]
 
 
+@pytest.mark.slow
 def test_an_inequality_that_every_label_breaks_is_told():
     """No prediction fulfils it either, so that it never shows as one by a 0."""
     z, x = data(64, 0)

@@ -90,6 +90,7 @@ def hidden(z, x):
     return tf.reduce_mean(x - z[:, 0], -1)
 
 
+@pytest.mark.slow
 def test_coupling_that_cannot_be_looked_into_is_a_warning():
     assert found(report_of(hidden), "mixes-rows") == [("warning", "t")]
     physics = COLUMN_AGAINST_ROWS["a difference"]

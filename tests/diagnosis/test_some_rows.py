@@ -76,6 +76,7 @@ def test_a_bias_is_that_of_the_rows_that_count(way):
     assert "biased" in {finding.code for finding in off.findings}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_copies_in_place_of_rows_that_do_not_count_are_no_coupling(way):
     report = kp.diagnose(model(*WAYS[way]), *rows())

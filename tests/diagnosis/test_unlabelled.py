@@ -99,6 +99,7 @@ def test_a_weight_that_does_nothing_there_is_told():
     assert [f.code for f in report.findings] == ["negligible"]
 
 
+@pytest.mark.slow
 def test_a_term_with_values_there_alone_is_told_once():
     def physics(z, p):
         return ops.log(-(tf.boolean_mask(p, z[:, 0] > 10) ** 2) - 1)
@@ -144,6 +145,7 @@ def test_a_share_counts_as_in_fit(share):
     assert f"plus {share:g} times that over unlabelled ones" in " ".join(str(report).split())
 
 
+@pytest.mark.slow
 def test_a_term_that_counts_by_its_share_alone_is_judged_so():
     """A term at 0 on the labelled rows that drowns the data on the others, but for its share."""
     z, x = data(50, 0)

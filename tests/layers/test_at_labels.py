@@ -252,6 +252,7 @@ def test_weight_zero_shields_the_constants():
     assert all(np.isfinite(v).all() for v in start_of(model))
 
 
+@pytest.mark.slow
 def test_a_plain_model_takes_the_targets():
     keras.utils.set_random_seed(1)
     z, label = keras.Input((3,)), keras.Input((2,))

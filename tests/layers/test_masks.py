@@ -157,6 +157,7 @@ def test_unlabelled_sequences(share):
     assert history["r_loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_a_plain_model():
     (z, y), made = data(), model(model_class=keras.Model)

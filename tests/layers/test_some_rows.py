@@ -57,6 +57,7 @@ def test_compiled_and_eagerly(way, how):
     check(way, "boolean", **how)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("way", slow_but({"on_rows"}, WAYS))
 def test_a_plain_model(way):

@@ -84,6 +84,7 @@ def test_terms_that_need_no_label_are_in_losses(kind, eagerly):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_logs_of_a_compute_loss_of_ones_own():
     """Its data loss is unknown, and is not logged as NaN."""
     model = physics_model(doubled, label_free(), HandLoss)

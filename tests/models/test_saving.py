@@ -36,6 +36,7 @@ def test_keras_file_round_trip(tmp_path, physics):
     assert arrays_equal(model.get_weights(), loaded.get_weights())
 
 
+@pytest.mark.slow
 def test_a_plain_model_round_trips(tmp_path):
     model = physics_model(problems.residual, {"r": 0.1}, model_class=keras.Model)
     trained(model).save(tmp_path / "model.keras")

@@ -153,6 +153,7 @@ def test_a_plain_model_is_silent_at_weight_0_run_eagerly_and_evaluated():
         model.predict(Z, verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ["functional", "subclassed"])
 def test_a_plain_model_is_silent_where_the_physics_calls_another_network(make):
     """That network is reached by no argument of the physics layer."""
@@ -179,6 +180,7 @@ def test_replicas_of_a_plain_model_are_not_looked_at():
         kp.ReplicaTrainer(model, {"t": [0.1, 1.0]}).fit(Z, X, epochs=1, verbose=0)
 
 
+@pytest.mark.slow
 def test_it_is_silent_at_weight_0_and_run_eagerly():
     with no_warnings():
         fitted(DISCONNECTED["stop_gradient"], weight=0.0)
@@ -212,6 +214,7 @@ def test_it_says_that_frozen_constants_do_not_count():
         fitted(physics)
 
 
+@pytest.mark.slow
 def test_a_layer_that_the_model_does_not_track_trains_as_before():
     term = kp.PhysicsRegularization(lambda z, p: p - law(z), {"t": 0.5})
 

@@ -31,6 +31,7 @@ def assert_at_points(model, report):
     return rows
 
 
+@pytest.mark.slow
 def test_beside_labelled_rows():
     model = linear.model()
     alone = {row.term: row for row in kp.diagnose(model, X, Y, batch_size=8).terms}

@@ -71,6 +71,7 @@ def test_beside_labelled_rows(kind):
     assert_trains(model, expected, **as_arrays(data()), epochs=EPOCHS, **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", slow_but({as_dataset}, [as_dataset, as_generator]))
 def test_beside_other_labelled_data(source):
     points_of, given = KINDS["batches"]
@@ -79,6 +80,7 @@ def test_beside_other_labelled_data(source):
     assert_trains(model, expected, **source(data()), epochs=EPOCHS, **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", slow_but({0.3}, [None, 0.3]))
 def test_beside_unlabelled_rows(share):
     """Terms with points ignore them, too."""

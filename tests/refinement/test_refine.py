@@ -127,6 +127,7 @@ def test_unlabelled_rows():
     np.testing.assert_allclose(weights_of(model), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_share_of_unlabelled_rows():
     model, (z, y), more = line(), data(), data(11, seed=1)[0]
     kp.refine(model, z, y, unlabelled=more, unlabelled_share=0.25, iterations=50, verbose=0)
@@ -203,6 +204,7 @@ class Own(kp.PhysicsModel):
         return 3 * super().compute_loss(x, y, y_pred, sample_weight, training)
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_that_is_not_built_with_its_own_compute_loss():
     model, (z, y) = Own(), data()
     model.compile("adam", "mse")
@@ -306,6 +308,7 @@ def test_loops_and_branches_in_the_program():
     assert done.loss < 0.1 * before["loss"]
 
 
+@pytest.mark.slow
 def test_derivatives_by_the_input():
     import tensorflow as tf
 

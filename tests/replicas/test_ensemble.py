@@ -115,6 +115,7 @@ def test_it_holds_no_physics_and_no_input_that_only_physics_needs():
     assert kp.strip_physics(joined).count_params() == joined.count_params()
 
 
+@pytest.mark.slow
 def test_it_can_be_compiled_by_the_names_of_the_outputs():
     trainer, z = trained.of_kind("several outputs")
     joined = trainer.ensemble()

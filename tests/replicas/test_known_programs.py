@@ -104,6 +104,7 @@ CHANGES = [
 QUICK = {another_constant_in_the_physics}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", slow_but(QUICK, CHANGES))
 def test_what_is_changed_counts(change, programs, monkeypatch):
     monkeypatch.setitem(LAW, "factor", 1.0)

@@ -325,6 +325,7 @@ def test_physics_that_is_random_or_keeps_state_is_named(kind):
         kp.ReplicaTrainer(model, {"x": [0.0, 1.0]}).fit(*DATA, verbose=0)
 
 
+@pytest.mark.slow
 def test_rows_that_are_chosen_at_random_are_named():
     model = problems.physics_model(random_where)
     model.compile("sgd", "mse")

@@ -41,6 +41,7 @@ def test_right_physics_helps(right):
     assert right.terms["law"].measured["score"].shape == (4, 10, 2)
 
 
+@pytest.mark.slow
 def test_wrong_physics_hurts(wrong):
     verdict = wrong.verdicts["law"]
     assert verdict.verdict == "hurts"

@@ -343,6 +343,7 @@ def test_a_floor_of_zero_up_to_rounding_is_no_divisor(done):
     assert "times its floor" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "sentence"),
     [

@@ -78,6 +78,7 @@ def compiled(loss, model=None):
     return model
 
 
+@pytest.mark.slow
 def test_masked_steps_do_not_count():
     z, y = masks.data()
     scaled = masks.model()

@@ -287,6 +287,7 @@ def of_a_clone(model, callbacks, *args, **kwargs):
 RAMPED = {"weights": Z, "ramps": {"z": (3, 3)}, "include_zero": False}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hand_on", slow_but({dropped}, [dropped, without_schedulers, loop_of_its_own, of_a_clone])
 )

@@ -79,6 +79,7 @@ def test_objective_is_the_mean_of_the_executions_best_epochs(searched):
         assert losses[0, 0] != losses[1, 0]
 
 
+@pytest.mark.slow
 def test_models_are_those_of_the_best_epoch_and_execution(searched):
     folder = searched[1]
     again = make_tuner(folder, oracle=random_oracle(5), executions_per_trial=2)

@@ -265,6 +265,7 @@ def test_masks_of_the_labelled_rows_reach_the_loss():
     assert both["data_loss"] == pytest.approx(alone["data_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [dict, list])
 def test_inputs_of_several_parts(kind):
     def parts(z):

@@ -95,6 +95,7 @@ def test_state(state_path, tmp_path, damage, told):
 CRAFTED = ["../../outside", "/outside", "a/b", "", "..", "0\n", "trial", 3, None, "²"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trial_id", slow_but(("../../outside", "0\n", 3), CRAFTED), ids=repr)
 def test_crafted_ids_are_refused(state_path, tmp_path, trial_id):
     change(state_path, trials__1__trial_id=trial_id)
