@@ -168,6 +168,7 @@ def test_the_progress_bar_shows_the_weights(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 def test_tensorboard_shows_the_weights(tmp_path):
     pytest.importorskip("tensorboard")
     board = keras.callbacks.TensorBoard(str(tmp_path))

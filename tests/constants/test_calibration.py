@@ -110,6 +110,7 @@ def test_biased_where_they_learn_from_the_prediction(noise):
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 def test_recovered_beside_rows_without_labels():
     inputs, x = measured(0.5)
     others = measured(0.5, seed=1)[0]

@@ -72,7 +72,8 @@ def test_at_weight_zero_the_network_is_as_without_physics(kind):
     train(model, **compiled)
     train(bare, **compiled)
     before = [v.numpy() for v in bare.variables]
-    if "jit" in kind:
+    by_xla = "jit" in kind or (keras.backend.backend() == "jax" and "eager" not in kind)
+    if by_xla:  # It rounds differently in another program.
         for one, other in zip([v.numpy() for v in network.variables], before, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     else:
