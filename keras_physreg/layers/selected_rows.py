@@ -7,10 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_physreg._utils.select import select
 from keras_physreg._utils.user_errors import explained
 from keras_physreg.layers.call_physics import at_full_precision
 from keras_physreg.layers.evaluation import row_count
-from keras_physreg.terms.row_weights import as_weights, with_rank
+from keras_physreg.terms.row_weights import as_weights
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,28 @@ class SelectedRows:
         No gradient flows to the replaced rows, or from their copies to the row that counts. If no
         row counts, all rows are 0.
         """
-        first = ops.logical_and(self.hold, ops.cumsum(ops.cast(self.hold, "int32")) == 1)
+        index, any_holds = self._one_that_counts()
 
         def replaced(tensor: Any) -> Any:
-            rank = len(getattr(tensor, "shape", ()))
-            if not rank:
+            if not len(getattr(tensor, "shape", ())):
                 return tensor
-            only_first = ops.where(with_rank(first, rank), tensor, ops.zeros_like(tensor))
-            if keras.backend.standardize_dtype(tensor.dtype) == "bool":
-                copy = ops.any(only_first, axis=0, keepdims=True)
-            else:
-                copy = ops.stop_gradient(ops.sum(only_first, axis=0, keepdims=True))
-            return ops.where(with_rank(self.hold, rank), tensor, ops.cast(copy, tensor.dtype))
+            row = ops.take(ops.stop_gradient(tensor), index, axis=0)
+            row = ops.where(any_holds, row, ops.zeros_like(row))
+            return select(self.hold, tensor, ops.broadcast_to(row, ops.shape(tensor)))
 
         return keras.tree.map_structure(replaced, structure)
+
+    def _one_that_counts(self) -> tuple[Any, Any]:
+        """Returns the index of a row that counts, of shape (1,), and whether there is one.
+
+        The shape is (0,) in a batch without rows, from which no row can be taken.
+        """
+        rows = ops.shape(self.hold)[0]
+        flags = ops.concatenate([ops.cast(self.hold, "int32"), ops.ones((1,), "int32")])
+        first = ops.argmax(flags)  # The added row if no other counts.
+        any_holds = first < rows
+        index = ops.where(any_holds, first, 0)
+        return ops.zeros_like(self.hold[:1], index.dtype) + index, any_holds
 
     def if_any(self, tensor: Any) -> Any:
         """Returns the tensor with a gradient of exactly 0 if no row counts."""

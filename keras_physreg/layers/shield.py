@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_physreg._utils.backend import tensorflow as tf
+from keras_physreg._utils.select import select
 from keras_physreg.layers.step import current_step
 
 _local = threading.local()
@@ -23,7 +25,7 @@ def inside_physics() -> Iterator[None]:
         _local.inside_physics = outer
 
 
-def shield(tensor: Any, active: Any) -> Any:
+def shield(tensor: Any, active: Any, holds: Any = None) -> Any:
     """Returns the tensor with a gradient of exactly 0 if `active` is false.
 
     The gradient is replaced, not multiplied by 0, because 0 * NaN is NaN. Physics that
@@ -32,18 +34,23 @@ def shield(tensor: Any, active: Any) -> Any:
     Args:
         tensor: Tensor of any shape.
         active: Scalar boolean tensor.
+        holds: Boolean tensor with the shape of the first axes: the gradient is exactly 0 where it
+            is false, too. `None`: it is true everywhere.
 
     Returns:
         A tensor of the same value, shape and dtype. A tensor that is not floating is returned
-        unchanged, and so is every tensor in an `unshielded` step.
+        unchanged. In an `unshielded` step `active` counts as true.
     """
     step = current_step()
+    passes = None if step is not None and step.unshielded else active
+    if holds is not None:
+        passes = holds if passes is None else keras.ops.logical_and(passes, holds)
     floating = keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
-    if not floating or (step is not None and step.unshielded):
+    if not floating or passes is None:
         return tensor
     if keras.backend.backend() != "tensorflow":
         # This also stops derivatives inside the physics, which only TensorFlow can take.
-        return keras.ops.where(active, tensor, keras.ops.stop_gradient(tensor))
+        return select(passes, tensor, keras.ops.stop_gradient(tensor))
 
     @keras.ops.custom_gradient
     def pass_through(value: Any) -> Any:
@@ -51,7 +58,8 @@ def shield(tensor: Any, active: Any) -> Any:
             gradient = args[0] if upstream is None else upstream
             if getattr(_local, "inside_physics", False):
                 return gradient
-            return keras.ops.where(active, gradient, keras.ops.zeros_like(gradient))
+            gradient = tf.convert_to_tensor(gradient)
+            return select(passes, gradient, tf.zeros_like(gradient))
 
         return value, grad
 

@@ -109,10 +109,12 @@ def _part_loss(
     counts = True if factor is None else factor > 0
     active = active if factor is None else ops.logical_and(active, counts)
     output = part.outputs[term.name]
-    reference = shield(term_reference(term, output, part.roots(labels)), active)
+    reference = term_reference(term, output, part.roots(labels))
     if term.trains == "constants":
         reference = ops.stop_gradient(reference)
-    loss = term_loss(term, shield(output, active), reference, sample_weight, where)
+    holds = None if where is None else where != 0
+    output, reference = (shield(each, active, holds) for each in (output, reference))
+    loss = term_loss(term, output, reference, sample_weight, where)
     if factor is None:
         return loss
     # At factor 0 the rows may hold NaN or infinity.

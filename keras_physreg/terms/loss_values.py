@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_physreg._utils.select import select
 from keras_physreg._utils.serialization import display_name
 from keras_physreg._utils.user_errors import explained
 from keras_physreg.terms.row_weights import with_rank
@@ -50,25 +51,37 @@ def _compared(term: PhysicsTerm, output: Any, reference: Any) -> Any:
 def loss_values_where(
     term: PhysicsTerm, output: Any, reference: Any, where: Any
 ) -> tuple[Any, Any]:
-    """Returns the values of the loss, finite where they do not count, and their weights."""
+    """Returns the values of the loss, 0 where they do not count, and their weights.
+
+    The derivatives of values that do not count need not be finite; `shield` keeps them out.
+    """
     output, reference = _in_units_of_scale(term, output, reference)
+    holds = where != 0
+    if not isinstance(term.loss, str):  # It may combine rows.
+        output, reference = _finite_where_not(holds, term, output, reference)
     if len(where.shape) == len(output.shape) > 1:  # A loss averages over the last axis.
         _check_elementwise(term)
         output, reference = ops.expand_dims(output, -1), ops.expand_dims(reference, -1)
-    counts = with_rank(where, len(output.shape)) != 0
-    # Values that do not count need a finite loss and derivative. Most losses have both at two
-    # equal numbers other than 0 and 1.
-    neutral = ops.full_like(output, 0.5)
-    output = ops.where(counts, output, neutral)
-    if term.reference is not None:  # A residual is compared with 0, which is finite.
-        reference = ops.where(counts, reference, neutral)
     values = _compared(term, output, reference)
     check_has_rows(term, values)
-    where = with_rank(ops.cast(where, values.dtype), len(values.shape))
-    where = ops.broadcast_to(where, ops.shape(values))
-    if not isinstance(term.loss, str):  # Those that Keras knows by name are finite there.
-        values = ops.where(where != 0, values, ops.zeros_like(values))
+    values = select(holds, values, ops.zeros_like(values))
+    where = ops.cast(where, values.dtype)
+    if len(where.shape) < len(values.shape):
+        where = ops.broadcast_to(with_rank(where, len(values.shape)), ops.shape(values))
     return values, where
+
+
+def _finite_where_not(
+    holds: Any, term: PhysicsTerm, output: Any, reference: Any
+) -> tuple[Any, Any]:
+    """Returns both with 0.5 where values do not count.
+
+    Most losses and their derivatives are finite at two equal numbers other than 0 and 1.
+    """
+    neutral = ops.full_like(output, 0.5)
+    output = select(holds, output, neutral)
+    # A residual is compared with 0, which is finite.
+    return output, reference if term.reference is None else select(holds, reference, neutral)
 
 
 def aligned(term: PhysicsTerm, weights: Any, values: Any) -> Any:
