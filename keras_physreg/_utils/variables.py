@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_physreg._utils.backend import tensorflow as tf
+
 
 def values_of(variables: Iterable[keras.Variable]) -> list[np.ndarray]:
     """Returns copies of the values of variables."""
@@ -28,3 +30,24 @@ def unchanged(variables: Iterable[keras.Variable]) -> Iterator[None]:
         yield
     finally:
         assign(restored, values)
+
+
+def assign_number(variable: keras.Variable, number: float) -> None:
+    """Assigns a number to a scalar variable, on TensorFlow in a fraction of the time of `assign`.
+
+    Args:
+        variable: Scalar variable.
+        number: Its new value, which is valid for it.
+    """
+    if keras.backend.backend() == "tensorflow":
+        value = variable.value
+        value.assign(tf.constant(number, value.dtype), read_value=False)
+    else:
+        variable.assign(number)
+
+
+def whole_number_of(variable: Any) -> int:
+    """Returns the value of a scalar variable or tensor of integers."""
+    if keras.backend.backend() == "tensorflow" and isinstance(variable, keras.Variable):
+        return int(variable.value.value())  # `numpy` takes three times as long.
+    return int(keras.ops.convert_to_numpy(variable))

@@ -8,9 +8,12 @@ import keras
 import numpy as np
 
 from keras_physreg._utils.errors import received
+from keras_physreg._utils.variables import assign_number, whole_number_of
 from keras_physreg.inspection import get_term_weights, weight_variable
+from keras_physreg.models.weight_moves import STEPS_PER_TABLE
 from keras_physreg.schedules.schedule import Schedule
-from keras_physreg.schedules.values import as_schedule, weight_at
+from keras_physreg.schedules.tabulated import Tabulated, is_known
+from keras_physreg.schedules.values import as_schedule
 
 UNITS = ("epoch", "step")
 
@@ -50,8 +53,11 @@ class WeightScheduler(keras.callbacks.Callback):
         schedules: Dict from term names to schedules: schedules of this package, Keras
             `LearningRateSchedule`s, any callable `time -> weight`, or lists or 1-D arrays with one
             weight per epoch (or step), the last of which stays.
-        unit: Unit of the time: `"epoch"` or `"step"`. Setting weights at every step costs some
-            tenths of a millisecond per step; `steps_per_execution` reduces this.
+        unit: Unit of the time: `"epoch"` or `"step"`. Schedules of this package then move inside
+            the training step of a `PhysicsModel`, at next to no cost; before a step, callbacks
+            still see the weights of the step before. Elsewhere a call from Python sets the weights
+            (other callables, a plain `keras.Model`, a `train_step` of your own, several devices,
+            JAX, eagerly): a tenth of a millisecond per step, which `steps_per_execution` reduces.
         verbose: 0: quiet, 1: print the weights at the beginning of each epoch.
 
     Raises:
@@ -93,6 +99,10 @@ class WeightScheduler(keras.callbacks.Callback):
         self.verbose = verbose
         # Set only while training: a copy of the callback must not hold copies of the variables.
         self._variables: dict[str, keras.Variable] = {}
+        self._weights: dict[str, Tabulated] = {}
+        # The table from which the training steps read the weights, and its first batch.
+        self._table: Any = None
+        self._batch = 0
         self._training: Any = None
         self._last_set: dict[str, float] = {}
 
@@ -109,19 +119,33 @@ class WeightScheduler(keras.callbacks.Callback):
                     f"{list(other.schedules)} and for {list(self.schedules)}"
                 )
         self._variables, self._training = variables, self.params
+        self._weights = {name: Tabulated(name, given) for name, given in self.schedules.items()}
         _schedulers.update({id(variable): self for variable in variables.values()})
+        moves = getattr(self.model, "_moves", None)
+        if (
+            self.unit == "step"
+            and moves is not None
+            and all(map(is_known, self.schedules.values()))
+        ):
+            self._table = moves.begin(self.model, list(variables.values()))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets the weights for the epoch, or for its first step."""
         self._last_set = {}  # Something else may have set the weights in the meantime.
-        weights = self._set_weights(epoch if self.unit == "epoch" else self._step())
+        time = epoch if self.unit == "epoch" else self._step()
+        weights = self._set_weights(time)
+        if self._table is not None:
+            self._fill_table(time, batch=0)
         if self.verbose:
             shown = ", ".join(f"{name} {weight:.4g}" for name, weight in weights.items())
             print(f"\nEpoch {epoch + 1}: WeightScheduler setting term weights to {shown}.")
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets the weights for the step if `unit="step"`."""
-        if self.unit == "step":
+        if self._table is not None:
+            if batch - self._batch >= STEPS_PER_TABLE:
+                self._fill_table(self._step(), batch)
+        elif self.unit == "step":
             self._set_weights(self._step())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -139,7 +163,7 @@ class WeightScheduler(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Releases the model's variables."""
-        self._variables, self._training = {}, None
+        self._variables, self._weights, self._table, self._training = {}, {}, None, None
 
     def moves_between(self, first_epoch: int, end_epoch: int) -> bool:
         """Returns whether a weight may change within a range of epochs.
@@ -165,12 +189,19 @@ class WeightScheduler(keras.callbacks.Callback):
         return in_it and any(own is variable for own in self._variables.values())
 
     def _step(self) -> int:
-        return int(self.model.optimizer.iterations.numpy())
+        return whole_number_of(self.model.optimizer.iterations)
+
+    def _fill_table(self, time: int, batch: int) -> None:
+        """Gives the training steps their weights from a batch on: each takes a step or none."""
+        times = range(time, time + STEPS_PER_TABLE)
+        columns = [[given.at(t) for t in times] for given in self._weights.values()]
+        self._table.fill(time, np.transpose(columns))
+        self._batch = batch
 
     def _set_weights(self, time: int) -> dict[str, float]:
-        weights = {name: weight_at(name, given, time) for name, given in self.schedules.items()}
+        weights = {name: given.at(time) for name, given in self._weights.items()}
         for name, weight in weights.items():
             if weight != self._last_set.get(name):
-                self._variables[name].assign(weight)
+                assign_number(self._variables[name], weight)
         self._last_set = weights
         return weights

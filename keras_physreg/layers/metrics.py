@@ -37,11 +37,10 @@ class NamedMeans(Logged):
             again: Whether the same rows were added before; the means are then summed.
         """
         each = rows if isinstance(rows, Mapping) else dict.fromkeys(values, rows)
-        counts = {name: ops.cast(each[name], self.dtype) for name in values}
-        sums = {name: counts[name] * ops.cast(values[name], self.dtype) for name in values}
-        self.total.assign_add(self._stacked(sums))
+        counts = self._stacked({name: each[name] for name in values})
+        self.total.assign_add(counts * self._stacked(values))
         if not again:
-            self.rows.assign_add(self._stacked(counts))
+            self.rows.assign_add(counts)
 
     def result(self) -> dict[str, Any]:
         """Returns the means by name; NaN, not 0, for a value that was never computed."""
@@ -52,7 +51,7 @@ class NamedMeans(Logged):
 
     def _stacked(self, values: Mapping[str, Any]) -> Any:
         zero = ops.zeros((), self.dtype)
-        return ops.stack([values.get(name, zero) for name in self.names])
+        return ops.stack([ops.cast(values.get(name, zero), self.dtype) for name in self.names])
 
 
 class LastValues(Logged):

@@ -10,6 +10,7 @@ from keras_physreg._utils.errors import whole_number
 from keras_physreg.models.before_fit import before_fit
 from keras_physreg.models.callback_order import arrange_callbacks
 from keras_physreg.models.fit_points import GivenRows, fitting_points
+from keras_physreg.models.weight_moves import WeightMoves
 from keras_physreg.unlabelled.checks import check_no_options, check_share
 from keras_physreg.unlabelled.fit_arguments import pair
 from keras_physreg.unlabelled.point_sets import ModelPoints
@@ -21,6 +22,7 @@ class FitModel(keras.Model):
 
     _share: UnlabelledShare
     _points: ModelPoints
+    _moves: WeightMoves
 
     def fit(
         self,
@@ -175,7 +177,8 @@ class FitModel(keras.Model):
             unlabelled_batch_size,
             unlabelled_repeat,
         )
-        return self._fit_on(fit, given, unlabelled_share)
+        with self._moves.fitting(self):
+            return self._fit_on(fit, given, unlabelled_share)
 
     def _fit_on(self, fit: dict[str, Any], given: GivenRows, share: float | None) -> Any:
         before_fit(self, fit, given.unlabelled, given.points)

@@ -16,6 +16,7 @@ from keras_physreg.models.loss_means import TOTAL, LossMeans
 from keras_physreg.models.physics_losses import count_terms, is_foreign, sum_weighted
 from keras_physreg.models.run_step import has_own_train_step, in_step, run_in_step
 from keras_physreg.models.saving import check_savable, check_weights_file
+from keras_physreg.models.weight_moves import WeightMoves
 from keras_physreg.unlabelled.input_rows import first_rows, labelled_inputs
 from keras_physreg.unlabelled.joined_rows import joined_call
 from keras_physreg.unlabelled.point_sets import ModelPoints
@@ -88,7 +89,7 @@ class PhysicsModel(FitModel):
         else:
             super().__init__(*args, **kwargs)
             self._share, self._points = UnlabelledShare(), ModelPoints()
-            self._loss_means = LossMeans()
+            self._loss_means, self._moves = LossMeans(), WeightMoves()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Wraps `train_step` and `test_step` of a subclass so that they run in a `Step`."""

@@ -48,6 +48,8 @@ def run_in_step(
     step = current_step()
     if step is not None and step.model is model:
         return run(*args, **kwargs)
+    if training and model._moves.table is not None:
+        model._moves.table.set_weights(model.optimizer.iterations)
     *others, data = args
     data, rows = rows_of_step(model, data, training)
     # An eager step has already changed the model when the check of its physics fails.

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.terms import references
 from keras_physreg.terms.loss_values import (
     aligned,
@@ -39,7 +40,9 @@ def term_reference(term: PhysicsTerm, output: Any, roots: dict[str, Any]) -> Any
     _check_same_shape(term, output, reference)
     # Sizes that are unknown while tracing are compared here when the program runs: this fails if
     # the physics reduced the batch. (TensorFlow would optimise a reshape to the same shape away.)
-    return ops.broadcast_to(reference, ops.shape(output))
+    # TensorFlow takes the whole shape in one operation, `keras.ops` in four.
+    shape = tf.shape(output) if keras.backend.backend() == "tensorflow" else ops.shape(output)
+    return ops.broadcast_to(reference, shape)
 
 
 def term_loss(

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_physreg as kp
+from keras_physreg.layers.selected_rows import select_rows
 from tests.layers import some_rows
 from tests.layers.some_rows import BATCH, HOLDS, MORE_BATCH, by_on_rows, by_where
 from tests.problems import arrays_equal
@@ -219,6 +220,47 @@ def test_a_loss_that_divides_by_the_reference():
     history = model.fit(*pump_data(), batch_size=4, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert all(np.isfinite(v.numpy()).all() for v in model.trainable_variables)
+
+
+@pytest.mark.parametrize("options", [{}, {"where": pump_is_on}], ids=["on_rows", "where"])
+def test_references_that_do_not_count_may_be_nan(options):
+    """A reference that does not count reaches neither the network nor a constant."""
+
+    class Offset(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.offset = kp.Constant(0.0, name="offset")
+
+        def call(self, z, x_pred):
+            output = x_pred + self.offset()
+            return {"head": output if options else kp.on_rows(output, pump_is_on(z))}
+
+    (z, x), found = pump_data(), []
+    for missing in (0.0, np.nan):
+        y = np.where(z[:, :1] > 0, x, missing).astype("float32")
+        term = kp.PhysicsTerm("head", "target", scale=2.0, **options)
+        model = pump_model(Offset(), term, loss=None)
+        history = model.fit(z, y, batch_size=4, epochs=2, shuffle=False, verbose=0).history
+        found.append([*model.get_weights(), history["head_loss"]])
+    assert arrays_equal(*found)
+    assert all(np.isfinite(array).all() for array in found[0])
+
+
+def test_no_rows_to_replace():
+    rows = select_rows(pump_is_on, ops.ones((0, 2)), "head")
+    assert rows.replace(ops.ones((0, 2))).shape == (0, 2)
+
+
+def test_copies_of_a_row_that_counts():
+    z = ops.array([[0.0, 1.0], [2.0, 3.0], [0.0, 5.0], [4.0, 6.0]])
+    rows = select_rows(pump_is_on, z, "head")
+    given = {"z": z, "flags": z[:, 1] > 2, "numbers": ops.arange(4)}
+    replaced = keras.tree.map_structure(ops.convert_to_numpy, rows.replace(given))
+    assert replaced["z"].tolist() == [[2, 3], [2, 3], [2, 3], [4, 6]]
+    assert replaced["flags"].all()
+    assert replaced["numbers"].tolist() == [1, 1, 1, 3]
+    nowhere = select_rows(lambda z: z[:, 0] > 9, z, "head").replace(given)
+    assert not any(ops.any(tensor) for tensor in keras.tree.flatten(nowhere))
 
 
 # Derivatives of rows that do not count
