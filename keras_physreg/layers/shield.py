@@ -1,12 +1,20 @@
-"""Sets the gradient of physics at weight 0 to exactly 0, even if it is not finite."""
+"""Sets the gradient of physics at weight 0 to exactly 0, even if it is not finite.
+
+`where` does so: its gradient selects, and 0 * NaN does not occur. The derivatives that the physics
+takes itself must pass, however, and only `tf.gradients` can take them through a shield. TensorFlow
+lets one operation have a gradient of its own for `tf.gradients`. A `tf.custom_gradient` would do
+both, but TensorFlow keeps each one for ever, with the whole graph in which it is traced.
+"""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.layers.step import current_step
 
 _local = threading.local()
@@ -44,15 +52,27 @@ def shield(tensor: Any, active: Any) -> Any:
     if keras.backend.backend() != "tensorflow":
         # This also stops derivatives inside the physics, which only TensorFlow can take.
         return keras.ops.where(active, tensor, keras.ops.stop_gradient(tensor))
+    # `Select`, unlike `SelectV2`, does not broadcast, and so its gradient is simple.
+    select, stopped = tf.compat.v1.where, tf.stop_gradient(tensor)
+    if tf.executing_eagerly():
+        return select(active, tensor, stopped)
+    graph = tf.compat.v1.get_default_graph()
+    with graph.gradient_override_map({"Select": _registered_gradient()}):
+        return select(active, tensor, stopped)
 
-    @keras.ops.custom_gradient
-    def pass_through(value: Any) -> Any:
-        def grad(*args: Any, upstream: Any = None) -> Any:
-            gradient = args[0] if upstream is None else upstream
-            if getattr(_local, "inside_physics", False):
-                return gradient
-            return keras.ops.where(active, gradient, keras.ops.zeros_like(gradient))
 
-        return value, grad
+@functools.cache
+def _registered_gradient() -> str:
+    """Returns the name of a shield's gradient in `tf.gradients`; registers it when first called."""
+    name = f"PhysicsShield{id(_local)}"
 
-    return pass_through(tensor)
+    @tf.RegisterGradient(name)
+    def gradient(shielded: Any, upstream: Any, *more: Any) -> list[Any]:
+        if shielded is None:  # `tf.saved_model.save` traces it, for whoever calls it after a load.
+            return [None, None, None]
+        if not getattr(_local, "inside_physics", False):
+            active = shielded.inputs[0]
+            upstream = tf.compat.v1.where(active, upstream, tf.zeros_like(upstream))
+        return [None, upstream, None]
+
+    return name
