@@ -41,8 +41,17 @@ model = kp.regularize(
 )
 model.compile(keras.optimizers.Adam(0.1), "mse")
 
+data = set()
+place = devices.OnDevice.__call__
+def noted(self, structure):
+    placed = place(self, structure)
+    data.update(t.device for t in keras.tree.flatten(placed) if t is not None)
+    return placed
+devices.OnDevice.__call__ = noted
+
 def train(per_program):
     ran.clear()
+    data.clear()
     kept_graphs.forget_programs()
     trainer = kp.ReplicaTrainer(
         model, {"law": np.linspace(0, 1, 6)}, seeds=range(6), replicas_per_program=per_program
@@ -53,6 +62,7 @@ def train(per_program):
         "engine": history.engine,
         "loss": history.history["loss"].tolist(),
         "val_loss": history.history["val_loss"].tolist(),
+        "data": sorted(data),
         "variables": [
             sorted({v.value.device for v in [*p.trainable, *p.optimizer.variables, *p.best._kept]})
             for p in programs
@@ -78,7 +88,8 @@ def test_replicas_are_shared_by_devices(kind):
     assert "(2 programs of 2 on CPU:0, CPU:1, 3 groups)" in groups["engine"]
     for found in (placed, groups):
         assert [len(names) for names in found["variables"]] == [1, 1]
-        assert [names[0][-6:] for names in found["variables"]] == ["CPU:0", "CPU:1"]
+        assert [names[0][-5:] for names in found["variables"]] == ["CPU:0", "CPU:1"]
+        assert [name[-5:] for name in found["data"]] == ["CPU:0", "CPU:1"]
         for key in ("loss", "val_loss"):
             np.testing.assert_allclose(found[key], unplaced[key], rtol=1e-5)
 
