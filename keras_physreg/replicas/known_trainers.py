@@ -46,7 +46,13 @@ class Origin:
         variables = job.step.variables
         groups = [variables.trainable, variables.state, variables.metrics]
         kinds = [[(v.shape, v.dtype, v.trainable) for v in group] for group in groups]
-        settings = [requested, per_program, places(), kinds, values_of(variables.metrics)]
+        settings: list[Any] = [
+            requested,
+            per_program,
+            places(),
+            kinds,
+            values_of(variables.metrics),
+        ]
         settings += [_optimizer_settings(job.step.model.optimizer), job.log_names]
         return cls(_comparable(settings), StepGraphs.of(job))
 
