@@ -79,4 +79,5 @@ def _fresh_session():
     kept = kept_graphs.registered()
     yield
     kept_graphs.let_go(kept)
+    kept_graphs.forget_programs()
     keras.backend.clear_session()

@@ -24,3 +24,10 @@ def let_go(kept):
     """Takes the custom gradients out that are not in `kept`: nothing may differentiate by them."""
     for name in registered() - kept:
         del _registry()[name]
+
+
+def forget_programs():
+    """Drops the programs that trainings of replicas keep for later ones, if there were any."""
+    known = sys.modules.get("keras_physreg.replicas.known_trainers")
+    if known is not None:
+        known.KnownTrainers.clear()

@@ -10,6 +10,7 @@ import contextlib
 import pytest
 
 from keras_physreg.replicas import compiled, engine_choice, engines
+from tests import kept_graphs
 
 
 class Unprobed:
@@ -51,5 +52,8 @@ def of_a_module():
 @pytest.fixture
 def as_shipped(monkeypatch):
     """Undoes `of_a_module` for a test."""
+    kept_graphs.forget_programs()
     for (owner, name), value in SHIPPED.items():
         monkeypatch.setattr(owner, name, value)
+    yield
+    kept_graphs.forget_programs()

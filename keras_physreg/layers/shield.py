@@ -1,6 +1,13 @@
-"""Sets the gradient of physics at weight 0 to exactly 0, even if it is not finite."""
+"""Sets the gradient of physics at weight 0 to exactly 0, even if it is not finite.
+
+`where` does so: its gradient selects, and 0 * NaN does not occur. The derivatives that the physics
+takes itself must pass, however, and only `tf.gradients` can take them through a shield. TensorFlow
+lets one operation have a gradient of its own for `tf.gradients`. A `tf.custom_gradient` would do
+both, but TensorFlow keeps each one for ever, with the whole graph in which it is traced.
+"""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -51,16 +58,25 @@ def shield(tensor: Any, active: Any, holds: Any = None) -> Any:
     if keras.backend.backend() != "tensorflow":
         # This also stops derivatives inside the physics, which only TensorFlow can take.
         return select(passes, tensor, keras.ops.stop_gradient(tensor))
+    stopped = tf.stop_gradient(tensor)
+    if tf.executing_eagerly():
+        return select(passes, tensor, stopped)
+    graph = tf.compat.v1.get_default_graph()
+    with graph.gradient_override_map({"Select": _registered_gradient()}):
+        return select(passes, tensor, stopped)
 
-    @keras.ops.custom_gradient
-    def pass_through(value: Any) -> Any:
-        def grad(*args: Any, upstream: Any = None) -> Any:
-            gradient = args[0] if upstream is None else upstream
-            if getattr(_local, "inside_physics", False):
-                return gradient
-            gradient = tf.convert_to_tensor(gradient)
-            return select(passes, gradient, tf.zeros_like(gradient))
 
-        return value, grad
+@functools.cache
+def _registered_gradient() -> str:
+    """Returns the name of a shield's gradient in `tf.gradients`; registers it when first called."""
+    name = f"PhysicsShield{id(_local)}"
 
-    return pass_through(tensor)
+    @tf.RegisterGradient(name)
+    def gradient(shielded: Any, upstream: Any, *more: Any) -> list[Any]:
+        if shielded is None:  # `tf.saved_model.save` traces it, for whoever calls it after a load.
+            return [None, None, None]
+        if not getattr(_local, "inside_physics", False):
+            upstream = select(shielded.inputs[0], upstream, tf.zeros_like(upstream))
+        return [None, upstream, None]
+
+    return name

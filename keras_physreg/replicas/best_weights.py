@@ -1,5 +1,6 @@
 """BestWeights: keeps each replica's weights at its best epoch, inside the program."""
 
+import math
 from typing import Any
 
 import keras
@@ -22,6 +23,11 @@ class BestWeights:
         self._kept = [keras.Variable(v, dtype=v.dtype, trainable=False) for v in variables]
         self._score = keras.Variable(np.full(size, np.inf), dtype="float32", trainable=False)
         self._epoch = keras.Variable(np.full(size, -1), dtype="int32", trainable=False)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes that the weights take."""
+        return sum(v.value.dtype.size * math.prod(v.shape) for v in self._kept)
 
     def reset(self) -> None:
         """Resets the scores, and stores the present weights."""

@@ -1,17 +1,19 @@
-"""CompiledTrainer: trains a job by compiled programs, one per core."""
+"""CompiledTrainer: trains a job by compiled programs, one per core or per GPU."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from keras_physreg._utils.backend import tensorflow as tf
+from keras_physreg.replicas import devices
 from keras_physreg.replicas.engines import Engine
 from keras_physreg.replicas.feed import Feed
 from keras_physreg.replicas.job import Job
@@ -19,9 +21,10 @@ from keras_physreg.replicas.optimizers import stacked_values
 from keras_physreg.replicas.outcome import Outcome, Trained
 from keras_physreg.replicas.program import Program
 from keras_physreg.replicas.program_spec import ProgramSpec, program_specs
+from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.runner import Runner
 
-MAX_REPLICAS_PER_PROGRAM = 32  # Larger programs run no faster per replica.
+MAX_REPLICAS_PER_PROGRAM = 32  # on a core: larger programs run no faster per replica there
 MAX_GROUPS_PER_PROGRAM = 16  # For more groups of replicas, larger programs are compiled.
 MAX_SPECS = 16  # whose programs are kept, since programs hold memory
 
@@ -32,7 +35,7 @@ class CannotCompileError(RuntimeError):
 
 @dataclass(frozen=True)
 class Compiled:
-    """The programs of one specification, one per core.
+    """The programs of one specification, one per core or per GPU.
 
     Args:
         spec: The specification.
@@ -49,22 +52,41 @@ class Compiled:
         """The number of replicas that all programs hold together."""
         return sum(program.size for program in self.programs)
 
+    @contextlib.contextmanager
+    def of(self, step: ReplicaStep) -> Iterator[None]:
+        """Lends the programs to a training, whose step they run if they are traced again."""
+        with self.lock:
+            try:
+                for program in self.programs:
+                    program.lend(step)
+                yield
+            finally:
+                for program in self.programs:
+                    program.lend(None)
+
 
 class CompiledTrainer:
     """Trains jobs that differ in weights, seeds and rows, in programs that are compiled once.
 
     Args:
         engine: The engine of the programs.
-        per_program: Maximum of replicas per program; `None` for 32.
+        per_program: Maximum of replicas per program; `None` for 32, and on GPUs for all that fit.
     """
 
     def __init__(self, engine: Engine, per_program: int | None) -> None:
         self.engine = engine
         self.compiles = 0
-        self._limit = per_program or MAX_REPLICAS_PER_PROGRAM
+        self._places = places()
+        on_cores = None in self._places
+        self._limit = per_program or (MAX_REPLICAS_PER_PROGRAM if on_cores else sys.maxsize)
         if engine.max_replicas is not None:
-            self._limit = max(1, min(self._limit, engine.max_replicas // cores()))
+            self._limit = max(1, min(self._limit, engine.max_replicas // len(self._places)))
         self._cache: list[Compiled] = []  # The most recently used is the last.
+
+    @property
+    def size(self) -> int:
+        """The bytes that the state of all programs takes."""
+        return sum(program.bytes for known in self._cache for program in known.programs)
 
     def again(self) -> CompiledTrainer:
         """Returns a trainer for another training, with the programs that there are."""
@@ -116,11 +138,11 @@ class CompiledTrainer:
                 runner = Runner(compiled.programs, Feed(job, compiled.spec), job.epochs)
                 seconds = time.perf_counter() - begin
                 optimizer = _optimizer_values(job, compiled.programs[0])
-                with compiled.lock:
+                with compiled.of(job.step):
                     runner.train(replicas, weights, optimizer, job.progress)
                 return runner, seconds
             except tf.errors.ResourceExhaustedError as error:
-                size = min(self._limit, -(-len(replicas) // cores()))
+                size = min(self._limit, -(-len(replicas) // len(self._places)))
                 self._cache = []
                 if size == 1:
                     raise MemoryError(
@@ -132,29 +154,35 @@ class CompiledTrainer:
 
     def _compiled(self, job: Job, spec: ProgramSpec, replicas: np.ndarray) -> Compiled:
         """Returns programs for a specification, from the cache or newly compiled."""
+        count = len(self._places)
         for compiled in self._cache:
             enough = len(replicas) <= MAX_GROUPS_PER_PROGRAM * compiled.slots
-            full = compiled.programs[0].size >= self._limit and len(compiled.programs) == cores()
+            full = compiled.programs[0].size >= self._limit and len(compiled.programs) == count
             if compiled.spec.can_replace(spec) and (enough or full):
                 self._cache.remove(compiled)
                 self._cache.append(compiled)
                 return compiled
         self._cache = [known for known in self._cache if not spec.can_replace(known.spec)]
         groups = -(-len(replicas) // self._limit)
-        groups = min(-(-groups // cores()) * cores(), len(replicas))  # Equally many per core.
+        groups = min(-(-groups // count) * count, len(replicas))  # Equally many per core.
         size = -(-len(replicas) // groups)
-        self._forget(size * cores())
-        compiled = self._compile(job, spec, replicas, size, min(groups, cores()))
+        self._forget(size * count)
+        compiled = self._compile(job, spec, replicas, size, self._places[:groups])
         self._cache.append(compiled)
         return compiled
 
     def _compile(
-        self, job: Job, spec: ProgramSpec, replicas: np.ndarray, size: int, count: int
+        self,
+        job: Job,
+        spec: ProgramSpec,
+        replicas: np.ndarray,
+        size: int,
+        places: Sequence[str | None],
     ) -> Compiled:
         mapper, jit = self.engine.mapper, self.engine.jit
         assert mapper is not None
         with compiling():
-            programs = [Program(job.step, spec, size, mapper, jit) for _ in range(count)]
+            programs = [Program(job.step, spec, size, mapper, jit, place) for place in places]
             Runner(programs, Feed(job, spec), job.epochs).compile(replicas)
         self.compiles += sum(program.compiles for program in programs)
         return Compiled(spec, programs)
@@ -172,6 +200,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def places() -> list[str | None]:
+    """Returns the device of each program: every GPU, or else `None` for every core."""
+    return [*devices.devices()] or [None] * cores()
 
 
 @contextlib.contextmanager
@@ -200,6 +233,8 @@ def _described(used: list[tuple[Runner, int]]) -> str:
         programs, size = len(runner.programs), runner.programs[0].size
         groups = -(-replicas // size)
         text = f"{programs} program{'s' * (programs > 1)} of {size}"
+        on = [devices.shown(p.device) for p in runner.programs if p.device is not None]
+        text += f" on {', '.join(on)}" * bool(on)
         parts.append(text if groups <= programs else f"{text}, {groups} groups")
     return "; ".join(parts)
 

@@ -53,7 +53,7 @@ def train_by_fastest(
     origin = known = None
     if requested != "sequential" and engines.why_sequential(job.step.model) is None:
         origin = Origin.of(job, requested, per_program)
-        known = KnownTrainers.of(job.step.model)
+        known = KnownTrainers(job.step.model)
         if (trainer := known.find(origin)) is not None:
             return trainer, trainer.train(job, weights)
     failures = Failures()

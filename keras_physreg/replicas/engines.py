@@ -10,6 +10,7 @@ import keras
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.models.physics_model import PhysicsModel
+from keras_physreg.replicas import devices
 from keras_physreg.replicas.memory import replicas_that_fit
 from keras_physreg.replicas.optimizers import why_never_stacked
 from keras_physreg.replicas.replica_step import ReplicaStep
@@ -101,8 +102,9 @@ def candidates(step: ReplicaStep, requested: str, graph: Any) -> list[Engine]:
     if reason is not None or requested == "sequential":
         return [sequential(reason or "as requested")]
     known = {operation.type for operation in graph.get_operations()}
-    fit = replicas_that_fit(step.variables.weights, graph)
-    loops, slow = _found(SLOW_STACKED, known), _found(SLOW_BY_XLA, known)
+    on_gpus = bool(devices.devices())  # Of their memory TensorFlow tells no size.
+    fit = None if on_gpus else replicas_that_fit(step.variables.weights, graph)
+    loops, slow = _found(SLOW_STACKED, known), [] if on_gpus else _found(SLOW_BY_XLA, known)
     why = f"its step has {(loops or slow)[0]}" if loops or slow else "its step can be stacked"
     by_xla = why + OTHER_DRAWS * bool(_found(RANDOM, known))
     # For each mapper, the faster engine comes first.

@@ -15,7 +15,7 @@ class ReplicaHistory:
         weights: For every swept term the replicas' weights, of shape `(replicas,)`, in units of
             1 / loss; NaN where a schedule changed them.
         seeds: The replicas' seeds, or `None`.
-        engine: The engine that trained the replicas, and the reason.
+        engine: The engine that trained the replicas, the reason, and the GPUs on which it ran.
         monitor: The log by which the best epoch was found.
         best_epoch: Each replica's best epoch, counted from 0; -1 if it has none.
         epochs_done: The number of epochs that each replica finished.

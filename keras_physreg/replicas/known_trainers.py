@@ -1,95 +1,142 @@
-"""KnownTrainers: the compiled programs of a model, for later trainings that can use them."""
+"""KnownTrainers: the programs that were compiled last, for later trainings that can use them."""
 
 from __future__ import annotations
 
 import warnings
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
-from keras_physreg.replicas.compiled import CompiledTrainer, cores
+from keras_physreg._utils.variables import values_of
+from keras_physreg.replicas.compiled import CompiledTrainer, places
 from keras_physreg.replicas.job import Job
-from keras_physreg.replicas.optimizer_copy import IMMUTABLE, internal_names
+from keras_physreg.replicas.optimizer_copy import (
+    IMMUTABLE,
+    internal_names,
+    is_state,
+    scheduled_rate,
+)
 from keras_physreg.replicas.step_graphs import StepGraphs
 
-MAX_TRAINERS = 2  # per model, each with its programs, which hold memory
-MAX_MODELS = 4  # that have programs at once
-ATTRIBUTE = "_trainers_of_replicas"
+MAX_TRAINERS = 4  # in the process, each with its programs, which hold memory
+MAX_SHARED_BYTES = 64 * 2**20  # of a trainer; larger ones go with their model
 
 
 @dataclass(frozen=True)
 class Origin:
     """Everything that programs were made from; programs of an equal origin are the same.
 
+    Models that were built alike have equal origins: a program takes the weights as inputs.
+
     Args:
-        settings: The requested engine and its limits, and the optimizer with its settings.
-        variables: The variables of the model and its metrics, which `compile` makes anew.
+        settings: The requested engine and its limits, the optimizer with its settings, and the
+            kinds of the variables.
         graphs: The steps that the programs run.
     """
 
     settings: list[Any]
-    variables: list[keras.Variable]
     graphs: StepGraphs
 
     @classmethod
     def of(cls, job: Job, requested: str, per_program: int | None) -> Origin:
         """Returns the origin of the programs of a job."""
-        optimizer, variables = job.step.model.optimizer, job.step.variables
-        own = {k: v for k, v in vars(optimizer).items() if k not in internal_names()}
-        plain = {k: v for k, v in own.items() if isinstance(v, IMMUTABLE)}
-        settings = [requested, per_program, cores(), _config(optimizer), id(optimizer), plain]
-        return cls(
-            [_comparable(settings), job.log_names],
-            [*variables.weights, *variables.metrics],
-            StepGraphs.of(job),
-        )
+        variables = job.step.variables
+        groups = [variables.trainable, variables.state, variables.metrics]
+        kinds = [[(v.shape, v.dtype, v.trainable) for v in group] for group in groups]
+        settings: list[Any] = [
+            requested,
+            per_program,
+            places(),
+            kinds,
+            values_of(variables.metrics),
+        ]
+        settings += [_optimizer_settings(job.step.model.optimizer), job.log_names]
+        return cls(_comparable(settings), StepGraphs.of(job))
 
-    def matches(self, other: Origin) -> bool:
-        """Returns whether both describe the same programs."""
-        same = len(self.variables) == len(other.variables) and all(
-            a is b for a, b in zip(self.variables, other.variables, strict=True)
-        )
-        return same and self.settings == other.settings and self.graphs == other.graphs
+
+@dataclass(frozen=True)
+class Known:
+    """A trainer with its programs.
+
+    Args:
+        origin: What the programs were made from.
+        trainer: The trainer.
+        model: Reference to the model that it trained last.
+    """
+
+    origin: Origin
+    trainer: CompiledTrainer
+    model: weakref.ref[keras.Model]
 
 
 class KnownTrainers:
-    """The last trainers of one model, in an attribute of it: they live as long as the model."""
+    """The trainers that were used last, for one model.
 
-    # Of all models, the most recently used last.
-    _in_use: ClassVar[list[weakref.ref[KnownTrainers]]] = []
+    Args:
+        model: The model.
+    """
 
-    def __init__(self) -> None:
-        self._trainers: list[tuple[Origin, CompiledTrainer]] = []
+    _known: ClassVar[list[Known]] = []  # The most recently used is the last.
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
 
     @classmethod
-    def of(cls, model: keras.Model) -> KnownTrainers:
-        """Returns the trainers of a model; those of models that were used long ago are dropped."""
-        if not hasattr(model, ATTRIBUTE):
-            setattr(model, ATTRIBUTE, cls())
-        known: KnownTrainers = getattr(model, ATTRIBUTE)
-        others = [r for r in cls._in_use if r() is not None and r() is not known]
-        for dropped in others[: max(0, len(others) - MAX_MODELS + 1)]:
-            if (trainers := dropped()) is not None:
-                trainers._trainers.clear()
-        cls._in_use[:] = [*others[-(MAX_MODELS - 1) :], weakref.ref(known)]
-        return known
+    def clear(cls) -> None:
+        """Drops all trainers."""
+        cls._known.clear()
 
     def find(self, origin: Origin) -> CompiledTrainer | None:
         """Returns a trainer with the programs of this origin, if there is one."""
-        for entry in self._trainers:
-            if entry[0].matches(origin):
-                self._trainers.remove(entry)
-                trainer = entry[1].again()
-                self._trainers.append((entry[0], trainer))
+        for known in list(self._known):
+            if known.origin == origin:
+                trainer = known.trainer.again()
+                self._known[:] = [other for other in self._known if other is not known]
+                self._keep(known.origin, trainer)
                 return trainer
         return None
 
     def add(self, origin: Origin, trainer: CompiledTrainer) -> None:
         """Keeps a trainer, in place of the one that was used longest ago."""
-        self._trainers[:] = [*self._trainers, (origin, trainer)][-MAX_TRAINERS:]
+        self._keep(replace(origin, graphs=origin.graphs.to_compare()), trainer)
+
+    def _keep(self, origin: Origin, trainer: CompiledTrainer) -> None:
+        known = Known(origin, trainer, weakref.ref(self._model, _drop_large))
+        self._known[:] = [*self._known, known][-MAX_TRAINERS:]
+
+
+def _drop_large(model: weakref.ref[keras.Model]) -> None:
+    """Drops the trainers of a model that is gone if they hold much memory."""
+    known = KnownTrainers._known
+    known[:] = [
+        one for one in known if one.model is not model or one.trainer.size <= MAX_SHARED_BYTES
+    ]
+
+
+def _optimizer_settings(optimizer: keras.Optimizer) -> list[Any]:
+    """Returns the type and settings of an optimizer; itself, too, if they do not tell all."""
+    left_out = {"name", *internal_names()}
+    own = {k: v for k, v in vars(optimizer).items() if k not in left_out}
+    plain = {k: v for k, v in own.items() if isinstance(v, IMMUTABLE)}
+    state, rate = {id(variable) for variable in optimizer.variables}, scheduled_rate(optimizer)
+    told = all(k in plain or is_state(v, state) or _is_empty(v) for k, v in own.items())
+    kerass = _is_of(keras.optimizers, optimizer) and (
+        rate is None or _is_of(keras.optimizers.schedules, rate)
+    )
+    itself = None if told and kerass else optimizer
+    return [type(optimizer), _config(optimizer), plain, itself]
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, list | tuple | dict | set) and not value
+
+
+def _is_of(module: Any, thing: Any) -> bool:
+    """Returns whether the class of an object is one of Keras', whose configs are complete."""
+    return getattr(module, type(thing).__name__, None) is type(thing)
 
 
 def _config(optimizer: keras.Optimizer) -> Any:
@@ -98,7 +145,7 @@ def _config(optimizer: keras.Optimizer) -> Any:
         with warnings.catch_warnings():
             # Keras warns of lambdas in configs, but nothing is saved here.
             warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
-            return optimizer.get_config()
+            return optimizer.get_config() | {"name": None}  # Keras counts the names up.
     except Exception:  # The user's own optimizer may have none.
         return object()
 

@@ -10,7 +10,7 @@ from keras.ops import convert_to_numpy
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.variables import assign, values_of
 from keras_physreg.models.physics_model import PhysicsModel
-from keras_physreg.replicas.optimizers import batch_count
+from keras_physreg.replicas.optimizers import batch_count, without_reduction
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.unlabelled.input_rows import without_nones
 
@@ -28,7 +28,8 @@ class ModelSteps:
     def __init__(self, step: ReplicaStep, batches: list[Any]) -> None:
         self._model = step.model
         self._batches = [without_nones(batch) for batch in batches]
-        self._run = tf.function(step.model.train_step, autograph=False)
+        run = step.model.train_step
+        self._run = tf.function(lambda data: without_reduction(lambda: run(data)), autograph=False)
         self._weights, self._optimizer = step.variables.weights, step.model.optimizer.variables
         self.variables = [*self._weights, *self._optimizer, *step.variables.metrics]
         self.names = [f"{variable.path} ({i})" for i, variable in enumerate(self.variables)]

@@ -42,7 +42,7 @@ def copied(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> Any:
             # Keras warns of lambdas in configs, but nothing is saved here.
             warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
             config = dict(optimizer.get_config())
-        rate = _scheduled_rate(optimizer)
+        rate = scheduled_rate(optimizer)
         copy = type(optimizer).from_config(config | ({} if rate is None else {RATE: 1.0}))
         if rate is not None:
             copy.learning_rate = rate
@@ -54,7 +54,7 @@ def copied(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> Any:
     return copy
 
 
-def _scheduled_rate(optimizer: Any) -> Any:
+def scheduled_rate(optimizer: Any) -> Any:
     """Returns the schedule or function that gives an optimizer its learning rate, or `None`."""
     values = [value for name, value in vars(optimizer).items() if name in internal_names()]
     return next((v for v in values if isinstance(v, Schedule | types.FunctionType)), None)
@@ -65,7 +65,7 @@ def _copy_attributes(optimizer: Any, copy: Any) -> None:
     state = {id(variable) for variable in optimizer.variables}
     others = vars(copy)
     for name, value in list(vars(optimizer).items()):
-        if name in internal_names() or _is_state(value, state):
+        if name in internal_names() or is_state(value, state):
             continue
         elif isinstance(value, Schedule):
             setattr(copy, name, value)
@@ -82,7 +82,7 @@ def _copy_attributes(optimizer: Any, copy: Any) -> None:
             setattr(copy, name, value)
 
 
-def _is_state(value: Any, state: set[int]) -> bool:
+def is_state(value: Any, state: set[int]) -> bool:
     """Returns whether a value consists of the optimizer's own variables, made by `build`."""
     leaves = [leaf for leaf in _leaves(value) if leaf is not None]
     return bool(leaves) and all(id(leaf) in state for leaf in leaves)

@@ -1,11 +1,13 @@
 """One optimizer for stacked variables, with per-replica code for what is not elementwise."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.variables import values_of
 from keras_physreg.replicas.optimizer_copy import CannotCopyError, copied
 
@@ -43,6 +45,16 @@ def _norm(gradients: list[Any]) -> Any:
 
 def _scaled(gradient: Any, norm: Any, limit: float) -> Any:
     return gradient * ops.cast(limit / ops.maximum(norm, limit), gradient.dtype)
+
+
+def without_reduction(call: Callable[[], Any]) -> Any:
+    """Calls a function that updates variables by an optimizer, on one device.
+
+    An optimizer sums gradients over devices, by a `tf.custom_gradient`: TensorFlow keeps each one
+    for ever, with the graph in which it is traced. Where devices are merged already, it does not.
+    """
+    context = tf.distribute.get_replica_context()
+    return call() if context is None else context.merge_call(lambda strategy: call())
 
 
 def constrain(originals: list[Any], stacked: list[Any], mapper: Any) -> None:

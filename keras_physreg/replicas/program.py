@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -13,7 +16,7 @@ from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.batches import rows_of_step
 from keras_physreg.replicas.best_weights import BestWeights
 from keras_physreg.replicas.feed import Data
-from keras_physreg.replicas.optimizers import constrain, stacked_optimizer
+from keras_physreg.replicas.optimizers import constrain, stacked_optimizer, without_reduction
 from keras_physreg.replicas.program_spec import ProgramSpec
 from keras_physreg.replicas.replica_step import ReplicaStep, Updates
 from keras_physreg.unlabelled.arrays import gather
@@ -29,22 +32,53 @@ class Program:
         size: Number of replicas.
         mapper: Applies a function to every replica; see `engines`.
         jit: Whether to compile with XLA.
+        device: Name of the device that holds the variables and runs the program; `None` leaves it
+            to TensorFlow.
     """
 
     def __init__(
-        self, step: ReplicaStep, spec: ProgramSpec, size: int, mapper: Callable, jit: bool
+        self,
+        step: ReplicaStep,
+        spec: ProgramSpec,
+        size: int,
+        mapper: Callable,
+        jit: bool,
+        device: str | None = None,
     ) -> None:
-        self.step, self.spec, self.size, self._map = step, spec, size, mapper
+        self.lend(step)
+        self.spec, self.size, self._map, self.device = spec, size, mapper, device
+        with self.on_device():
+            self._create_variables(step)
+        self.run = tf.function(self._run, autograph=False, jit_compile=jit)
+
+    def _create_variables(self, step: ReplicaStep) -> None:
         self.trainable = [self._stacked(v) for v in step.variables.trainable]
         self.state = [self._stacked(v) for v in step.variables.state]
         self.metrics = [self._stacked(v) for v in step.variables.metrics]
         self._fresh_metrics = [convert_to_numpy(v) for v in step.variables.metrics]
         self.optimizer = stacked_optimizer(step.model.optimizer, self.trainable)
         self.fresh_optimizer = [convert_to_numpy(v) for v in self.optimizer.variables]
-        self.best = BestWeights([*self.trainable, *self.state], size)
-        # A function of its own: TensorFlow keeps the graph that calls `apply` for ever.
-        self._update = tf.function(self._apply, autograph=False)
-        self.run = tf.function(self._run, autograph=False, jit_compile=jit)
+        self.best = BestWeights([*self.trainable, *self.state], self.size)
+
+    def on_device(self) -> AbstractContextManager:
+        """Places what is done in the block on the device of the program."""
+        return contextlib.nullcontext() if self.device is None else tf.device(self.device)
+
+    @property
+    def step(self) -> ReplicaStep:
+        """The step of one replica, which runs where the program is traced."""
+        assert self._step is not None
+        return self._step
+
+    def lend(self, step: ReplicaStep | None) -> None:
+        """Sets the step; `None` until the next training, as the step holds the model."""
+        self._step = step
+
+    @property
+    def bytes(self) -> int:
+        """The bytes that the state of the program takes."""
+        variables = [*self.trainable, *self.state, *self.metrics, *self.optimizer.variables]
+        return sum(v.value.dtype.size * math.prod(v.shape) for v in variables) + self.best.bytes
 
     @property
     def compiles(self) -> int:
@@ -107,13 +141,13 @@ class Program:
         for column, position in enumerate(self.spec.terms):
             self.state[position].assign(weights[:, column])
         updates = self._on_batch(self.step.train, take, rows)
-        self._update(updates.gradients)
+        self._apply(updates.gradients)
         constrain(self.step.variables.trainable, self.trainable, self._map)
         self._assign(updates)
 
     def _apply(self, gradients: dict[int, Any]) -> None:
         every = [gradients.get(i) for i in range(len(self.trainable))]
-        self.optimizer.apply(every, self.trainable)
+        without_reduction(lambda: self.optimizer.apply(every, self.trainable))
 
     def _validate(self, data: Data) -> None:
         self._reset_metrics()

@@ -1,4 +1,4 @@
-"""Runner: runs programs in threads, one per core, until all replicas are trained."""
+"""Runner: runs programs, each in a thread, until all replicas are trained."""
 
 import contextlib
 import queue
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_physreg._utils.backend import tensorflow as tf
+from keras_physreg.replicas.devices import OnDevice
 from keras_physreg.replicas.feed import Feed
 from keras_physreg.replicas.outcome import Trained
 from keras_physreg.replicas.program import Program
@@ -38,9 +39,15 @@ class Runner:
         *arguments, count = self.feed.data(some), *self.feed.epochs(some, 0, 1)
         arguments.append(tf.zeros_like(count))  # A call with 0 epochs only compiles.
         for program in self.programs:  # A model is traced by one thread at a time.
-            program.run.get_concrete_function(*arguments)
+            with program.on_device():
+                program.run.get_concrete_function(*arguments)
+
+        def compile(program: Program) -> None:
+            with program.on_device():
+                program.run(*arguments)
+
         with ThreadPoolExecutor(len(self.programs)) as pool:
-            list(pool.map(lambda program: program.run(*arguments), self.programs))
+            list(pool.map(compile, self.programs))
 
     def train(
         self,
@@ -84,18 +91,23 @@ class Runner:
                 return
 
     def _work(self, program: Program, groups: Any, weights: Any, optimizer: Any) -> None:
-        while not self._stop.is_set():
-            try:
-                self._train_group(program, groups.get_nowait(), weights, optimizer)
-            except queue.Empty:
-                return
+        placed = OnDevice(program.device)
+        with program.on_device():
+            while not self._stop.is_set():
+                try:
+                    group = groups.get_nowait()
+                except queue.Empty:
+                    return
+                self._train_group(program, group, weights, optimizer, placed)
 
-    def _train_group(self, program: Program, group: Trained, weights: Any, optimizer: Any) -> None:
+    def _train_group(
+        self, program: Program, group: Trained, weights: Any, optimizer: Any, placed: OnDevice
+    ) -> None:
         # A smaller last group is padded with copies of its last replica.
         count = len(group.replicas)
         filled = group.replicas[np.minimum(np.arange(self.size), count - 1)]
         program.load([value[filled] for value in weights], optimizer)
-        data, chunk = self.feed.data(filled), self.feed.spec.epochs
+        data, chunk = placed(self.feed.data(filled)), self.feed.spec.epochs
         for first in range(0, self.epochs, chunk):
             if self._stop.is_set():
                 break

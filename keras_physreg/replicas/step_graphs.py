@@ -2,64 +2,102 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.graph_digest import digest
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.unlabelled.input_rows import beside
 
-# Counted by TensorFlow through a whole process: equal graphs differ in it.
-COUNTED = "_gradient_op_type"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepGraphs:
-    """The graphs of the training step and of the test step of one replica.
+    """The graphs of one replica: its training step, its test step, and what follows on steps.
 
-    They are traced without shields, each of which TensorFlow would keep for ever.
+    Args:
+        train: The graph of the training step, to read; `None` where graphs are only compared.
+        digests: A digest of each graph.
+        captured: Tensors and variables from outside of the step that the graphs read.
     """
 
     train: Any
-    test: Any
+    digests: list[Any]
+    captured: list[Any]
 
     @classmethod
     def of(cls, job: Job) -> StepGraphs:
         """Traces the steps of a job, on a batch of its training data."""
         given = job.step
+        # Without shields the graph of the training step is shorter.
         step = ReplicaStep(given.model, given.unlabelled_share, given.unscored, unshielded=True)
         batch = _batch_spec(job.train)
         trained = batch
         if job.unlabelled is not None:
             rows = _spec(job.unlabelled.tensors, job.unlabelled.batch_size)
             trained = (beside(batch[0], rows), *batch[1:])
-        return cls(_traced(step, step.train, trained), _traced(step, step.test, batch))
+        traced = [_step(step, step.train, trained), _step(step, step.test, batch), _after(step)]
+        return cls(
+            traced[0].graph,
+            [_digests(function) for function in traced],
+            [outside for function in traced for outside, _ in function.graph.captures],
+        )
+
+    def to_compare(self) -> StepGraphs:
+        """Returns these graphs without the graphs themselves, which hold memory."""
+        return replace(self, train=None)
 
     def __eq__(self, other: object) -> bool:
         """Returns whether both were traced to the same operations, constants and tensors."""
         if not isinstance(other, StepGraphs):
             return NotImplemented
-        pairs = [(self.train, other.train), (self.test, other.test)]
-        return all(_same_captures(*pair) and _digest(pair[0]) == _digest(pair[1]) for pair in pairs)
+        captured = [self.captured, other.captured]
+        same = len(captured[0]) == len(captured[1]) and all(
+            a is b for a, b in zip(*captured, strict=True)
+        )
+        return same and self.digests == other.digests
 
     __hash__ = None  # type: ignore[assignment]
 
 
-def _traced(step: ReplicaStep, function: Any, batch: Any) -> Any:
+def _step(step: ReplicaStep, function: Any, batch: Any) -> Any:
     variables = step.variables
     groups = [variables.trainable, variables.state, variables.metrics]
-    values = [[tf.TensorSpec(v.shape, v.dtype) for v in group] for group in groups]
 
     def run(*arguments: Any) -> Any:
         updates = function(*arguments)
         return updates.gradients, updates.state, updates.metrics
 
-    return tf.function(run, autograph=False).get_concrete_function(*values, batch).graph
+    return _traced(run, *map(_specs, groups), batch)
+
+
+def _after(step: ReplicaStep) -> Any:
+    """Traces the logs, and the constraints on variables."""
+    constraints = [variable.constraint for variable in step.variables.trainable]
+
+    def run(trainable: Any, metrics: Any) -> Any:
+        pairs = zip(constraints, trainable, strict=True)
+        constrained = [constraint(value) for constraint, value in pairs if constraint is not None]
+        return step.logs(metrics), constrained
+
+    return _traced(run, _specs(step.variables.trainable), _specs(step.variables.metrics))
+
+
+def _traced(function: Any, *specs: Any) -> Any:
+    return tf.function(function, autograph=False).get_concrete_function(*specs)
+
+
+def _digests(function: Any) -> Any:
+    """Returns a digest of the operations of a traced function, and what its outputs are named."""
+    return digest(function.graph), repr(function.structured_outputs)
+
+
+def _specs(variables: list[keras.Variable]) -> list[Any]:
+    return [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
 
 
 def _batch_spec(data: Batches) -> Any:
@@ -71,29 +109,3 @@ def _spec(tensors: Any, rows: int) -> Any:
         return None if tensor is None else tf.TensorSpec((rows, *tensor.shape[1:]), tensor.dtype)
 
     return keras.tree.map_structure(one, tensors)
-
-
-def _same_captures(graph: Any, other: Any) -> bool:
-    """Returns whether two graphs read the same tensors and variables from outside."""
-    captured, others = ([outside for outside, _ in g.captures] for g in (graph, other))
-    return len(captured) == len(others) and all(map(lambda a, b: a is b, captured, others))
-
-
-def _digest(graph: Any) -> bytes:
-    """Returns a digest of the operations of a graph, whatever the names of its nodes."""
-    definition = graph.as_graph_def()
-    for nodes in (definition.node, *(f.node_def for f in definition.library.function)):
-        names = {node.name: f"node{i}" for i, node in enumerate(nodes)}
-        for node in nodes:
-            node.name = names[node.name]
-            node.input[:] = [_renamed(name, names) for name in node.input]
-            node.attr.pop(COUNTED, None)
-            node.attr.pop("_class", None)  # It repeats the names of nodes.
-    return hashlib.sha256(definition.SerializeToString(deterministic=True)).digest()
-
-
-def _renamed(source: str, names: dict[str, str]) -> str:
-    """Returns the source of a node's input, such as `"^name"` or `"name:1"`, by the new name."""
-    control, name = ("^", source[1:]) if source.startswith("^") else ("", source)
-    name, *rest = name.split(":")
-    return control + ":".join([names.get(name, name), *rest])

@@ -27,8 +27,12 @@ class ReplicaTrainer(TrainedReplicas):
     from them again. With a small model, `fit` spends most of its time on the dispatch of steps,
     which the replicas share.
 
-    Another trainer, or sweep, of the same model uses the programs that were compiled before, as
-    long as neither the model, its compilation and its physics nor the shape of a batch changed.
+    Another trainer, or sweep, uses the programs that were compiled before if it is of the same
+    model, or of one that was built alike: same layers, compilation, physics and shape of a batch.
+    The programs of the last 4 kinds are kept. What TensorFlow compiles by XLA it never frees.
+
+    With visible GPUs there is one program per GPU, which holds all replicas that fit; several GPUs
+    share the replicas. This was tested on devices of a CPU only, and not measured on a GPU.
 
     Args:
         model: A compiled Keras model, with or without physics terms.
@@ -42,8 +46,8 @@ class ReplicaTrainer(TrainedReplicas):
             runs the replicas of a program one after the other. `"sequential"` calls `fit` once per
             replica. `"auto"` takes the fastest engine whose first steps equal those of `fit`, up to
             rounding. `history.engine` names the engine and the reason.
-        replicas_per_program: Maximum of replicas per program; `None` for 32. There is one program
-            per core; more replicas run in several calls.
+        replicas_per_program: Maximum of replicas per program; `None` for 32, and on GPUs for all
+            that fit. There is one program per core, or per GPU; more replicas run in several calls.
 
     Raises:
         TypeError: If an argument has a wrong type.

@@ -3,6 +3,7 @@
 import pytest
 
 from keras_physreg.replicas import compiled, engines
+from tests import kept_graphs
 from tests.replicas import trained
 
 
@@ -10,6 +11,11 @@ from tests.replicas import trained
 def _shared_trainers():
     yield
     trained.of_kind.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_known_programs():
+    kept_graphs.forget_programs()
 
 
 @pytest.fixture

@@ -1,0 +1,132 @@
+"""Programs on devices. No GPU is at hand: logical devices of a CPU stand in for several."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_physreg.replicas import compiled, devices, engines
+from keras_physreg.replicas.replica_step import ReplicaStep
+
+TWO = ["/device:CPU:0", "/device:CPU:1"]
+# Trains 6 replicas, unplaced and on two devices, and prints where and how.
+SCRIPT = """
+import json, sys
+import keras, numpy as np, tensorflow as tf
+import keras_physreg as kp
+from keras_physreg.replicas import compiled, devices, engines
+from keras_physreg.replicas.program import Program
+from tests import kept_graphs
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+if sys.argv[1] == "without XLA":
+    engines.SLOW_BY_XLA = ("MatMul",)
+ran = []
+build = Program.__init__
+def count(self, *arguments):
+    build(self, *arguments)
+    ran.append(self)
+Program.__init__ = count
+keras.utils.set_random_seed(0)
+z = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+model = kp.regularize(
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]),
+    lambda z, x: x - z[:, :2],
+    {"law": 0.0},
+)
+model.compile(keras.optimizers.Adam(0.1), "mse")
+
+data = set()
+place = devices.OnDevice.__call__
+def noted(self, structure):
+    placed = place(self, structure)
+    data.update(t.device for t in keras.tree.flatten(placed) if t is not None)
+    return placed
+devices.OnDevice.__call__ = noted
+
+def train(per_program):
+    ran.clear()
+    data.clear()
+    kept_graphs.forget_programs()
+    trainer = kp.ReplicaTrainer(
+        model, {"law": np.linspace(0, 1, 6)}, seeds=range(6), replicas_per_program=per_program
+    )
+    history = trainer.fit(z, z[:, :2], epochs=2, validation_data=(z, z[:, :2]), verbose=0)
+    programs = [p for p in ran if p.spec.epochs == 2]
+    return {
+        "engine": history.engine,
+        "loss": history.history["loss"].tolist(),
+        "val_loss": history.history["val_loss"].tolist(),
+        "data": sorted(data),
+        "variables": [
+            sorted({v.value.device for v in [*p.trainable, *p.optimizer.variables, *p.best._kept]})
+            for p in programs
+        ],
+    }
+
+compiled.cores = lambda: 1
+unplaced = train(None)
+devices.devices = lambda: ["/device:CPU:0", "/device:CPU:1"]
+placed, groups = train(None), train(2)
+print(json.dumps([unplaced, placed, groups]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["by XLA", "without XLA"])
+def test_replicas_are_shared_by_devices(kind):
+    command = [sys.executable, "-c", SCRIPT, kind]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    unplaced, placed, groups = json.loads(output.splitlines()[-1])
+    assert "(1 program of 6)" in unplaced["engine"]
+    assert "(2 programs of 3 on CPU:0, CPU:1)" in placed["engine"]
+    assert "(2 programs of 2 on CPU:0, CPU:1, 3 groups)" in groups["engine"]
+    for found in (placed, groups):
+        assert [len(names) for names in found["variables"]] == [1, 1]
+        assert [names[0][-5:] for names in found["variables"]] == ["CPU:0", "CPU:1"]
+        assert [name[-5:] for name in found["data"]] == ["CPU:0", "CPU:1"]
+        for key in ("loss", "val_loss"):
+            np.testing.assert_allclose(found[key], unplaced[key], rtol=1e-5)
+
+
+def test_names_of_devices():
+    assert devices.shown("/job:localhost/replica:0/task:0/device:GPU:1") == "GPU:1"
+    assert devices.shown("/device:CPU:0") == "CPU:0"
+
+
+def test_without_a_gpu_there_is_a_program_per_core(monkeypatch):
+    monkeypatch.setattr(compiled, "cores", lambda: 3)
+    assert compiled.places() == [None, None, None]
+    monkeypatch.setattr(devices, "devices", lambda: TWO)
+    assert compiled.places() == TWO
+
+
+def test_a_tensor_is_copied_once_per_device():
+    tensors = [tf.constant([1.0]), {"y": None, "rows": tf.constant([2])}]
+    assert devices.OnDevice(None)(tensors) is tensors
+    placed = devices.OnDevice("/device:CPU:0")
+    first, again = placed(tensors), placed(tensors)
+    assert first[0] is again[0]
+    assert first[1]["rows"] is again[1]["rows"]
+    assert first[1]["y"] is None
+    assert first[0].device.endswith("CPU:0")
+    np.testing.assert_array_equal(first[1]["rows"], [2])
+
+
+def test_on_gpus_convolutions_are_compiled_and_memory_is_not_estimated(monkeypatch):
+    model = keras.Sequential([keras.Input((4, 1)), keras.layers.Conv1D(2, 2)])
+    model.compile("sgd", "mse")
+    model.train_on_batch(np.zeros((2, 4, 1)), np.zeros((2, 3, 2)))
+    convolve = tf.function(lambda x: tf.nn.conv1d(x, tf.ones((2, 1, 2)), 1, "VALID"))
+    graph = convolve.get_concrete_function(tf.TensorSpec((2, 4, 1))).graph
+    on_cores = engines.candidates(ReplicaStep(model), "auto", graph)[0]
+    monkeypatch.setattr(devices, "devices", lambda: TWO)
+    on_gpus = engines.candidates(ReplicaStep(model), "auto", graph)[0]
+    assert (on_cores.jit, on_gpus.jit) == (False, True)
+    assert on_cores.max_replicas > 0
+    assert on_gpus.max_replicas is None
