@@ -10,6 +10,7 @@ import keras
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.models.physics_model import PhysicsModel
+from keras_physreg.replicas.faster.layers import draws_own_numbers
 from keras_physreg.replicas.memory import replicas_that_fit
 from keras_physreg.replicas.optimizers import why_never_stacked
 from keras_physreg.replicas.replica_step import ReplicaStep
@@ -104,7 +105,9 @@ def candidates(step: ReplicaStep, requested: str, graph: Any) -> list[Engine]:
     fit = replicas_that_fit(step.variables.weights, graph)
     loops, slow = _found(SLOW_STACKED, known), _found(SLOW_BY_XLA, known)
     why = f"its step has {(loops or slow)[0]}" if loops or slow else "its step can be stacked"
-    by_xla = why + OTHER_DRAWS * bool(_found(RANDOM, known))
+    own_draws = draws_own_numbers(step.model)
+    by_xla = why + OTHER_DRAWS * (own_draws or bool(_found(RANDOM, known)))
+    why += OTHER_DRAWS * own_draws
     # For each mapper, the faster engine comes first.
     together = [
         Engine("stacked", by_xla if jit else why, stacked, jit, fit) for jit in (not slow, False)
@@ -118,6 +121,11 @@ def candidates(step: ReplicaStep, requested: str, graph: Any) -> list[Engine]:
         return by_name[requested]
     last = sequential("no program can train it")
     return [*one_by_one, last] if loops else [*together[:1], *one_by_one, last]
+
+
+def is_slow_by_xla(graph: Any) -> bool:
+    """Returns whether XLA has only slow kernels for operations of a step's graph."""
+    return bool(_found(SLOW_BY_XLA, {operation.type for operation in graph.get_operations()}))
 
 
 def _found(kinds: tuple[str, ...], operations: set[str]) -> list[str]:

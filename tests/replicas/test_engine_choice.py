@@ -195,11 +195,6 @@ def test_a_trained_optimizer_that_accumulates_goes_on():
 
 
 @pytest.mark.slow
-def test_dropout_draws_what_fit_draws():
-    compare(lambda: models.norm(0.3), "stacked")
-
-
-@pytest.mark.slow
 def test_constraints():
     compare(models.constrained, "stacked")
 
