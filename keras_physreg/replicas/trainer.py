@@ -27,6 +27,10 @@ class ReplicaTrainer(TrainedReplicas):
     from them again. With a small model, `fit` spends most of its time on the dispatch of steps,
     which the replicas share.
 
+    Random numbers are equal to those of `fit` in distribution only: `Dropout` and `SpatialDropout`
+    draw their masks from the same seeds in another way, which XLA computes faster, and XLA draws
+    all others itself. The same seeds give the same numbers again.
+
     Another trainer, or sweep, of the same model uses the programs that were compiled before, as
     long as neither the model, its compilation and its physics nor the shape of a batch changed.
 

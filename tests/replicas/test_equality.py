@@ -19,7 +19,9 @@ KINDS = {
     "plain model": (models.plain, models.mlp_data, "stacked"),
     "global clipnorm": (models.clipped, models.mlp_data, "stacked"),
     "constraint, clipnorm, AdamW": (models.constrained, models.mlp_data, "stacked"),
-    "conv": (models.conv, models.sequences, "stacked without XLA"),
+    "conv": (models.conv, models.sequences, "stacked: "),
+    "conv, 2D": (models.conv_2d, models.sequences, "stacked: "),
+    "conv, groups": (models.grouped_conv, models.sequences, "stacked without XLA"),
     "gru": (models.gru, models.sequences, "in-turn"),
 }
 
