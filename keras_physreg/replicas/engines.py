@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -19,6 +20,8 @@ from keras_physreg.replicas.replica_step import ReplicaStep
 SLOW_BY_XLA = ("Conv",)
 # Loops inside the step become loops over stacked lists, which XLA does not support.
 SLOW_STACKED = ("While", "For")
+# Trainable weights of a model; stacks of larger ones do not fit into the caches of a CPU.
+MAX_STACKED_WEIGHTS = 250_000
 # XLA has its own random number generator.
 RANDOM = ("Random",)
 OTHER_DRAWS = " (its random layers draw other numbers than in `fit`, of the same distribution)"
@@ -120,7 +123,20 @@ def candidates(step: ReplicaStep, requested: str, graph: Any) -> list[Engine]:
     if requested != "auto":
         return by_name[requested]
     last = sequential("no program can train it")
-    return [*one_by_one, last] if loops else [*together[:1], *one_by_one, last]
+    if loops or slow or (wide := _why_wide(step)) is None:
+        return [*one_by_one, last] if loops else [*together[:1], *one_by_one, last]
+    one_by_one = [replace(engine, reason=f"{engine.reason}, but {wide}") for engine in one_by_one]
+    return [*one_by_one, *together[:1], last]
+
+
+def _why_wide(step: ReplicaStep) -> str | None:
+    """Returns why a model trains faster in turn, though its step can be stacked, or `None`."""
+    weights = sum(math.prod(variable.shape) for variable in step.variables.trainable)
+    if weights <= MAX_STACKED_WEIGHTS or tf.config.list_logical_devices("GPU"):
+        return None
+    return (
+        f"with {weights} trainable weights, more than {MAX_STACKED_WEIGHTS}, it is faster in turn"
+    )
 
 
 def is_slow_by_xla(graph: Any) -> bool:

@@ -45,7 +45,8 @@ class ReplicaTrainer(TrainedReplicas):
         engine: `"stacked"` runs each operation on all replicas of a program at once. `"in-turn"`
             runs the replicas of a program one after the other. `"sequential"` calls `fit` once per
             replica. `"auto"` takes the fastest engine whose first steps equal those of `fit`, up to
-            rounding. `history.engine` names the engine and the reason.
+            rounding: "stacked" up to 250 000 trainable weights, "in-turn" for larger models and for
+            recurrent layers. `history.engine` names the engine and the reason.
         replicas_per_program: Maximum of replicas per program; `None` for 32. There is one program
             per core; more replicas run in several calls.
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_physreg.replicas.faster import windows
 from keras_physreg.replicas.faster.layers import faster_layers
 
 LAYERS = keras.layers
@@ -112,6 +113,17 @@ def test_unusual_layers_compute_as_in_keras(kind):
         same, ours = run(layer, z)
     assert same == kinds
     np.testing.assert_array_equal(ours[0], theirs[0])
+
+
+def test_a_convolution_of_many_elements_computes_as_in_keras(monkeypatch):
+    layer, z = built("1D", "float32")
+    z = tf.constant(z, "float32")
+    count = 3 * 9 * 3 * 4  # Rows, windows of a row, steps of a window, channels.
+    for limit, expected in [(count, False), (count - 1, True)]:
+        monkeypatch.setattr(windows, "MAX_ELEMENTS", limit)
+        with faster_layers(layer):
+            kinds, _ = run(layer, z)
+        assert ("Conv2D" in kinds) is expected
 
 
 def test_channels_first_and_unknown_sizes_compute_as_in_keras():

@@ -12,14 +12,18 @@ import keras
 
 from keras_physreg._utils.backend import tensorflow as tf
 
+# Elements of all windows of a batch; with more of them TensorFlow's own kernels are as fast.
+MAX_ELEMENTS = 2**21
+
 
 def convolution(layer: Any, inputs: Any) -> Any:
     """Computes `call` of `keras.layers.Conv1D` and `Conv2D`."""
     if layer.groups > 1 or not _is_usual(layer, inputs):
         return type(layer).call(layer, inputs)
-    kernel = keras.ops.convert_to_tensor(layer.kernel)
     slices = _slices(inputs, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding)
-    sizes = slices[0].shape[1:-1]
+    if (slices[0].shape.num_elements() or 0) * len(slices) > MAX_ELEMENTS:
+        return type(layer).call(layer, inputs)
+    kernel, sizes = keras.ops.convert_to_tensor(layer.kernel), slices[0].shape[1:-1]
     windows = tf.concat(slices, axis=-1)
     flat = tf.reshape(windows, (-1, windows.shape[-1]))
     outputs = tf.matmul(flat, tf.reshape(kernel, (windows.shape[-1], layer.filters)))
