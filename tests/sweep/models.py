@@ -66,7 +66,7 @@ def conv_2d():
 
 
 def grouped_conv():
-    """A convolution for which XLA has only a slow kernel."""
+    """A convolution of which TensorFlow takes wrong gradients once it is stacked."""
     hidden = keras.Sequential([LAYERS.Conv1D(6, 3, groups=3), LAYERS.Flatten()])
     return _compiled(kp.PhysicsModel(*_on_sequences(hidden)))
 
