@@ -54,6 +54,8 @@ def train_by_fastest(
     if requested != "sequential" and engines.why_sequential(job.step.model) is None:
         origin = Origin.of(job, requested, per_program)
         known = KnownTrainers(job.step.model)
+        if engines.is_slow_by_xla(origin.graphs.train):
+            job = replace(job, step=job.step.with_kernels_of_fit())
         if (trainer := known.find(origin)) is not None:
             return trainer, trainer.train(job, weights)
     failures = Failures()

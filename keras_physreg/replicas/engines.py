@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import keras
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.replicas import devices
+from keras_physreg.replicas.faster.layers import draws_own_numbers
 from keras_physreg.replicas.memory import replicas_that_fit
 from keras_physreg.replicas.optimizers import why_never_stacked
 from keras_physreg.replicas.replica_step import ReplicaStep
@@ -19,6 +21,8 @@ from keras_physreg.replicas.replica_step import ReplicaStep
 SLOW_BY_XLA = ("Conv",)
 # Loops inside the step become loops over stacked lists, which XLA does not support.
 SLOW_STACKED = ("While", "For")
+# Trainable weights of a model; stacks of larger ones do not fit into the caches of a CPU.
+MAX_STACKED_WEIGHTS = 250_000
 # XLA has its own random number generator.
 RANDOM = ("Random",)
 OTHER_DRAWS = " (its random layers draw other numbers than in `fit`, of the same distribution)"
@@ -106,7 +110,9 @@ def candidates(step: ReplicaStep, requested: str, graph: Any) -> list[Engine]:
     fit = None if on_gpus else replicas_that_fit(step.variables.weights, graph)
     loops, slow = _found(SLOW_STACKED, known), [] if on_gpus else _found(SLOW_BY_XLA, known)
     why = f"its step has {(loops or slow)[0]}" if loops or slow else "its step can be stacked"
-    by_xla = why + OTHER_DRAWS * bool(_found(RANDOM, known))
+    own_draws = draws_own_numbers(step.model)
+    by_xla = why + OTHER_DRAWS * (own_draws or bool(_found(RANDOM, known)))
+    why += OTHER_DRAWS * own_draws
     # For each mapper, the faster engine comes first.
     together = [
         Engine("stacked", by_xla if jit else why, stacked, jit, fit) for jit in (not slow, False)
@@ -119,7 +125,26 @@ def candidates(step: ReplicaStep, requested: str, graph: Any) -> list[Engine]:
     if requested != "auto":
         return by_name[requested]
     last = sequential("no program can train it")
-    return [*one_by_one, last] if loops else [*together[:1], *one_by_one, last]
+    if loops or slow or (wide := _why_wide(step)) is None:
+        return [*one_by_one, last] if loops else [*together[:1], *one_by_one, last]
+    one_by_one = [replace(engine, reason=f"{engine.reason}, but {wide}") for engine in one_by_one]
+    return [*one_by_one, *together[:1], last]
+
+
+def _why_wide(step: ReplicaStep) -> str | None:
+    """Returns why a model trains faster in turn, though its step can be stacked, or `None`."""
+    weights = sum(math.prod(variable.shape) for variable in step.variables.trainable)
+    if weights <= MAX_STACKED_WEIGHTS or tf.config.list_logical_devices("GPU"):
+        return None
+    return (
+        f"with {weights} trainable weights, more than {MAX_STACKED_WEIGHTS}, it is faster in turn"
+    )
+
+
+def is_slow_by_xla(graph: Any) -> bool:
+    """Returns whether XLA has only slow kernels, those of a CPU, for operations of a step's graph."""
+    known = {operation.type for operation in graph.get_operations()}
+    return not devices.devices() and bool(_found(SLOW_BY_XLA, known))
 
 
 def _found(kinds: tuple[str, ...], operations: set[str]) -> list[str]:

@@ -10,6 +10,7 @@ from keras.ops import convert_to_numpy
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.variables import assign, values_of
 from keras_physreg.models.physics_model import PhysicsModel
+from keras_physreg.replicas.faster.layers import faster_layers
 from keras_physreg.replicas.optimizers import batch_count, without_reduction
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.unlabelled.input_rows import without_nones
@@ -53,8 +54,9 @@ class ModelSteps:
         self._model.reset_metrics()
         before = self.named(values_of(self.variables), {})
         logs: Any = {}
-        for batch in self._batches:
-            logs = self._run(batch)
+        with faster_layers(self._model, only_random=True):  # To draw the same numbers.
+            for batch in self._batches:
+                logs = self._run(batch)
         return before, self.named(values_of(self.variables), logs)
 
     def named(self, values: list[np.ndarray], logs: dict[str, Any]) -> dict[str, np.ndarray]:

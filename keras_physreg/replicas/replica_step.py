@@ -14,6 +14,7 @@ from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.layers.step import open_step
 from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.models.run_step import rows_of_step
+from keras_physreg.replicas.faster.layers import faster_layers
 from keras_physreg.replicas.optimizers import own_gradients
 
 
@@ -65,6 +66,7 @@ class ReplicaStep:
         unlabelled_share: As in `PhysicsModel.fit`.
         unscored: Logs that the validation lacks.
         unshielded: As in `Step`: for graphs that are read and never run.
+        only_random: As in `faster_layers`.
     """
 
     def __init__(
@@ -73,12 +75,19 @@ class ReplicaStep:
         unlabelled_share: float | None = None,
         unscored: frozenset[str] = frozenset(),
         unshielded: bool = False,
+        only_random: bool = False,
     ) -> None:
         self.model, self.unlabelled_share, self.unscored = model, unlabelled_share, unscored
-        self.unshielded = unshielded
+        self.unshielded, self.only_random = unshielded, only_random
         self.variables = Variables.of(model)
         self._takes_training = "training" in inspect.signature(model.call).parameters
         self._loss_metric = next(m for m in model.metrics if m.name == "loss")
+
+    def with_kernels_of_fit(self) -> ReplicaStep:
+        """Returns the same step, for programs whose layers have the kernels of TensorFlow."""
+        return ReplicaStep(
+            self.model, self.unlabelled_share, self.unscored, self.unshielded, only_random=True
+        )
 
     def train(self, values: list[Any], state: list[Any], metrics: list[Any], batch: Any) -> Updates:
         """Computes gradients and updates of one batch."""
@@ -124,7 +133,7 @@ class ReplicaStep:
         x, y, sample_weight = batch
         arguments = {"training": training} if self._takes_training else {}
         more = {"unlabelled_share": self.unlabelled_share, "unshielded": self.unshielded, **rows}
-        with labelled(self.model, **more):
+        with labelled(self.model, **more), faster_layers(self.model, self.only_random):
             y_pred = self.model(x, **arguments)
             loss = self.model.compute_loss(x, y, y_pred, sample_weight, training=training)
             size = keras.ops.shape(keras.tree.flatten(x)[0])[0]

@@ -27,6 +27,10 @@ class ReplicaTrainer(TrainedReplicas):
     from them again. With a small model, `fit` spends most of its time on the dispatch of steps,
     which the replicas share.
 
+    Random numbers are equal to those of `fit` in distribution only: `Dropout` and `SpatialDropout`
+    draw their masks from the same seeds in another way, which XLA computes faster, and XLA draws
+    all others itself. The same seeds give the same numbers again.
+
     Another trainer, or sweep, uses the programs that were compiled before if it is of the same
     model, or of one that was built alike: same layers, compilation, physics and shape of a batch.
     The programs of the last 4 kinds are kept. What TensorFlow compiles by XLA it never frees.
@@ -45,7 +49,8 @@ class ReplicaTrainer(TrainedReplicas):
         engine: `"stacked"` runs each operation on all replicas of a program at once. `"in-turn"`
             runs the replicas of a program one after the other. `"sequential"` calls `fit` once per
             replica. `"auto"` takes the fastest engine whose first steps equal those of `fit`, up to
-            rounding. `history.engine` names the engine and the reason.
+            rounding: "stacked" up to 250 000 trainable weights, "in-turn" for larger models and for
+            recurrent layers. `history.engine` names the engine and the reason.
         replicas_per_program: Maximum of replicas per program; `None` for 32, and on GPUs for all
             that fit. There is one program per core, or per GPU; more replicas run in several calls.
 

@@ -1,6 +1,6 @@
 """Times replicas in compiled programs against `model.fit`, in turn in one process.
 
-Steady state: microseconds per step and replica, compiling left out, over the same steps for all.
+Steady state: microseconds per step and replica in a second training, which compiles nothing.
 "shared": all replicas see the same batches. "own": every replica has rows and a seed of its own, as
 in a cross-validated sweep, where nothing is shared; drawing the weights by seed counts, too. The
 factors against `fit` are those of "own". The best `fit` is the fastest of steps_per_execution 32
@@ -8,6 +8,7 @@ and 128, with and without jit_compile. Compile time and the peak memory of the p
 it.
 
 Run: python tests/benchmarks/sweep.py [--models mlp norm conv gru] [--replicas 64] [--tuner]
+With `--models mlp512`, or another number, both hidden layers of the MLP are that wide.
 """
 
 import argparse
@@ -24,13 +25,21 @@ import tensorflow as tf
 import keras_physreg as kp
 
 LAYERS = keras.layers
-ROWS, BATCH = 8192, 64  # 128 steps an epoch, so that `fit` can take them in one execution
-STEPS = ROWS // BATCH
+BATCH = 64
 
 
 def calc_reg_terms(z, x_pred):
     first = keras.ops.reshape(z, (-1, int(np.prod(z.shape[1:]))))[:, :5]
     return {"x": keras.ops.tanh(first), "z": keras.ops.exp(0.1 * x_pred) - first}
+
+
+def has_rows_of_numbers(kind):
+    """Whether a row of the inputs is 8 numbers, else a sequence."""
+    return kind.startswith(("mlp", "norm"))
+
+
+def width(kind):
+    return int(kind.removeprefix("mlp") or 64) if kind.startswith("mlp") else 64
 
 
 def hidden_layers(kind, z):
@@ -41,14 +50,14 @@ def hidden_layers(kind, z):
         return {"gru": LAYERS.GRU, "lstm": LAYERS.LSTM}[kind](16)(z)
     h = z
     for _ in range(2):
-        h = LAYERS.Dense(64, activation="tanh")(h)
+        h = LAYERS.Dense(width(kind), activation="tanh")(h)
         if kind == "norm":
             h = LAYERS.Dropout(0.1)(LAYERS.BatchNormalization()(h))
     return h
 
 
 def build(kind, **compile_args):
-    shape = (8,) if kind in ("mlp", "norm") else (32, 4)
+    shape = (8,) if has_rows_of_numbers(kind) else (32, 4)
     z = keras.Input(shape)
     x = LAYERS.Dense(5)(hidden_layers(kind, z))
     terms = [kp.PhysicsTerm("x", "target", weight=0.1), kp.PhysicsTerm("z", weight=0.1)]
@@ -57,10 +66,15 @@ def build(kind, **compile_args):
     return model
 
 
-def make_data(kind):
+def make_data(kind, rows):
     rng = np.random.default_rng(0)
-    shape = (ROWS, 8) if kind in ("mlp", "norm") else (ROWS, 32, 4)
-    return rng.normal(size=shape).astype("float32"), rng.normal(size=(ROWS, 5)).astype("float32")
+    shape = (rows, 8) if has_rows_of_numbers(kind) else (rows, 32, 4)
+    return rng.normal(size=shape).astype("float32"), rng.normal(size=(rows, 5)).astype("float32")
+
+
+def steps_of(data):
+    """Steps per epoch."""
+    return len(data[0]) // BATCH
 
 
 def time_fit(kind, data, epochs, **compile_args):
@@ -70,7 +84,7 @@ def time_fit(kind, data, epochs, **compile_args):
     model.fit(*data, epochs=2, **fit)
     start = time.perf_counter()
     model.fit(*data, epochs=epochs, **fit)
-    return (time.perf_counter() - start) / epochs / STEPS * 1e6
+    return (time.perf_counter() - start) / epochs / steps_of(data) * 1e6
 
 
 def best_fit(kind, data, epochs):
@@ -86,8 +100,8 @@ def best_fit(kind, data, epochs):
     return found[best], f"steps_per_execution={best[0]}, jit_compile={best[1]}"
 
 
-def time_replicas(kind, data, replicas, epochs, own):
-    """Microseconds per step and replica, seconds to compile, and the engine.
+def train_replicas(kind, data, replicas, epochs, own, engine="auto"):
+    """A trainer of replicas that has trained so many epochs, with its history.
 
     Args:
         kind: The model.
@@ -95,16 +109,26 @@ def time_replicas(kind, data, replicas, epochs, own):
         replicas: Number of replicas.
         epochs: Epochs to train.
         own: Whether each replica has a seed, and trains on four fifths of rows drawn by it.
+        engine: As in `ReplicaTrainer`.
     """
     rows, seeds = None, None
     if own:
-        data = [np.concatenate([part, part[: ROWS // 4]]) for part in data]
+        count = len(data[0])
+        data = [np.concatenate([part, part[: count // 4]]) for part in data]
         seeds = list(range(replicas))
-        rows = [np.random.default_rng(seed).permutation(len(data[0]))[:ROWS] for seed in seeds]
-    trainer = kp.ReplicaTrainer(build(kind), {"x": np.geomspace(1e-10, 1.0, replicas)}, seeds)
-    history = trainer.fit(*data, batch_size=BATCH, epochs=epochs, rows=rows, verbose=0)
-    compile_seconds, seconds = history.seconds
-    return seconds / epochs / STEPS / replicas * 1e6, compile_seconds, history.engine
+        rows = [np.random.default_rng(seed).permutation(len(data[0]))[:count] for seed in seeds]
+    weights = {"x": np.geomspace(1e-10, 1.0, replicas)}
+    trainer = kp.ReplicaTrainer(build(kind), weights, seeds, engine=engine)
+    return trainer, trainer.fit(*data, batch_size=BATCH, epochs=epochs, rows=rows, verbose=0)
+
+
+def time_replicas(kind, data, replicas, epochs, own, engine="auto"):
+    """Microseconds per step and replica, seconds to compile, and the engine."""
+    trainer, first = train_replicas(kind, data, replicas, 2, own, engine)
+    # The first training also compared the engine with `fit`.
+    again = trainer.refit(first.weights, trainer.seeds, epochs=epochs, verbose=0)
+    micro = sum(again.seconds) / epochs / steps_of(data) / replicas * 1e6
+    return micro, first.seconds[0], first.engine
 
 
 def time_tuner(kind, data, epochs, trials):
@@ -133,35 +157,42 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(kind, counts, fit_epochs, replica_steps, tuner):
-    data = make_data(kind)
-    default = time_fit(kind, data, fit_epochs)
-    best, how = best_fit(kind, data, fit_epochs)
+def measure(kind, arguments):
+    data = make_data(kind, arguments.rows)
+    default = time_fit(kind, data, arguments.fit_epochs)
+    best, how = best_fit(kind, data, arguments.fit_epochs)
     print(f"\n{kind}: fit {default:.0f} us per step by default, {best:.0f} at best ({how})")
     print(f"{'K':>5}{'shared':>9}{'own':>9}{'x best':>8}{'x default':>11}{'compile s':>11}", end="")
     print(f"{'peak MiB':>10}  engine")
-    for replicas in counts:
-        epochs = max(2, replica_steps // replicas // STEPS)
-        shared, _, _ = time_replicas(kind, data, replicas, epochs, own=False)
-        micro, compiling, engine = time_replicas(kind, data, replicas, epochs, own=True)
+    slowness = (width(kind) / 64) ** 2 if has_rows_of_numbers(kind) else 10
+    for replicas, asked in itertools.product(arguments.replicas, arguments.engines):
+        epochs = max(2, int(arguments.replica_steps / slowness / replicas / steps_of(data)))
+        shared, _, _ = time_replicas(kind, data, replicas, epochs, False, asked)
+        micro, compiling, engine = time_replicas(kind, data, replicas, epochs, True, asked)
         row = f"{replicas:5}{shared:9.1f}{micro:9.1f}{best / micro:8.1f}{default / micro:11.1f}"
         print(f"{row}{compiling:11.1f}{peak_memory():10.0f}  {engine}", flush=True)
-    if tuner:
-        seconds = time_tuner(kind, data, fit_epochs, trials=3)
-        steps = fit_epochs * STEPS
-        start = time.perf_counter()
-        time_replicas(kind, data, 64, fit_epochs, own=True)
-        replicas = (time.perf_counter() - start) / 64
-        print(
-            f"KerasTuner: {seconds:.2f} s per trial of {steps} steps (3 trials); 64 replicas with "
-            f"compiling {replicas:.3f} s each: {seconds / replicas:.0f} times"
-        )
+    if arguments.tuner:
+        compare_with_tuner(kind, data, arguments.fit_epochs)
+
+
+def compare_with_tuner(kind, data, epochs):
+    seconds = time_tuner(kind, data, epochs, trials=3)
+    start = time.perf_counter()
+    train_replicas(kind, data, 64, epochs, own=True)
+    replicas = (time.perf_counter() - start) / 64
+    print(
+        f"KerasTuner: {seconds:.2f} s per trial of {epochs * steps_of(data)} steps (3 trials); 64 "
+        f"replicas with compiling {replicas:.3f} s each: {seconds / replicas:.0f} times"
+    )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["mlp", "norm", "conv", "gru"])
     parser.add_argument("--replicas", nargs="+", type=int, default=[1, 8, 64, 256])
+    parser.add_argument("--engines", nargs="+", default=["auto"])
+    # 128 steps per epoch by default, so that `fit` can take them in one execution.
+    parser.add_argument("--rows", type=int, default=8192)
     parser.add_argument("--fit-epochs", type=int, default=5, help="of each timed fit")
     parser.add_argument("--replica-steps", type=int, default=200_000, help="of all replicas")
     parser.add_argument("--tuner", action="store_true", help="compare with KerasTuner, too")
@@ -169,8 +200,7 @@ def main():
     print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {os.cpu_count()} cores")
     print(f"Load of the machine in the last minute: {os.getloadavg()[0]:.1f}")
     for kind in arguments.models:
-        steps = arguments.replica_steps // (1 if kind in ("mlp", "norm") else 10)
-        measure(kind, arguments.replicas, arguments.fit_epochs, steps, arguments.tuner)
+        measure(kind, arguments)
     print(f"Load of the machine in the last minute: {os.getloadavg()[0]:.1f}")
 
 

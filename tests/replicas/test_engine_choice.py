@@ -9,6 +9,8 @@ import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
+from keras_physreg.replicas import engines
+from keras_physreg.replicas.replica_step import ReplicaStep
 from tests import problems
 from tests.replicas.test_equality import assert_equal
 from tests.sweep import models
@@ -195,11 +197,6 @@ def test_a_trained_optimizer_that_accumulates_goes_on():
 
 
 @pytest.mark.slow
-def test_dropout_draws_what_fit_draws():
-    compare(lambda: models.norm(0.3), "stacked")
-
-
-@pytest.mark.slow
 def test_constraints():
     compare(models.constrained, "stacked")
 
@@ -356,3 +353,18 @@ def test_the_answer_is_remembered(engine, monkeypatch):
     assert first.engine.startswith(engine)
     assert first.engine == again.engine
     assert len(asked) == 1
+
+
+def test_models_of_many_weights_train_in_turn(monkeypatch):
+    model = models.mlp()
+    step, graph = ReplicaStep(model), tf.Graph()
+    count = sum(value.size for value in problems.trainable_values(model))
+    monkeypatch.setattr(engines, "MAX_STACKED_WEIGHTS", count)
+    names = [engine.name for engine in engines.candidates(step, "auto", graph)]
+    assert names == ["stacked", "in-turn", "in-turn", "sequential"]
+    monkeypatch.setattr(engines, "MAX_STACKED_WEIGHTS", count - 1)
+    first, *others = engines.candidates(step, "auto", graph)
+    assert [engine.name for engine in others] == ["in-turn", "stacked", "sequential"]
+    assert (first.name, first.jit) == ("in-turn", True)
+    assert f"with {count} trainable weights, more than {count - 1}, it is faster" in first.reason
+    assert [e.name for e in engines.candidates(step, "stacked", graph)] == ["stacked", "stacked"]

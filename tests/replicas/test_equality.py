@@ -19,7 +19,9 @@ KINDS = {
     "plain model": (models.plain, models.mlp_data, "stacked"),
     "global clipnorm": (models.clipped, models.mlp_data, "stacked"),
     "constraint, clipnorm, AdamW": (models.constrained, models.mlp_data, "stacked"),
-    "conv": (models.conv, models.sequences, "stacked without XLA"),
+    "conv": (models.conv, models.sequences, "stacked: "),
+    "conv, 2D": (models.conv_2d, models.sequences, "stacked: "),
+    "conv, groups": (models.grouped_conv, models.sequences, "in-turn"),
     "gru": (models.gru, models.sequences, "in-turn"),
 }
 
@@ -74,7 +76,7 @@ def test_replicas_equal_fit(kind, one_program):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["norm"])
+@pytest.mark.parametrize("kind", ["norm", "conv"])
 def test_replicas_equal_fit_without_xla(kind, quick):
     build, data, _ = KINDS[kind]
     check(build, data, "stacked without XLA")

@@ -50,6 +50,27 @@ def conv():
     return _compiled(kp.PhysicsModel(*_on_sequences(hidden)))
 
 
+def conv_2d():
+    """Sequences as images; windows of the first layer are shared, those of the second are not."""
+    hidden = keras.Sequential(
+        [
+            LAYERS.Reshape((6, 3, 1)),
+            LAYERS.Conv2D(4, 2, padding="same", activation="relu"),
+            LAYERS.MaxPooling2D((2, 1)),
+            LAYERS.Conv2D(3, (2, 1), activation="tanh"),
+            LAYERS.AveragePooling2D(2),
+            LAYERS.Flatten(),
+        ]
+    )
+    return _compiled(kp.PhysicsModel(*_on_sequences(hidden)))
+
+
+def grouped_conv():
+    """A convolution of which TensorFlow takes wrong gradients once it is stacked."""
+    hidden = keras.Sequential([LAYERS.Conv1D(6, 3, groups=3), LAYERS.Flatten()])
+    return _compiled(kp.PhysicsModel(*_on_sequences(hidden)))
+
+
 def gru():
     return _compiled(kp.PhysicsModel(*_on_sequences(LAYERS.GRU(4))))
 
