@@ -6,13 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.replica_step import ReplicaStep
-from keras_physreg.unlabelled.input_rows import beside
+from keras_physreg.replicas.streamed_rows import joined
+from keras_physreg.unlabelled.arrays import specs
 
 # Counted by TensorFlow through a whole process: equal graphs differ in it.
 COUNTED = "_gradient_op_type"
@@ -23,6 +22,10 @@ class StepGraphs:
     """The graphs of the training step and of the test step of one replica.
 
     They are traced without shields, each of which TensorFlow would keep for ever.
+
+    Args:
+        train: The graph of the training step.
+        test: That of the test step; `None` without held-out data.
     """
 
     train: Any
@@ -34,18 +37,15 @@ class StepGraphs:
         given = job.step
         step = ReplicaStep(given.model, given.unlabelled_share, given.unscored, unshielded=True)
         batch = _batch_spec(job.train)
-        trained = batch
-        if job.unlabelled is not None:
-            rows = _spec(job.unlabelled.tensors, job.unlabelled.batch_size)
-            trained = (beside(batch[0], rows), *batch[1:])
-        return cls(_traced(step, step.train, trained), _traced(step, step.test, batch))
+        trained = joined(batch, job.streamed.specs)
+        test = _traced(step, step.test, batch) if job.is_scored else None
+        return cls(_traced(step, step.train, trained), test)
 
     def __eq__(self, other: object) -> bool:
         """Returns whether both were traced to the same operations, constants and tensors."""
         if not isinstance(other, StepGraphs):
             return NotImplemented
-        pairs = [(self.train, other.train), (self.test, other.test)]
-        return all(_same_captures(*pair) and _digest(pair[0]) == _digest(pair[1]) for pair in pairs)
+        return _same(self.train, other.train) and _same(self.test, other.test)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -63,14 +63,13 @@ def _traced(step: ReplicaStep, function: Any, batch: Any) -> Any:
 
 
 def _batch_spec(data: Batches) -> Any:
-    return _spec(data.data, min(data.batch_size, data.size))
+    return specs(data.data, min(data.batch_size, data.size))
 
 
-def _spec(tensors: Any, rows: int) -> Any:
-    def one(tensor: Any) -> Any:
-        return None if tensor is None else tf.TensorSpec((rows, *tensor.shape[1:]), tensor.dtype)
-
-    return keras.tree.map_structure(one, tensors)
+def _same(graph: Any, other: Any) -> bool:
+    if graph is None or other is None:
+        return graph is other
+    return _same_captures(graph, other) and _digest(graph) == _digest(other)
 
 
 def _same_captures(graph: Any, other: Any) -> bool:
