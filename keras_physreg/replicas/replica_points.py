@@ -97,7 +97,7 @@ def rows_to_build_on(x: Any, points: Any, batch_size: Any = None) -> Any:
             "`fit` needs rows: inputs `x`, or a dict of `points` for every term. "
             f"{received('points', points)}"
         )
-    _check_in_memory(points)
+    check_in_memory(points)
     term, rows = next(iter(points.items()))
     if not callable(rows):
         return rows
@@ -135,7 +135,7 @@ def replica_points(
     held, like = ModelPoints(), input_specs(model)
     sources, held_out = PointSources(), PointSources()
     if points is not None:
-        _check_in_memory(points)
+        check_in_memory(points)
         sources = point_sources(model, points, batch_size, None, like)
     if validation_points is not None:
         held_out = point_arrays(model, validation_points, "validation_points", like)
@@ -147,7 +147,7 @@ def replica_points(
     return ReplicaPoints(held, _streamed(sources), has_rows, unscored)
 
 
-def _check_in_memory(points: Any) -> None:
+def check_in_memory(points: Any) -> None:
     """Raises if points are given as a dataset."""
     for term, given in points.items() if isinstance(points, Mapping) else ():
         if isinstance(given, tf.data.Dataset | keras.utils.PyDataset | GeneratorType):
