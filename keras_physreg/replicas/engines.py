@@ -142,7 +142,7 @@ def _why_wide(step: ReplicaStep) -> str | None:
 
 
 def is_slow_by_xla(graph: Any) -> bool:
-    """Returns whether XLA has only slow kernels, those of a CPU, for operations of a step's graph."""
+    """Returns whether XLA has only slow kernels, as on CPUs, for operations of a step."""
     known = {operation.type for operation in graph.get_operations()}
     return not devices.devices() and bool(_found(SLOW_BY_XLA, known))
 

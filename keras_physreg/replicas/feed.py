@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from keras_physreg._utils.backend import tensorflow as tf
@@ -17,7 +18,7 @@ class Data(NamedTuple):
     Args:
         train: `(x, y, sample_weight)`, each a tensor, a structure of tensors or `None`.
         validation: The same for held-out data that all replicas share, or `None`.
-        unlabelled: Inputs without labels, or `None`.
+        streamed: Rows of arrays that join the training steps, by name.
         held_out: Each replica's held-out rows among the training data, of shape
             `(replicas, rows)`, padded to the same number of rows; or `None`.
         held_out_sizes: The number of held-out rows of each replica, of shape `(replicas,)`; or
@@ -26,7 +27,7 @@ class Data(NamedTuple):
 
     train: Any
     validation: Any = None
-    unlabelled: Any = None
+    streamed: Any = None
     held_out: Any = None
     held_out_sizes: Any = None
 
@@ -45,23 +46,23 @@ class Feed:
     def data(self, replicas: np.ndarray) -> Data:
         """Returns the data of some replicas."""
         job = self.job
-        unlabelled = None if job.unlabelled is None else job.unlabelled.tensors
+        streamed = job.streamed.tensors
         validation = None if job.validation is None else job.validation.data
         if not self.spec.own_held_out:
-            return Data(job.train.data, validation, unlabelled)
+            return Data(job.train.data, validation, streamed)
         assert job.rows is not None
         assert job.rows.held_out is not None
         rows = [job.rows.held_out[k] for k in replicas]
         longest = max(cut.size for cut in self.spec.validation)
         return Data(
             job.train.data,
-            unlabelled=unlabelled,
+            streamed=streamed,
             held_out=tf.constant(np.stack([np.resize(r, longest) for r in rows]), tf.int32),
             held_out_sizes=tf.constant([len(r) for r in rows], tf.int32),
         )
 
     def epochs(self, replicas: np.ndarray, first: int, count: int) -> list[Any]:
-        """Returns the orders and weights of some epochs, padded to the epochs per call."""
+        """Returns orders, other rows and weights of some epochs, padded to the epochs per call."""
         missing = self.spec.epochs - count
 
         def padded(array: np.ndarray) -> Any:
@@ -69,4 +70,4 @@ class Feed:
 
         arrays = self.job.inputs(replicas, first, count)
         numbers = [tf.constant(number, tf.int32) for number in (first, count)]
-        return [*map(padded, arrays), *numbers]
+        return [*keras.tree.map_structure(padded, arrays), *numbers]

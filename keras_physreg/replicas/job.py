@@ -17,7 +17,7 @@ from keras_physreg.replicas.row_orders import RowOrders
 from keras_physreg.replicas.row_sets import RowSets
 from keras_physreg.replicas.start_weights import StartWeights
 from keras_physreg.replicas.step_counter import StepCounter
-from keras_physreg.replicas.unlabelled_rows import UnlabelledRows
+from keras_physreg.replicas.streamed_rows import Streamed, StreamedRows
 from keras_physreg.replicas.weight_table import WeightTable
 
 
@@ -39,7 +39,7 @@ class Job:
         sign: 1 if a smaller monitor is better, -1 if a larger one is.
         progress: Called with the number of epochs times replicas done.
         begin: Number of batches that the optimizer had seen before.
-        unlabelled: Unlabelled rows that join the training steps, or `None`.
+        streamed: Rows that join the training steps, and are not the same in each of them.
         points: Point sets, or `None`.
         rows: The training rows and held-out rows of each replica, or `None`.
         validation_batch_size: Rows per batch of held-out rows.
@@ -59,7 +59,7 @@ class Job:
     sign: int
     progress: Callable[[int], None]
     begin: int = 0
-    unlabelled: UnlabelledRows | None = None
+    streamed: StreamedRows = field(default_factory=StreamedRows)
     points: ReplicaPoints | None = None
     rows: RowSets | None = None
     validation_batch_size: int = 32
@@ -77,9 +77,15 @@ class Job:
 
     @property
     def own_orders(self) -> tuple[bool, bool]:
-        """Whether each replica has its own order of labelled, and of unlabelled, rows."""
+        """Whether each replica has its own order of labelled, and of other, rows."""
         by_seed = self.shuffle and self.seeds is not None
         return by_seed or self.rows is not None, by_seed
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there is held-out data."""
+        own = self.rows is not None and self.rows.held_out is not None
+        return own or self.validation is not None
 
     @property
     def term_positions(self) -> list[int]:
@@ -116,7 +122,7 @@ class Job:
 
     def inputs(
         self, replicas: np.ndarray, first: int, epochs: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, Streamed, np.ndarray]:
         """Returns the orders and weights of some replicas, with equally many rows, in some epochs.
 
         Args:
@@ -125,26 +131,19 @@ class Job:
             epochs: Number of epochs.
 
         Returns:
-            The orders of the labelled rows and those of the unlabelled ones, of shape
-            `(epochs, rows)` or, where each replica has its own, `(epochs, replicas, rows)`; and
-            the term weights of shape `(epochs, steps, replicas, terms)`.
+            The orders of the labelled rows, of shape `(epochs, rows)` or, where each replica has
+            its own, `(epochs, replicas, rows)`; the rows beside them; and the term weights of shape
+            `(epochs, steps, replicas, terms)`.
         """
         cut = self.cut(replicas[0])
         seeds = [0 if self.seeds is None else self.seeds[k] for k in replicas]
-        own, own_unlabelled = self.own_orders
+        own, own_streamed = self.own_orders
         some = seeds if own else seeds[:1]
         orders = self.orders.of(some, first, epochs, cut.size, self.shuffle)
         if self.rows is not None:
             rows = np.stack([self.rows.train[k] for k in replicas])
             orders = np.take_along_axis(rows[np.newaxis], orders, axis=2)
-        more = np.zeros((epochs, 1, 0), "int32")
-        if self.unlabelled is not None:
-            before = self.begin + first * cut.steps
-            some = seeds if own_unlabelled else seeds[:1]
-            more = self.unlabelled.orders(some, before, epochs, cut.steps, self.shuffle)
+        before = self.begin + first * cut.steps
+        more = self.streamed.of(seeds, before, epochs, cut.steps, self.shuffle, own_streamed)
         weights = self.table.steps(first, epochs, cut.steps, self.step_counter, replicas)
-        return (
-            orders if own else orders[:, 0],
-            more if own_unlabelled and self.unlabelled is not None else more[:, 0],
-            weights,
-        )
+        return orders if own else orders[:, 0], more, weights

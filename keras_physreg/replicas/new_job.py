@@ -24,6 +24,7 @@ from keras_physreg.replicas.replica_points import (
 from keras_physreg.replicas.replica_step import ReplicaStep
 from keras_physreg.replicas.row_sets import row_sets
 from keras_physreg.replicas.start_weights import StartWeights
+from keras_physreg.replicas.streamed_rows import StreamedRows
 from keras_physreg.replicas.unlabelled_rows import unlabelled_rows
 from keras_physreg.replicas.weight_table import WeightTable
 
@@ -53,6 +54,7 @@ class FitArguments:
     validation_rows: Any
     verbose: str | int
     points: Any = None
+    points_batch_size: Any = None
     validation_points: Any = None
     steps_per_epoch: int | None = None
 
@@ -60,7 +62,8 @@ class FitArguments:
         """Returns the labelled data; points in their place if there are none."""
         if self.x is None:
             check_no_labels({name: getattr(self, name) for name in OF_LABELLED_ROWS})
-        data = (rows_to_build_on(self.x, self.points), self.y, self.sample_weight)
+        x = rows_to_build_on(self.x, self.points, self.points_batch_size)
+        data = (x, self.y, self.sample_weight)
         return preparation.as_batches("x, y, sample_weight", data, self.batch_size)
 
     def validation(self, batch_size: int) -> Batches | None:
@@ -112,18 +115,24 @@ def first_job(
         model, given.x, given.y, given.sample_weight, given.unlabelled, given.points
     )
     preparation.check_repeatable(model, train)
-    unlabelled = unlabelled_rows(
+    streamed = unlabelled_rows(
         model, given.unlabelled, given.unlabelled_batch_size, given.unlabelled_share, train
     )
     scored = validation is not None or given.validation_rows is not None
     points = replica_points(
-        model, given.points, given.validation_points, given.x is not None, scored
+        model,
+        given.points,
+        given.points_batch_size,
+        given.validation_points,
+        has_rows=given.x is not None,
+        is_scored=scored,
     )
     unscored = frozenset[str]() if points is None else points.unscored
     if points is not None:
         train = points.training(train, steps)
         validation = validation if scored else points.validation(validation)
         scored = scored or validation is not None
+        streamed |= points.streamed
     logs = preparation.log_names(model, scored)
     missing = {f"val_{name}" for name in unscored}
     logs = [name for name in logs if name not in missing]
@@ -142,7 +151,7 @@ def first_job(
         sign=1 if given.mode == "min" else -1,
         progress=progress(epochs),
         begin=0 if seeds else batches_seen(model.optimizer),
-        unlabelled=unlabelled,
+        streamed=StreamedRows(streamed),
         points=points,
         rows=rows,
         validation_batch_size=held_out_batch_size,
@@ -189,7 +198,7 @@ def _with_rows(job: Job, rows: Any, validation_rows: Any) -> Job:
                 f"`rows` for {job.replicas} replicas. Received: rows=None"
             )
         return job
-    before = job.validation is not None or (job.rows is not None and job.rows.held_out is not None)
+    before = job.is_scored
     if (validation_rows is not None) != before:
         raise ValueError(
             f"`refit` needs {'' if before else 'no '}`validation_rows`, as `fit` had "

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.optimizers import start_values
+from keras_physreg.replicas.streamed_rows import Streamed, joined
 
 STEPS = 3
 COMPARED_REPLICAS = 2
@@ -57,23 +58,19 @@ def starts(job: Job, weights: list[np.ndarray]) -> Iterator[Start]:
     yield Start([*perturbed, *first[len(trainable) :]], values, late - STEPS + 1)
 
 
-def row_numbers(job: Job) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the numbers of the labelled and unlabelled rows, each of shape `(steps, rows)`."""
+def row_numbers(job: Job) -> tuple[np.ndarray, Streamed]:
+    """Returns the numbers of the labelled rows, of shape `(steps, rows)`, and the other rows."""
     size = min(job.train.batch_size, *(job.cut(replica).size for replica in range(job.replicas)))
     rows = np.arange(STEPS * size).reshape(STEPS, size) % job.train.size
-    if job.unlabelled is None:
-        return rows, np.zeros((STEPS, 0), int)
-    each = job.unlabelled.batch_size
-    more = job.unlabelled.orders([0], 0, 1, STEPS, shuffle=False)
-    return rows, np.asarray(more).reshape(STEPS, each)
+    return rows, job.streamed.of([0], 0, 1, STEPS, shuffle=False, own=False)
 
 
-def batches(job: Job, rows: np.ndarray, more: np.ndarray) -> list[Any]:
+def batches(job: Job, rows: np.ndarray, more: Streamed) -> list[Any]:
     """Returns the batches of these rows, one per step."""
-    found = [job.train.take(numbers) for numbers in rows]
-    if job.unlabelled is None:
-        return found
-    return [job.unlabelled.beside(batch, few) for batch, few in zip(found, more, strict=True)]
+    return [
+        joined(job.train.take(numbers), job.streamed.of_step(more, step))
+        for step, numbers in enumerate(rows)
+    ]
 
 
 def _perturbed(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:

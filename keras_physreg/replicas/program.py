@@ -19,8 +19,8 @@ from keras_physreg.replicas.feed import Data
 from keras_physreg.replicas.optimizers import constrain, stacked_optimizer, without_reduction
 from keras_physreg.replicas.program_spec import ProgramSpec
 from keras_physreg.replicas.replica_step import ReplicaStep, Updates
+from keras_physreg.replicas.streamed_rows import Streamed, joined
 from keras_physreg.unlabelled.arrays import gather
-from keras_physreg.unlabelled.input_rows import beside
 
 
 class Program:
@@ -102,12 +102,12 @@ class Program:
         self.optimizer.finalize_variable_values(self.trainable)
 
     def _run(
-        self, data: Data, orders: Any, more: Any, table: Any, first: Any, count: Any
+        self, data: Data, orders: Any, more: Streamed, table: Any, first: Any, count: Any
     ) -> dict[str, Any]:
         """Trains `count` epochs; returns the logs, of shape `(spec.epochs, size, ...)`."""
 
         def epoch(e: Any, logs: dict[str, Any]) -> Any:
-            self._train(data, orders[e], more[e], table[e])
+            self._train(data, orders[e], gather(more, e), table[e])
             values = self._logs()
             if self.spec.validation:
                 self._validate(data)
@@ -119,17 +119,18 @@ class Program:
         _, logs = tf.while_loop(lambda e, _: e < count, epoch, [tf.constant(0), self._empty_logs()])
         return {key: log.stack() for key, log in logs.items()}
 
-    def _train(self, data: Data, order: Any, more: Any, table: Any) -> None:
-        cut, unlabelled = self.spec.train, self.spec.unlabelled
-
-        def take(rows: Any, more_rows: Any = None) -> Any:
-            batch = gather(data.train, rows)
-            if more_rows is None:
-                return batch
-            return (beside(batch[0], gather(data.unlabelled, more_rows)), *batch[1:])
+    def _train(self, data: Data, order: Any, more: Streamed, table: Any) -> None:
+        cut, sizes = self.spec.train, self.spec.streamed
 
         def step(s: Any, rows: Any) -> None:
-            beside = [rows_of_step(more, s, unlabelled)] if unlabelled else []
+            drawn = gather(more.drawn, s)
+
+            def take(rows: Any, *others: Any) -> Any:
+                pairs = zip(sizes, others, strict=True)
+                found = {name: gather(data.streamed[name], n) for (name, _), n in pairs}
+                return joined(gather(data.train, rows), found | drawn)
+
+            beside = [rows_of_step(more.numbers[name], s, count) for name, count in sizes]
             self._train_batch(take, [rows, *beside], table[s])
 
         self._reset_metrics()

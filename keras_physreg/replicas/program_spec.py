@@ -23,8 +23,8 @@ class ProgramSpec:
         validation: The same for its held-out rows: several where replicas differ in the number of
             held-out rows, none without held-out rows.
         own_held_out: Whether each replica has its own held-out rows, among the training data.
-        own_orders: Whether each replica has its own order of labelled, and of unlabelled, rows.
-        unlabelled: Unlabelled rows per step; 0 for none.
+        own_orders: Whether each replica has its own order of labelled, and of other, rows.
+        streamed: The arrays of other rows, each with its rows per step.
         epochs: Maximum of epochs per call of the program.
         terms: Positions of the swept term weights among the state variables.
         monitor: Log by which each replica's best epoch is found.
@@ -35,7 +35,7 @@ class ProgramSpec:
     validation: tuple[Cut, ...]
     own_held_out: bool
     own_orders: tuple[bool, bool]
-    unlabelled: int
+    streamed: tuple[tuple[str, int], ...]
     epochs: int
     terms: tuple[int, ...]
     monitor: str
@@ -63,8 +63,8 @@ def _program_spec(job: Job, replicas: np.ndarray) -> ProgramSpec:
         validation=_validation(job, replicas),
         own_held_out=own,
         own_orders=job.own_orders,
-        unlabelled=0 if job.unlabelled is None else job.unlabelled.batch_size,
-        epochs=max(1, min(job.epochs, STEPS_PER_CALL // train.steps)),
+        streamed=job.streamed.sizes,
+        epochs=max(1, min(job.epochs, job.streamed.max_steps(STEPS_PER_CALL) // train.steps)),
         terms=tuple(job.term_positions),
         monitor=job.monitor,
         sign=job.sign,

@@ -1,5 +1,6 @@
 """ProgramSteps: some steps of a small program, like those that train, but without XLA."""
 
+import keras
 import numpy as np
 
 from keras_physreg._utils.backend import tensorflow as tf
@@ -14,6 +15,7 @@ from keras_physreg.replicas.optimizers import batch_count, stack_values
 from keras_physreg.replicas.probe_start import PROBE_REPLICAS, Start
 from keras_physreg.replicas.program import Program
 from keras_physreg.replicas.program_spec import ProgramSpec
+from keras_physreg.replicas.streamed_rows import Streamed
 
 
 class ProgramSteps:
@@ -24,33 +26,32 @@ class ProgramSteps:
         engine: The engine of the program.
         own: The model's own steps, which name the values.
         rows: Numbers of the labelled rows of the steps, of shape `(steps, rows)`.
-        more: Numbers of the unlabelled rows, likewise.
+        more: The rows beside them.
 
     Raises:
         CannotCompileError: If the engine cannot trace the model's step.
     """
 
     def __init__(
-        self, job: Job, engine: Engine, own: ModelSteps, rows: np.ndarray, more: np.ndarray
+        self, job: Job, engine: Engine, own: ModelSteps, rows: np.ndarray, more: Streamed
     ) -> None:
         self._own = own
         steps, batch = rows.shape
-        unlabelled = job.unlabelled
         spec = ProgramSpec(
             train=Cut(rows.size, batch),
             validation=(),
             own_held_out=False,
             own_orders=(False, False),
-            unlabelled=0 if unlabelled is None else unlabelled.batch_size,
+            streamed=job.streamed.sizes,
             epochs=1,
             terms=(),
             monitor=job.log_names[0],
             sign=1,
         )
         self._inputs = [
-            Data(job.train.take(rows.ravel()), None, unlabelled and unlabelled.tensors),
+            Data(job.train.take(rows.ravel()), None, job.streamed.tensors),
             tf.range(rows.size)[tf.newaxis],
-            tf.constant(more.reshape(1, -1), tf.int32),
+            keras.tree.map_structure(tf.constant, more),
             tf.zeros((1, steps, PROBE_REPLICAS, 0)),
             *(tf.constant(number, tf.int32) for number in (0, 1)),
         ]

@@ -15,6 +15,7 @@ from keras_physreg.replicas.hidden_state import hidden_variables
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.optimizers import start_values
 from keras_physreg.replicas.outcome import Outcome, Trained
+from keras_physreg.replicas.streamed_rows import joined
 from keras_physreg.unlabelled.input_rows import NoRows, Rows, without_nones
 
 
@@ -39,10 +40,7 @@ class OrderedRows(keras.utils.PyDataset):
         order, more, _ = self._job.inputs(self._replicas, self.epoch, 1)
         begin, size = index * self._job.train.batch_size, self._job.train.batch_size
         batch = self._job.train.take(order.reshape(-1)[begin : begin + size])
-        if self._job.unlabelled is not None:
-            rows = more.reshape(len(self), -1)[index]
-            batch = self._job.unlabelled.beside(batch, rows)
-        return without_nones(batch)
+        return without_nones(joined(batch, self._job.streamed.of_step(more, index)))
 
 
 class ReplicaCallback(keras.callbacks.Callback):
@@ -63,7 +61,7 @@ class ReplicaCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Sets the share of unlabelled rows, which is not an argument of this `fit`."""
-        if self._job.unlabelled is not None:
+        if self._job.streamed.has_unlabelled:
             self.model.set_unlabelled_share(self._job.step.unlabelled_share)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
-
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.graph_digest import digest
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.replica_step import ReplicaStep
-from keras_physreg.unlabelled.input_rows import beside
+from keras_physreg.replicas.streamed_rows import joined
+from keras_physreg.unlabelled.arrays import specs
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +35,10 @@ class StepGraphs:
         # Without shields the graph of the training step is shorter.
         step = ReplicaStep(given.model, given.unlabelled_share, given.unscored, unshielded=True)
         batch = _batch_spec(job.train)
-        trained = batch
-        if job.unlabelled is not None:
-            rows = _spec(job.unlabelled.tensors, job.unlabelled.batch_size)
-            trained = (beside(batch[0], rows), *batch[1:])
-        traced = [_step(step, step.train, trained), _step(step, step.test, batch), _after(step)]
+        trained = joined(batch, job.streamed.specs)
+        traced = [_step(step, step.train, trained), _after(step)]
+        if job.is_scored:
+            traced.append(_step(step, step.test, batch))
         return cls(
             traced[0].graph,
             [_digests(function) for function in traced],
@@ -101,11 +99,4 @@ def _specs(variables: list[keras.Variable]) -> list[Any]:
 
 
 def _batch_spec(data: Batches) -> Any:
-    return _spec(data.data, min(data.batch_size, data.size))
-
-
-def _spec(tensors: Any, rows: int) -> Any:
-    def one(tensor: Any) -> Any:
-        return None if tensor is None else tf.TensorSpec((rows, *tensor.shape[1:]), tensor.dtype)
-
-    return keras.tree.map_structure(one, tensors)
+    return specs(data.data, min(data.batch_size, data.size))

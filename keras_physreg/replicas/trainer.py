@@ -125,6 +125,7 @@ class ReplicaTrainer(TrainedReplicas):
         points: Mapping[str, Any] | None = None,
         validation_points: Mapping[str, Any] | None = None,
         steps_per_epoch: int | None = None,
+        points_batch_size: int | Mapping[str, int] | None = None,
     ) -> ReplicaHistory:
         """Trains all replicas.
 
@@ -143,8 +144,8 @@ class ReplicaTrainer(TrainedReplicas):
                 `val_data_loss`, `val_loss`, `data_loss` and `loss` that is logged.
             mode: `"min"` or `"max"`: whether a smaller or a larger monitor is better.
             verbose: 0 for silence; `"auto"` or 1 for a progress bar with the remaining time.
-            unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`; each seed has
-                its own order of them.
+            unlabelled: Inputs without labels, as in `PhysicsModel.fit`: arrays, of which each seed
+                has its own order; or a sampler, whose rows all replicas share.
             unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones.
             unlabelled_share: As in `PhysicsModel.fit`: the share of unlabelled rows in label-free
                 terms; `None`: every row counts the same.
@@ -155,10 +156,14 @@ class ReplicaTrainer(TrainedReplicas):
             validation_rows: One array of row numbers per replica, different from its `rows`: the
                 held-out rows on which it is scored after each epoch, with their `sample_weight`.
                 In place of `validation_data`.
-            points: Per term, arrays on which it is evaluated, whole in every step, as in
-                `PhysicsModel.fit`. `x` may then be `None`.
+            points: Per term, the points on which it is evaluated, as in `PhysicsModel.fit`: arrays
+                or a sampler. `x` may then be `None`.
             validation_points: Per term, arrays on which `val_<term>_loss` is computed.
             steps_per_epoch: Steps in an epoch without `x`; 100 by default.
+            points_batch_size: Points per step, as in `PhysicsModel.fit`: a number, or a dict of
+                numbers by term. Arrays without a number are whole in every step. Those with one are
+                taken in batches, of which each seed has its own order. A sampler needs a number:
+                its points depend on the step alone, so all replicas share them.
 
         Returns:
             A `ReplicaHistory`, whose `history` has an array of shape `(epochs, replicas)` for
@@ -187,6 +192,7 @@ class ReplicaTrainer(TrainedReplicas):
             validation_rows=validation_rows,
             verbose=verbose,
             points=points,
+            points_batch_size=points_batch_size,
             validation_points=validation_points,
             steps_per_epoch=steps_per_epoch,
         )

@@ -11,12 +11,10 @@ import numpy as np
 
 from keras_physreg._utils.errors import is_whole, received
 from keras_physreg.inspection import check_known, find_terms
-from keras_physreg.models.auto_scale import check_no_points
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.hidden_state import stateful_layers
 from keras_physreg.sweep.splits import Splits, checked_splits
 from keras_physreg.terms.term import check_weight
-from keras_physreg.unlabelled.point_sources import check_terms
 
 DEFAULT_FOLDS = 5
 
@@ -85,7 +83,9 @@ def checked_seeds(seeds: Any) -> list[int]:
 def checked_cv(
     validation_data: Any, cv: Any, repeats: Any, groups: Any, x: Any, y: Any, seed: int
 ) -> Splits | None:
-    """Returns the splits of the labelled rows, or `None` where there is validation data."""
+    """Returns the splits of the labelled rows; `None` if there are none, or validation data."""
+    if x is None:
+        return None
     if validation_data is None:
         return checked_splits(DEFAULT_FOLDS if cv is None else cv, repeats, groups, x, y, seed)
     for name, value in {"cv": cv, "repeats": repeats, "groups": groups}.items():
@@ -102,8 +102,14 @@ def prepare(
 ) -> tuple[int, int | None]:
     """Builds the model, or raises unless it is compiled and the data are in memory.
 
+    Args:
+        model: The model.
+        training_data: Tuple `(x, y, sample_weight)`, with points as `x` if there are no rows.
+        validation_data: Held-out data, or `None`.
+        verbose: Whether to say what automatic scales are; 0 for silence.
+
     Returns:
-        The number of labelled rows, and that of rows of validation data, or `None`.
+        The number of training rows, and that of rows of validation data, or `None`.
     """
     preparation.check_model(model)
     _check_stateless(model)
@@ -113,35 +119,6 @@ def prepare(
         held_out = preparation.as_batches("validation_data", validation_data, None).size
     preparation.build(model, training, verbose)
     return training.size, held_out
-
-
-def check_points(
-    model: keras.Model, x: Any, points: Any, validation_points: Any, monitor: Any
-) -> None:
-    """Raises unless points fit the terms and the monitor.
-
-    Args:
-        model: The model.
-        x: Labelled inputs.
-        points: Points by term, or `None`.
-        validation_points: Points of the validation by term, or `None`.
-        monitor: Key of the log that is the score.
-    """
-    if x is None:
-        raise ValueError(
-            "`sanity_sweep` compares trainings on labelled rows: give `x`. To compare trainings on "
-            "`points` alone, train them by `ReplicaTrainer`. Received: x=None"
-        )
-    for name, given in (("points", points), ("validation_points", validation_points)):
-        if given is not None:
-            check_terms(model, given, name)
-    check_no_points(model, points)
-    for term in points or {}:
-        if monitor == f"val_{term}_loss" and term not in (validation_points or {}):
-            raise ValueError(
-                f"The log {monitor!r} needs `validation_points` of term '{term}', because it has "
-                f"`points` of its own. Received: validation_points={validation_points}"
-            )
 
 
 def _check_stateless(model: keras.Model) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,18 +26,31 @@ class Combination:
         weights: The weights of these terms.
         sweep: The trainings with all swept terms off, then with these weights. It is stored like a
             term with the weights 0 and 1, and has no term losses.
+        before: The weights of these terms in the first trainings, where they are not 0: without
+            labelled rows, those that they have while other terms are swept.
     """
 
     weights: dict[str, float]
     sweep: TermSweep
+    before: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, weights: dict[str, float], off: TermSweep, on: TermSweep) -> Combination:
-        """Puts the trainings with all terms off and with these weights side by side."""
+    def of(
+        cls, weights: dict[str, float], off: TermSweep, on: TermSweep, fixed: dict[str, float]
+    ) -> Combination:
+        """Puts the trainings with all terms off and with these weights side by side.
+
+        Args:
+            weights: See `Combination`.
+            off: The first trainings.
+            on: The trainings with these weights.
+            fixed: The weights of all terms in the first trainings.
+        """
         both = off.extended(on)
         scores = {key: both.measured[key] for key in ("score", "train_score")}
         kept = replace(both, weights=np.array([0.0, 1.0]), measured=scores, floor=None)
-        return cls(weights, replace(kept, val_floor=None))
+        before = {name: fixed[name] for name in weights if fixed[name]}
+        return cls(weights, replace(kept, val_floor=None), before)
 
     @property
     def name(self) -> str:
@@ -71,7 +84,8 @@ class MeasuredSweep:
         if self.combined is None:
             return {}
         alone = len(self.combined.weights) == 1
-        return dict.fromkeys(self.terms if alone else (), 0.0) | self.combined.weights
+        off = {name: 0.0 if self.settings.has_rows else self.off[name] for name in self.terms}
+        return (off if alone else {}) | self.combined.weights
 
     @cached_property
     def off(self) -> dict[str, float]:
@@ -79,7 +93,8 @@ class MeasuredSweep:
 
         Terms that were swept have 0. Terms that were not swept have the weight of all trainings. A
         swept term that trains constants only keeps its weight where it neither helps nor harms:
-        without it, the constants would not be trained.
+        without it, the constants would not be trained. Without labelled rows all swept terms keep
+        the weight that they have while others are swept.
         """
         first, sweep = next(iter(self.terms.items()))
         return {first: 0.0} | sweep.others | {t: self._off(t) for t in self.settings.terms}
@@ -101,6 +116,7 @@ class MeasuredSweep:
         if self.combined is None:
             return None
         off = dict.fromkeys(self.combined.weights, 0.0) | self.combined.sweep.others
+        off |= self.combined.before
         tried = {0.0: off, 1.0: off | self.combined.weights}
         found = [at for at, each in tried.items() if each == weights]
         return (self.combined.sweep, found[0]) if found else None
@@ -115,6 +131,7 @@ class MeasuredSweep:
         if self.combined is not None and self.combined_verdict is not None:
             found["combined"] = {
                 "weights": as_json(self.combined.weights),
+                "before": as_json(self.combined.before),
                 "sweep": self.combined.sweep.to_dict(),
                 "verdict": self.combined_verdict.to_dict(),
             }
@@ -122,6 +139,8 @@ class MeasuredSweep:
 
     def _off(self, name: str) -> float:
         """Returns the weight of a swept term that does not help."""
+        if not self.settings.has_rows:
+            return self.settings.others_weights[name]
         verdict = self.verdicts.get(name)
         if name not in self.settings.constants_only or (
             verdict is not None and (verdict.helps or verdict.verdict.harms)

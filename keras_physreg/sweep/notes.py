@@ -18,10 +18,12 @@ MAX_FLOOR_RATIO = 2.0  # of the floors on training and held-out rows, before the
 def notes(sweep: MeasuredSweep) -> list[str]:
     """Returns a note for each thing that limits the verdicts."""
     found = [_few_splits(sweep.settings), _rows_left_out(sweep.settings)]
-    found += [_few_held_out_rows(sweep.settings), _seeds_only(sweep)]
+    found += [_few_held_out_rows(sweep.settings), _seeds_only(sweep), _own_score(sweep)]
     for name, term in sweep.terms.items():
         found.append(_floors_differ(name, term))
-        found += [_diverged_baselines(sweep, name), _not_finite(name, term)]
+        found.append(_diverged_baselines(sweep, name))
+        if sweep.settings.is_held_out(name):
+            found.append(_not_finite(name, term))
     found.append(_baseline_still_falls(sweep))
     if sweep.settings.interrupted:
         missing = [name for name in sweep.settings.terms if name not in sweep.terms]
@@ -75,9 +77,32 @@ def _few_held_out_rows(settings: SweepSettings) -> str:
 def _seeds_only(sweep: MeasuredSweep) -> str:
     if not any(verdict.basis == "seeds" for verdict in sweep.verdicts.values()):
         return ""
+    if sweep.settings.scored_at is not None:
+        return (
+            "Probabilities and intervals contain the differences between seeds only. What is sure "
+            "at these held-out points may not hold at others."
+        )
     return (
         "Probabilities and intervals contain the differences between seeds only, since the loss of "
         "each held-out row is unknown here. What is sure for these rows may not hold for others."
+    )
+
+
+def _own_score(sweep: MeasuredSweep) -> str:
+    """Says what a score does not show that is the loss of one term."""
+    name = sweep.settings.scored_at
+    if name not in sweep.terms:
+        if sweep.settings.has_rows:
+            return ""
+        return (
+            f"The score is the loss of {name} alone. A solution that violates other conditions, "
+            "such as a constant one, may have a smaller one: look at the losses of all terms after "
+            "a training with the recommended weights."
+        )
+    return (
+        f"{name}: the score is the loss of this very term, which a larger weight lowers at the "
+        "cost of the others. Look at their losses before you follow its verdict, or sweep the "
+        "other terms alone: `terms`."
     )
 
 

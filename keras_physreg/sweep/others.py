@@ -49,6 +49,24 @@ class Others:
         kept = [[name] for name in terms if self.weights[name]]
         return [off, *kept] if off else kept
 
+    def check_trains(self, terms: Sequence[str]) -> None:
+        """Raises if a baseline has no term that trains the network: there are no labelled rows.
+
+        Args:
+            terms: The terms to sweep.
+        """
+        for group in self.groups(terms):
+            on = [name for name, weight in self.without(group, self.weights).items() if weight]
+            if not set(on) - set(self.constants_only):
+                raise ValueError(
+                    "Without labelled rows (x=None) a model trains on its terms alone, and while "
+                    f"{_named(group)} swept, all other terms that train the network have weight "
+                    "0: the baseline would not train at all. Keep the other terms on: "
+                    "`others='keep'` with weights above 0 in the model (`set_term_weights`), or "
+                    f"a dict {{term: weight}}. Received: others='{self.mode}', with the weights "
+                    f"{self.weights}"
+                )
+
 
 def check_others(model: keras.Model, others: Any) -> None:
     """Raises unless `others` is one of its words, or gives weights to terms of the model."""
@@ -120,6 +138,10 @@ def swept_by_default(
             "Name one in `terms` to sweep it anyway."
         )
     return names
+
+
+def _named(terms: Sequence[str]) -> str:
+    return f"'{terms[0]}' is" if len(terms) == 1 else f"{list(terms)} are"
 
 
 def _trains_constants(term: PhysicsTerm) -> bool:

@@ -14,7 +14,7 @@ from keras_physreg.sweep.recommendation import Recommendation
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.verdict import TermVerdict
-from keras_physreg.sweep.wording import rows_and_splits, score_name
+from keras_physreg.sweep.wording import rows_and_splits, rows_word, score_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,17 +104,20 @@ def _draw_score(
     positive = np.nanmin(scores, initial=np.inf) > 0
     units = _mean(scores, positive) if term.cross_validated else scores
     each = "one split" if term.cross_validated else "one seed"
+    rows = rows_word(settings)
     for i, line in enumerate(units.T):
-        label = f"{each}, held-out rows" if i == 0 else None
+        label = f"{each}, held-out {rows}" if i == 0 else None
         ax.plot(positions[1:], line[1:], color=HELD_OUT, alpha=0.2, linewidth=0.7, label=label)
         ax.plot(positions[:1], line[:1], color=HELD_OUT, alpha=0.3, marker="_", markersize=7)
     if positive:
         ax.set_yscale("log")
     kind = "geometric mean" if positive else "mean"
     mean = _mean(units, positive)
-    ax.plot(positions[1:], mean[1:], color=HELD_OUT, linewidth=1.5, label=f"{kind}, held-out rows")
+    ax.plot(
+        positions[1:], mean[1:], color=HELD_OUT, linewidth=1.5, label=f"{kind}, held-out {rows}"
+    )
     train = _mean(term.measured["train_score"].reshape(len(mean), -1), positive)
-    ax.plot(positions[1:], train[1:], color=TRAIN, linewidth=1.2, label=f"{kind}, training rows")
+    ax.plot(positions[1:], train[1:], color=TRAIN, linewidth=1.2, label=f"{kind}, training {rows}")
     ax.plot(positions[:1], train[:1], color=TRAIN, marker=".", markersize=6)
     ax.scatter(
         positions,

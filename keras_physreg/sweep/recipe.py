@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keras_physreg.sweep.measured import MeasuredSweep
 from keras_physreg.sweep.recommendation import Recommendation
+from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.wording import count, these_make
 
 
@@ -17,14 +18,10 @@ def recipe(sweep: MeasuredSweep, recommended: Recommendation) -> str:
         )
     settings = sweep.settings
     epochs = settings.epochs_on_all_rows(recommended.epochs)
-    batch = "" if settings.batch_size is None else f", batch_size={settings.batch_size}"
-    rows = "labelled rows"
-    if settings.labelled is not None:
-        rows = count(settings.labelled, "labelled row")
     lines = [
-        f"{_terms(sweep, recommended)} To train on all {rows}:",
+        f"{_terms(sweep, recommended)} To train{_on_what(settings)}:",
         f"    kp.set_term_weights(model, {recommended.weights})",
-        f"    model.fit(x, y, epochs={epochs}{batch})",
+        f"    model.fit({', '.join(_arguments(settings, epochs))})",
     ]
     text = "\n".join(lines)
     if epochs != recommended.epochs:
@@ -38,6 +35,30 @@ def recipe(sweep: MeasuredSweep, recommended: Recommendation) -> str:
             "was still falling. Sweep again with more `epochs` before you rely on it."
         )
     return text
+
+
+def _on_what(settings: SweepSettings) -> str:
+    if not settings.has_rows:
+        return " on the points"
+    rows = "labelled rows"
+    if settings.labelled is not None:
+        rows = count(settings.labelled, "labelled row")
+    return f" on all {rows}"
+
+
+def _arguments(settings: SweepSettings, epochs: int) -> list[str]:
+    """Returns the arguments of `fit`, as code."""
+    found = ["x", "y"] if settings.has_rows else []
+    if settings.points:
+        found.append("points=points")
+    if settings.points_batch_size is not None:
+        found.append(f"points_batch_size={settings.points_batch_size}")
+    found.append(f"epochs={epochs}")
+    if settings.steps_per_epoch is not None:
+        found.append(f"steps_per_epoch={settings.steps_per_epoch}")
+    elif settings.batch_size is not None:
+        found.append(f"batch_size={settings.batch_size}")
+    return found
 
 
 def _terms(sweep: MeasuredSweep, recommended: Recommendation) -> str:

@@ -174,7 +174,7 @@ class SweepResult(MeasuredSweep):
         combined = values.get("combined")
         if combined is not None:
             sweep = TermSweep.from_dict(combined["sweep"])
-            combined = Combination(combined["weights"], sweep)
+            combined = Combination(combined["weights"], sweep, combined.get("before", {}))
         return cls(terms, SweepSettings.from_dict(values["settings"]), combined)
 
     def to_dataframe(self) -> Any:

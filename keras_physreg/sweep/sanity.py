@@ -12,8 +12,10 @@ import keras
 from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
 from keras_physreg.diagnosis import Diagnosis, diagnose
+from keras_physreg.replicas.replica_points import rows_to_build_on
 from keras_physreg.sweep import checks
 from keras_physreg.sweep import others as other_terms
+from keras_physreg.sweep.points import check_points
 from keras_physreg.sweep.recommendation import helpful_weights
 from keras_physreg.sweep.result import SweepResult
 from keras_physreg.sweep.settings import SweepSettings
@@ -22,12 +24,12 @@ from keras_physreg.sweep.trainings import Floor, Trainings
 
 DEFAULT_EXTEND_TO = 1e4
 DEFAULT_WEIGHTS = tuple(float(f"1e{exponent}") for exponent in range(-10, 1))
-SEEDS_PER_SPLIT, SEEDS_ON_VALIDATION_DATA = 2, 8
+SEEDS_PER_SPLIT, SEEDS_ON_ONE_SET = 2, 8
 
 
 def sanity_sweep(
     model: keras.Model,
-    x: Any,
+    x: Any = None,
     y: Any = None,
     validation_data: Any = None,
     weights: Sequence[float] = DEFAULT_WEIGHTS,
@@ -55,6 +57,8 @@ def sanity_sweep(
     keep: str | None = None,
     points: Mapping[str, Any] | None = None,
     validation_points: Mapping[str, Any] | None = None,
+    points_batch_size: int | Mapping[str, int] | None = None,
+    steps_per_epoch: int | None = None,
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
 
@@ -62,6 +66,14 @@ def sanity_sweep(
     splits them into training and held-out rows many times (`cv`): a result on which the splits
     agree is likely to hold for other rows, too. Then train on all rows with
     `recommended_weights()`.
+
+    A differential equation has no labelled rows: give `points` for every term, and no `x`. The
+    score is then the loss of one term at `validation_points`: `monitor="val_<term>_loss"`. With all
+    terms off nothing would train, so the other terms must stay on while one is swept: give
+    `others="keep"`, or a dict. A term that does not help keeps this weight in
+    `recommended_weights()`, as an equation without one of its conditions has other solutions. Sweep
+    the terms whose loss is not the score: a larger weight always lowers a term's own loss. Only the
+    seeds differ between trainings, so that verdicts hold for these points.
 
     All trainings run as replicas in compiled programs; see `ReplicaTrainer`. Trainings of the same
     split and seed share rows, initial weights and batches, and are compared in pairs. While the
@@ -84,7 +96,8 @@ def sanity_sweep(
 
     Args:
         model: A compiled Keras model with physics terms.
-        x: Inputs in memory: an array or a structure of arrays of shape `(rows, ...)`.
+        x: Inputs in memory: an array or a structure of arrays of shape `(rows, ...)`; `None` to
+            train on `points` alone.
         y: Labels, likewise.
         validation_data: Tuple `(x, y)` or `(x, y, sample_weight)` of held-out rows, in place of
             `cv`. The verdict is then about training on just these rows of `x`.
@@ -98,8 +111,9 @@ def sanity_sweep(
             leaves out. Terms that train constants only keep their weight in the model under all of
             these, unless the dict names them: otherwise another term would be judged with
             constants that nobody has trained. The baseline of each term has the same others.
+            Without labelled rows it must be `"keep"` or a dict.
         seeds: Number of seeds per split, or the seeds of the first split. Each split has new seeds,
-            the same for all weights. By default 2; with `validation_data` 8.
+            the same for all weights. By default 2; with `validation_data` or without `x` 8.
         epochs: Number of epochs of every training.
         batch_size: Rows per batch; 32 by default.
         validation_batch_size: Rows per batch of held-out rows; `batch_size` by default.
@@ -117,8 +131,8 @@ def sanity_sweep(
         engine: As for `ReplicaTrainer`.
         replicas_per_program: As for `ReplicaTrainer`.
         verbose: 0 for silence; `"auto"` or 1 for progress bars.
-        unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`: terms that need no
-            label are trained on them, too. The scores are of labelled rows.
+        unlabelled: Inputs without labels, as in `ReplicaTrainer.fit`: terms that need no label are
+            trained on them, too. The scores are of labelled rows.
         unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones.
         unlabelled_share: As in `PhysicsModel.fit`: the share of unlabelled rows in label-free
             terms; `None`: every row counts the same.
@@ -130,9 +144,11 @@ def sanity_sweep(
         groups: Group of each row, of shape `(rows,)`, for splitters that keep groups together.
         keep: `"recommended"` trains the models with the recommended weights once more, up to their
             best epoch, and keeps them for `SweepResult.ensemble`; `None` keeps no models.
-        points: Per term, arrays on which it is evaluated, as in `PhysicsModel.fit`.
+        points: Per term, the points on which it is evaluated, as in `ReplicaTrainer.fit`.
         validation_points: Per term, arrays on which `val_<term>_loss` is computed, which may then
             be the `monitor`.
+        points_batch_size: Points per step, as in `ReplicaTrainer.fit`.
+        steps_per_epoch: Steps in an epoch without `x`; 100 by default.
 
     Returns:
         A `SweepResult`. Start with `print(result)` and `result.plot()`; see also its `verdicts`,
@@ -141,7 +157,8 @@ def sanity_sweep(
     Raises:
         TypeError: If an argument has a wrong type.
         ValueError: If the model is not compiled or has no terms, the monitor is not in the logs,
-            `others` names an unknown term, or an argument has a value that is not allowed.
+            `others` names an unknown term or leaves nothing to train, or an argument has a value
+            that is not allowed.
 
     Example:
     >>> import keras, numpy as np, keras_physreg as kp
@@ -161,12 +178,18 @@ def sanity_sweep(
     checks.check_choices(score, keep)
     other_terms.check_others(model, others)
     checks.check_numbers(extend_to, min_effect, confidence)
-    default = SEEDS_PER_SPLIT if validation_data is None else SEEDS_ON_VALIDATION_DATA
+    has_splits = x is not None and validation_data is None
+    default = SEEDS_PER_SPLIT if has_splits else SEEDS_ON_ONE_SET
     seeds = checks.checked_seeds(default if seeds is None else seeds)
     epochs = whole_number("epochs", epochs)
-    if points is not None or validation_points is not None:
-        checks.check_points(model, x, points, validation_points, monitor)
-    labelled, held_out = checks.prepare(model, (x, y, sample_weight), validation_data, verbose)
+    given = {"points": points, "points_batch_size": points_batch_size}
+    given |= {"validation_points": validation_points, "steps_per_epoch": steps_per_epoch}
+    rows = {"x": x, "y": y, "validation_data": validation_data, "sample_weight": sample_weight}
+    others_of_rows = {"cv": cv, "repeats": repeats, "groups": groups, "unlabelled": unlabelled}
+    others_of_rows |= {"batch_size": batch_size}
+    counts = check_points(model, rows | others_of_rows, given, monitor)
+    first = rows_to_build_on(x, points, points_batch_size), y, sample_weight
+    labelled, held_out = checks.prepare(model, first, validation_data, verbose)
     checks.check_monitor(model, monitor)
     splits = checks.checked_cv(validation_data, cv, repeats, groups, x, y, seeds[0])
     report = _diagnosed(model, x, y, sample_weight, validation_data, points)
@@ -175,6 +198,8 @@ def sanity_sweep(
         names = other_terms.swept_by_default(model, names, calibrating)
     other_terms.check_is_other(others, names)
     meanwhile = other_terms.resolved(model, others, calibrating)
+    if x is None:
+        meanwhile.check_trains(names)
     settings = SweepSettings(
         monitor=monitor,
         score=score,
@@ -186,21 +211,23 @@ def sanity_sweep(
         engine="",
         seconds=0.0,
         interrupted=False,
-        labelled=labelled,
+        labelled=0 if x is None else labelled,
         held_out=held_out,
         splits=splits,
         batch_size=int(batch_size or 32),
         others=meanwhile.mode,
         others_weights=meanwhile.weights,
         constants_only=calibrating,
+        points=counts.per_step,
+        points_batch_size=points_batch_size,
+        held_out_points=counts.held_out,
+        steps_per_epoch=counts.steps,
     )
     trainings = Trainings(
         trainer={"model": model, "engine": engine, "replicas_per_program": replicas_per_program},
         fit={
-            "x": x,
-            "y": y,
-            "validation_data": validation_data,
-            "sample_weight": sample_weight,
+            **rows,
+            **given,
             "batch_size": batch_size,
             "validation_batch_size": validation_batch_size,
             "epochs": epochs,
@@ -209,12 +236,10 @@ def sanity_sweep(
             "unlabelled": unlabelled,
             "unlabelled_batch_size": unlabelled_batch_size,
             "unlabelled_share": unlabelled_share,
-            "points": points,
-            "validation_points": validation_points,
         },
         settings=settings,
         extend_to=extend_to,
-        floors=_floors(report, "floor" if validation_data is None else "val_floor"),
+        floors=_floors(report, "floor" if has_splits else "val_floor"),
     )
     result = _sweep(trainings, weights, meanwhile)
     done = replace(
@@ -261,6 +286,9 @@ def _wanted_together(result: SweepResult) -> tuple[dict[str, float], dict[str, f
         return off, helpful
     if helpful or result.trained_at(off) is not None:
         return None
+    if not result.settings.has_rows:  # The baseline of a term, and the term at its own weight.
+        on = next(name for name in result.settings.terms if off[name])
+        return off | {on: 0.0}, {on: off[on]}
     kept = {name: result.settings.others_weights[name] for name in result.settings.terms}
     together = {name: weight for name, weight in kept.items() if weight and not off[name]}
     if together:

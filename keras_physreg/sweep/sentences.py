@@ -9,7 +9,13 @@ from keras_physreg.sweep.other_words import without_effect
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.verdict import TermVerdict, Verdict
-from keras_physreg.sweep.wording import on_which_rows, percent, score_name, where_the_mean_differs
+from keras_physreg.sweep.wording import (
+    on_which_rows,
+    percent,
+    rows_word,
+    score_name,
+    where_the_mean_differs,
+)
 
 AT_FLOOR = 1.5  # Up to this multiple of its floor, a term's loss counts as being at the floor.
 FAR_ABOVE = 10.0  # From this multiple of its floor on, a term's loss counts as far above it.
@@ -32,11 +38,21 @@ def sentences(sweep: MeasuredSweep, name: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-def together(verdict: TermVerdict, settings: SweepSettings) -> str:
-    """Returns the verdict on several terms together, with its numbers."""
+def together(verdict: TermVerdict, settings: SweepSettings, replaces: bool) -> str:
+    """Returns the verdict on several terms together, with its numbers.
+
+    Args:
+        verdict: The verdict.
+        settings: How the sweep was made.
+        replaces: Whether their weights were compared with other weights, and not with 0.
+    """
     if verdict.changes[0] is Verdict.DIVERGES:
         return f"{verdict.verdict}. Some trainings end in NaN or infinity."
-    return f"{verdict.verdict}. {_change(verdict, settings, 'Together')}"
+    where = "Together"
+    if not settings.has_rows:
+        off = "the weights before" if replaces else f"{verdict.term} off"
+        where = f"Compared with {off}"
+    return f"{verdict.verdict}. {_change(verdict, settings, where)}"
 
 
 def _verdict(verdict: TermVerdict, settings: SweepSettings) -> list[str]:
@@ -50,7 +66,7 @@ def _verdict(verdict: TermVerdict, settings: SweepSettings) -> list[str]:
         return [_same(verdict, settings)]
     if verdict.verdict.harms:
         smaller = _smaller_weights(verdict, settings)
-        return [_harm(verdict, settings), smaller, _advice_on_harm(verdict)]
+        return [_harm(verdict, settings), smaller, _advice_on_harm(verdict, settings)]
     if set(verdict.changes) == {Verdict.SAME}:
         return ["No weight has changed anything, but the trainings were cut short."]
     return [_change(verdict, settings, f"At the best weight, {verdict.best_weight:g}")]
@@ -70,7 +86,9 @@ def _change(verdict: TermVerdict, settings: SweepSettings, where: str) -> str:
     )
     text += where_the_mean_differs(verdict, verdict.position(verdict.best_weight), settings)
     if verdict.helps and len(verdict.weights) > 1:
-        text += f" Expect less than {size} %: the weight was chosen on the same rows."
+        text += (
+            f" Expect less than {size} %: the weight was chosen on the same {rows_word(settings)}."
+        )
     return text
 
 
@@ -130,9 +148,14 @@ def _smaller_weights(verdict: TermVerdict, settings: SweepSettings) -> str:
     )
 
 
-def _advice_on_harm(verdict: TermVerdict) -> str:
+def _advice_on_harm(verdict: TermVerdict, settings: SweepSettings) -> str:
     if verdict.verdict is Verdict.DIVERGES:
         return "Make the physics finite for every prediction, or lower the learning rate."
+    if not settings.has_rows:
+        return (
+            "Without it the equation has other solutions, which may fit the score better: look at "
+            "the loss of the term, too."
+        )
     return "Use `diagnose` to see where physics and labels disagree: its floor and its bias."
 
 

@@ -28,7 +28,8 @@ class SweepSettings:
         engine: Name of the engine that trained the replicas.
         seconds: Duration of the sweep, in seconds.
         interrupted: Whether Ctrl-C ended the sweep.
-        labelled: Number of rows of `x` and `y`; `None` where unknown, as in files of version 0.1.
+        labelled: Number of rows of `x` and `y`; 0 if there are points alone; `None` where unknown,
+            as in files of version 0.1.
         held_out: Number of rows of `validation_data`, or `None`.
         splits: The splits of cross-validation, or `None`.
         batch_size: Rows per batch; `None` where unknown.
@@ -37,6 +38,10 @@ class SweepSettings:
         others_weights: The weight of each term of the model while another one is swept; with
             `"best"`, before the first one was. Empty in files of earlier versions.
         constants_only: Names of the terms that train constants only.
+        points: Points per training step, by term.
+        points_batch_size: As `sanity_sweep` received it.
+        held_out_points: Points on which the losses of terms are computed, by term.
+        steps_per_epoch: Steps per epoch, where there are no labelled rows.
     """
 
     monitor: str
@@ -56,6 +61,26 @@ class SweepSettings:
     others: str = "zero"
     others_weights: dict[str, float] = field(default_factory=dict)
     constants_only: list[str] = field(default_factory=list)
+    points: dict[str, int] = field(default_factory=dict)
+    points_batch_size: Any = None
+    held_out_points: dict[str, int] = field(default_factory=dict)
+    steps_per_epoch: int | None = None
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there are labelled rows, and not points alone."""
+        return self.labelled != 0
+
+    @property
+    def scored_at(self) -> str | None:
+        """The term whose loss at held-out points is the score; `None` if rows are scored."""
+        found = (t for t in self.held_out_points if self.monitor == f"val_{t}_loss")
+        return next(found, None)
+
+    def is_held_out(self, term: str) -> bool:
+        """Returns whether the loss of a term is computed on held-out rows or points."""
+        own = term in self.points or not self.has_rows
+        return term in self.held_out_points or not own
 
     @property
     def rules(self) -> Rules:

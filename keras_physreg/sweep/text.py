@@ -28,9 +28,8 @@ def report(sweep: MeasuredSweep, recommended: Recommendation) -> str:
     parts += notes(sweep)
     parts += [f"{name}: {sentences(sweep, name)}" for name in sweep.terms]
     if sweep.combined is not None and sweep.combined_verdict is not None:
-        parts.append(
-            f"{listed(sweep.combined_weights)}: {together(sweep.combined_verdict, settings)}"
-        )
+        said = together(sweep.combined_verdict, settings, bool(sweep.combined.before))
+        parts.append(f"{listed(sweep.combined_weights)}: {said}")
     return "\n\n".join([*parts, recipe(sweep, recommended)])
 
 
@@ -66,9 +65,15 @@ def _legend(settings: SweepSettings) -> str:
         f"{100 * rules.min_effect:g} %{both if settings.splits is not None else ''}.\n"
         f"verdict: helps, hurts or same beyond a probability of {100 * rules.sure:g} %, probably "
         f"beyond {100 * rules.probable:g} %, else cannot tell.\n"
-        "term loss, held out: the unweighted loss of the term on training and on held-out rows; "
-        "floor: the same at the true labels."
+        f"{_of_losses(settings)}"
     )
+
+
+def _of_losses(settings: SweepSettings) -> str:
+    text = "term loss, held out: the unweighted loss of the term "
+    if not settings.has_rows:
+        return f"{text}at training and at held-out points."
+    return f"{text}on training and on held-out rows; floor: the same at the true labels."
 
 
 def _rows(name: str, term: TermSweep, verdict: TermVerdict) -> list[tuple[str, ...]]:
@@ -82,6 +87,8 @@ def _rows(name: str, term: TermSweep, verdict: TermVerdict) -> list[tuple[str, .
             (name, off, str(term.epoch_of(weight) or ""), score, *judged, loss, held_out, word)
         )
     floors = [_number(term.floor), _number(term.val_floor)]
+    if not any(floors):
+        return rows
     return [*rows, (name, "floor", "", "", "", "", "", "", *floors, "")]
 
 

@@ -110,7 +110,7 @@ class Trainings:
         on = self._read(curves.of([-1]), [1.0], name, base)
         if on.unfinished.any() or before.unfinished.any():
             return None
-        both = Combination.of(weights, before, on)
+        both = Combination.of(weights, before, on, off)
         sweep = self._with_row_scores(both.sweep, [off, off | weights])
         return replace(both, sweep=sweep)
 
@@ -162,8 +162,7 @@ class Trainings:
     @property
     def _scores_rows(self) -> bool:
         """Whether there is one held-out set, and a replica's step can score its rows."""
-        points = self.fit["validation_points"] or {}
-        if self.fit["monitor"] in {f"val_{term}_loss" for term in points}:
+        if self.settings.scored_at is not None:
             return False  # The score is that of points.
         return self.settings.splits is None and why_sequential(self.trainer["model"]) is None
 

@@ -27,9 +27,12 @@ def rows_and_splits(settings: SweepSettings) -> str:
     """Returns the numbers of rows, splits and seeds.
 
     For example `20 labelled rows: 5 folds x 4 shuffles x 2 seeds, trained on 16 rows each`, or with
-    validation data `100 labelled rows, 40 held-out rows, 8 seeds`.
+    validation data `100 labelled rows, 40 held-out rows, 8 seeds`, or without labelled rows
+    `points (pde 200, walls 20 per step), held-out points (pde 100), 8 seeds`.
     """
     seeds = count(len(settings.seeds), "seed")
+    if not settings.has_rows:
+        return f"{_points(settings)}, {seeds}"
     if settings.labelled is None:
         return f"an unknown number of rows, {seeds}"
     rows = count(settings.labelled, "labelled row")
@@ -41,10 +44,25 @@ def rows_and_splits(settings: SweepSettings) -> str:
     return f"{rows}: {settings.splits.label} x {seeds}, trained on {trained} {each} each"
 
 
+def _points(settings: SweepSettings) -> str:
+    here, there = (
+        ", ".join(f"{name} {number}" for name, number in counts.items())
+        for counts in (settings.points, settings.held_out_points)
+    )
+    return f"points ({here} per step), held-out points ({there})"
+
+
+def rows_word(settings: SweepSettings) -> str:
+    """Returns what trainings are scored on: `rows`, or `points`."""
+    return "rows" if settings.scored_at is None else "points"
+
+
 def on_which_rows(settings: SweepSettings) -> str:
     """Returns ` on these 20 rows` with validation data, and nothing with splits."""
     if settings.splits is not None:
         return ""
+    if settings.scored_at is not None:
+        return f" at these {count(settings.held_out_points[settings.scored_at], 'point')}"
     rows = "rows" if settings.held_out is None else count(settings.held_out, "row")
     return f" on {'this' if settings.held_out == 1 else 'these'} {rows}"
 

@@ -172,7 +172,7 @@ class ReplicaTuner(keras_tuner.Tuner):
 
     def search(
         self,
-        x: Any,
+        x: Any = None,
         y: Any = None,
         validation_data: Any = None,
         sample_weight: Any = None,
@@ -188,12 +188,15 @@ class ReplicaTuner(keras_tuner.Tuner):
         groups: Any = None,
         points: Any = None,
         validation_points: Any = None,
+        points_batch_size: Any = None,
+        steps_per_epoch: int | None = None,
         **others: Any,
     ) -> None:
         """Runs all trials that are left.
 
         Args:
-            x: Inputs, in memory: an array or a structure of arrays of shape `(rows, ...)`.
+            x: Inputs, in memory: an array or a structure of arrays of shape `(rows, ...)`; `None`
+                to train on `points` alone, with `PhysicsHyperModel(..., include_zero=False)`.
             y: Labels, likewise.
             validation_data: Tuple `(x, y)` or `(x, y, sample_weight)`; not with `cv`.
             sample_weight: Weights of the labels, of shape `(rows,)`.
@@ -204,12 +207,14 @@ class ReplicaTuner(keras_tuner.Tuner):
             callbacks: `TensorBoard` and `CSVLogger`, which get a trial's logs after its training.
                 Each trial writes to `<trial>/execution<n>` beside their folder or file.
             verbose: 0 for silence, 2 for one line per round, `"auto"` or 1 for a progress bar, too.
-            unlabelled: Inputs without labels, in memory, as in `PhysicsModel.fit`.
+            unlabelled: Inputs without labels, as in `ReplicaTrainer.fit`.
             unlabelled_batch_size: Unlabelled rows per step; by default as many as labelled ones.
             unlabelled_share: As in `PhysicsModel.fit`.
             groups: Group of each row, of shape `(rows,)`, for a `cv` that keeps groups together.
-            points: Arrays by term, as in `ReplicaTrainer.fit`; so are `validation_points`.
+            points: Arrays or samplers by term, as in `ReplicaTrainer.fit`.
             validation_points: Arrays by term for `val_<term>_loss`, which may be the objective.
+            points_batch_size: Points per step, as in `ReplicaTrainer.fit`.
+            steps_per_epoch: Steps in an epoch without `x`; 100 by default.
             **others: Refused.
 
         Raises:
@@ -221,18 +226,16 @@ class ReplicaTuner(keras_tuner.Tuner):
             KeyboardInterrupt: After Ctrl-C; finished trials are kept.
         """
         arguments.check_nothing_else("ReplicaTuner.search", others, arguments.FIT_ARGUMENTS)
-        cross_validation.check_held_out(self.cv, validation_data, groups)
-        callbacks = trial_logs.checked(callbacks)
-        training = arguments.training_arguments(
-            epochs, batch_size, validation_batch_size, shuffle
-        ) | arguments.check_unlabelled(unlabelled, unlabelled_batch_size, unlabelled_share)
+        training = arguments.training_arguments(epochs, batch_size, validation_batch_size, shuffle)
+        training |= arguments.check_unlabelled(unlabelled, unlabelled_batch_size, unlabelled_share)
+        training |= arguments.points_options(x, points, points_batch_size, steps_per_epoch)
         data = arguments.data(x, y, validation_data, sample_weight, unlabelled)
-        data |= arguments.points(x, points=points, validation_points=validation_points)
+        data |= arguments.points(points=points, validation_points=validation_points)
         fit = {**data, **training, "verbose": 0 if verbose in (0, 2) else verbose}
-        trial_training = self._training(fit, groups, callbacks)
+        arguments.check_rows(self.cv, self.oracle.objective, fit, groups)
+        trial_training = self._training(fit, groups, trial_logs.checked(callbacks))
         with self._project.locked():
-            rows = describe_rows(data)
-            self._state.describe_training({**training, **rows, "seeds": self.seeds})
+            self._state.describe_training({**training, **describe_rows(data), "seeds": self.seeds})
             self._save_splits(trial_training.splits)
             self.save()
             try:
@@ -303,8 +306,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         Args:
             num_models: Maximum number of models.
         """
-        best = self._best("num_models", num_models)
-        return [self.load_model(trial) for trial in best]
+        return [self.load_model(trial) for trial in self._best("num_models", num_models)]
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
         """Returns the hyperparameters of the best completed trials, best first.
@@ -345,5 +347,4 @@ class ReplicaTuner(keras_tuner.Tuner):
     def _loop(self, trainer: GroupTrainer) -> AskAndTell:
         names = [f"{self.tuner_id}-{k}" for k in range(self.replicas)]
         hooks = Hooks(self.pre_create_trial, self.on_trial_begin, self.on_trial_end, self.save)
-        physics = self.hypermodel.hyperparameter_names
-        return AskAndTell(self._state, trainer, names, physics, hooks)
+        return AskAndTell(self._state, trainer, names, self.hypermodel.hyperparameter_names, hooks)

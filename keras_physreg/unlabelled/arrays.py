@@ -39,6 +39,20 @@ def gather(tensors: Any, rows: Any) -> Any:
     return keras.tree.map_structure(take, tensors)
 
 
+def specs(tensors: Any, rows: int) -> Any:
+    """Returns the specs of some rows of tensors of shape `(rows, ...)`.
+
+    Args:
+        tensors: Tensors, in any structure.
+        rows: Number of rows.
+    """
+
+    def one(tensor: Any) -> Any:
+        return None if tensor is None else tf.TensorSpec((rows, *tensor.shape[1:]), tensor.dtype)
+
+    return keras.tree.map_structure(one, tensors)
+
+
 def size(tensors: Any) -> int:
     """Returns the number of rows."""
     return int(keras.tree.flatten(tensors)[0].shape[0])

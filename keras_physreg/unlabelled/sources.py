@@ -61,9 +61,7 @@ class ArraySource:
         self.tensors, self.batch_size, rows = tensors, batch_size, arrays.size(tensors)
         order = None if seed is None else lambda n: unlabelled_order(seed, n, rows)
         self.stream = RowStream(rows, order)
-        self.spec = keras.tree.map_structure(
-            lambda t: tf.TensorSpec((batch_size, *t.shape[1:]), t.dtype), tensors
-        )
+        self.spec = arrays.specs(tensors, batch_size)
 
     def keys(self, first: int, steps: int) -> np.ndarray:
         """Returns the row numbers of the steps."""
@@ -110,8 +108,11 @@ class SamplerSource:
 
     def at(self, step: int) -> Any:
         """Returns the batch that the sampler draws for a step."""
-        drawn = self._flat(step)
-        return keras.tree.pack_sequence_as(self.spec, [tf.convert_to_tensor(a) for a in drawn])
+        return keras.tree.map_structure(tf.convert_to_tensor, self.drawn(step))
+
+    def drawn(self, step: int) -> Any:
+        """Returns the same as NumPy arrays."""
+        return keras.tree.pack_sequence_as(self.spec, self._flat(step))
 
     def _flat(self, step: Any) -> list[np.ndarray]:
         drawn, wanted = keras.tree.flatten(self._draw(step)), keras.tree.flatten(self.spec)

@@ -1,5 +1,6 @@
 """A sweep with point sets: its trainings see them, and their loss may be the score."""
 
+import numpy as np
 import pytest
 
 import keras_physreg as kp
@@ -46,13 +47,122 @@ def test_score_of_labelled_rows():
     assert result.terms["pde"].measured["score"].shape == (2, 2)
 
 
+SAMPLER = kp.UniformSampler([-1.0] * 3, [1.0] * 3, seed=7)
+GIVEN = {
+    "points": {"pde": SAMPLER, "wall": linear.POINTS["wall"]},
+    "points_batch_size": {"pde": 6, "wall": 2},
+    "validation_points": HELD_OUT,
+    "steps_per_epoch": 3,
+}
+ALONE = {"monitor": "val_pde_loss", "others": "keep", **GIVEN}
+
+
+def alone():
+    return linear.model(linear.OF_POINTS, loss=None)
+
+
+def trained(*settings, seeds=2):
+    """The held-out loss of replicas, which equal `fit`: see test_replicas.py."""
+    weights = {name: [w[name] for w in settings for _ in range(seeds)] for name in settings[0]}
+    trainer = kp.ReplicaTrainer(alone(), weights, seeds=[*range(seeds)] * len(settings))
+    history = trainer.fit(epochs=2, verbose=0, **GIVEN)
+    return history.history["val_pde_loss"][-1].reshape(len(settings), seeds)
+
+
+def test_points_alone():
+    """The other term stays on; the recommendation never switches a term off."""
+    given = SMALL | {"terms": ["wall"], "weights": [0.2], "seeds": 2, "score": "last"}
+    result = kp.sanity_sweep(alone(), **ALONE, **given)
+    assert result.terms["wall"].others == pytest.approx({"pde": linear.WEIGHTS["pde"]})
+    assert result.recommended_weights() == pytest.approx(linear_weights())
+    assert result.terms["wall"].measured["score"].shape == (2, 2)
+    assert "To train on the points:" in str(result)
+
+
+@pytest.mark.slow
+def test_trainings_on_points_alone_and_their_report(tmp_path):
+    given = SMALL | {"terms": ["wall"], "weights": [0.2], "seeds": 2, "score": "last"}
+    result = kp.sanity_sweep(alone(), **ALONE, **given)
+    expected = trained(linear_weights() | {"wall": 0.0}, linear_weights())
+    np.testing.assert_allclose(result.terms["wall"].measured["score"], expected, rtol=1e-5)
+    assert result.recommended_weights() == pytest.approx({"pde": 0.3, "wall": 0.2})
+    text = str(result)
+    assert "Sanity sweep of points (pde 6, wall 2 per step), held-out points (pde 6), 2 seeds" in (
+        text
+    )
+    assert "may not hold at others" in text
+    assert "The score is the loss of pde alone." in text
+    assert "floor" not in text
+    assert "not finite" not in text  # There are no held-out points of the wall.
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.endswith("To train on the points:"))
+    model = alone()
+    names = {"kp": kp, "model": model, "points": GIVEN["points"]}
+    exec("\n".join(line.strip() for line in lines[start + 1 : start + 3]), names)
+    assert int(model.optimizer.iterations) == 6
+    assert kp.get_term_weights(model) == pytest.approx({"pde": 0.3, "wall": 0.2})
+    result.save(tmp_path / "sweep.json")
+    assert str(kp.SweepResult.load(tmp_path / "sweep.json")) == text
+
+
+@pytest.mark.slow
+def test_all_terms_on_points_alone(tmp_path):
+    """What helps is compared with the weights in the model, and not with all terms off."""
+    given = SMALL | {"terms": None, "weights": [3.0], "seeds": 4, "score": "last"}
+    result = kp.sanity_sweep(alone(), **ALONE, **given)
+    assert result.verdicts["pde"].helps
+    combined = result.combined
+    assert combined.weights == {"pde": 3.0}
+    assert combined.before == pytest.approx({"pde": linear.WEIGHTS["pde"]})
+    on = linear_weights() | {"pde": 3.0}
+    expected = trained(linear_weights(), on, seeds=4)
+    np.testing.assert_allclose(combined.sweep.measured["score"], expected, rtol=1e-5)
+    assert result.recommended_weights() == pytest.approx(on)
+    text = str(result)
+    assert "pde: the score is the loss of this very term" in text
+    assert "Compared with the weights before" in text
+    result.save(tmp_path / "sweep.json")
+    loaded = kp.SweepResult.load(tmp_path / "sweep.json")
+    assert loaded.recommended_weights() == result.recommended_weights()
+    result.plot()
+
+
+def linear_weights():
+    return {name: linear.WEIGHTS[name] for name in linear.OF_POINTS}
+
+
+@pytest.mark.slow
+def test_no_weight_of_points_alone_helps():
+    """The weights in the model stay, and are trained to tell for how many epochs."""
+    given = SMALL | {"terms": ["wall"], "weights": [50.0], "seeds": 2}
+    result = kp.sanity_sweep(alone(), **ALONE, **given)
+    assert not result.verdicts["wall"].helps
+    assert result.combined.weights == pytest.approx({"wall": linear.WEIGHTS["wall"]})
+    assert result.combined.before == {}
+    assert result.recommended_weights() == pytest.approx(linear_weights())
+    assert result.recommended_epochs in (1, 2)
+    assert "Compared with wall off" in str(result)
+
+
+@pytest.mark.slow
+def test_samplers_beside_labelled_rows():
+    given = {name: GIVEN[name] for name in ("points", "points_batch_size", "validation_points")}
+    result = kp.sanity_sweep(*(linear.model(), X, Y), cv=2, repeats=1, seeds=1, **given, **SMALL)
+    assert np.isfinite(result.terms["pde"].measured["score"]).all()
+    code = f"model.fit(x, y, points=points, points_batch_size={given['points_batch_size']}, epochs"
+    assert code in str(result)
+
+
 WRONG = {
-    "no rows": ({"x": None, "y": None, "points": linear.POINTS}, "on labelled rows: give `x`"),
     "unknown": ({"points": {"pdf": X}}, "Did you mean 'pde'"),
     "monitor": (
         {"points": linear.POINTS, "monitor": "val_pde_loss"},
         "needs `validation_points` of term 'pde'",
     ),
+    "steps": ({"steps_per_epoch": 3}, "`steps_per_epoch` is for a training on points alone"),
+    "size": ({"points_batch_size": 3}, "These arguments need `points`"),
+    "width": ({"points": {"pde": X[:, :2]}}, "must have the row shape of the model's inputs"),
+    "sampler without size": ({"points": {"pde": SAMPLER}}, "needs the number of points per step"),
 }
 
 
@@ -61,3 +171,38 @@ def test_wrong_points(case):
     given, message = WRONG[case]
     with pytest.raises(ValueError, match=message):
         kp.sanity_sweep(linear.model(), **{"x": X, "y": Y, **SMALL, **given})
+
+
+WRONG_ALONE = {
+    "nothing": ({"points": None, "points_batch_size": None}, "needs rows to train on"),
+    "labels": ({"y": Y}, "`y` is for labelled rows, but `x` is None"),
+    "splits": ({"cv": 5}, "`cv` is for labelled rows, but `x` is None"),
+    "held-out rows": ({"validation_data": (X, Y)}, "`validation_data` is for labelled rows"),
+    "a term without points": (
+        {"points": {"pde": linear.POINTS["pde"]}, "points_batch_size": None},
+        r"Without points: \['wall'\]",
+    ),
+    "the usual score": ({"monitor": "val_data_loss"}, "give `validation_points` of this term, and"),
+    "no held-out points": (
+        {"validation_points": None},
+        r"Terms with `validation_points`: \[\]. Received: monitor='val_pde_loss'",
+    ),
+    "all other terms off": (
+        {"others": "zero"},
+        "while 'wall' is swept, all other .* would not train at all. Keep the .* `others='keep'`",
+    ),
+    "the best of nothing": ({"others": "best"}, "would not train at all"),
+    "the others at 0": ({"others": {"pde": 0.0}}, "would not train at all"),
+}
+
+
+@pytest.mark.parametrize("case", list(WRONG_ALONE))
+def test_wrong_points_alone(case):
+    given, message = WRONG_ALONE[case]
+    with pytest.raises(ValueError, match=message):
+        kp.sanity_sweep(alone(), **{**ALONE, **SMALL, "terms": ["wall"], **given})
+
+
+def test_a_compiled_loss_needs_labels():
+    with pytest.raises(ValueError, match="compile it with `loss=None` to train on the physics"):
+        kp.sanity_sweep(linear.model(linear.OF_POINTS), **ALONE, **SMALL)

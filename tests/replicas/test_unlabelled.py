@@ -106,7 +106,7 @@ def test_sanity_sweep_trains_on_unlabelled_rows(quick):
     ("given", "error", "message"),
     [
         ({"unlabelled": tf.data.Dataset.range(3)}, TypeError, "data in memory"),
-        ({"unlabelled": kp.UniformSampler([0.0], [1.0])}, TypeError, r"`sampler\(0, 1000\)`"),
+        ({"unlabelled": kp.UniformSampler([0.0], [1.0])}, ValueError, r"\('rows', 3\)"),
         ({"unlabelled": np.ones((4, 2), "float32")}, ValueError, r"\('rows', 3\)"),
         ({"unlabelled": np.ones((0, 3))}, ValueError, "at least 1"),
         ({"unlabelled_batch_size": 3}, ValueError, "arguments need `unlabelled`"),
