@@ -203,14 +203,14 @@ def _pair_arrays(
     x, batch_size = fit["x"], fit["batch_size"]
     _check_alike(x, rows.source)
     data = without_nones((x, fit["y"], fit["sample_weight"]))
-    dataset = pairing.paired_arrays(data, batch_size, seed, rows)
     steps = math.ceil(arrays.size(x) / batch_size)
     taken = {"y": None, "sample_weight": None, "batch_size": None, "shuffle": False}
     given, alone = fit.get("steps_per_epoch"), replicas_of(model) == 1
-    may_end = given and not isinstance(rows.source, JoinedSource)
-    if given and not may_end:  # Beside points the labelled rows repeat.
+    repeats = bool(given) and isinstance(rows.source, JoinedSource)
+    dataset = pairing.paired_arrays(data, batch_size, seed, rows, continues=repeats)
+    if repeats:  # Beside points an epoch has the steps that are asked for.
         steps, taken["steps_per_epoch"] = given, None
-    if not alone or not (may_end or steps % model.steps_per_execution):
+    if not alone or not ((given and not repeats) or steps % model.steps_per_execution):
         # One iterator for all epochs: a new iterator costs as much time as many steps.
         return fit | taken | {"x": dataset, "steps_per_epoch": given or steps}
     # With `steps_per_epoch` the data may end within an epoch, as in `keras.Model.fit`.

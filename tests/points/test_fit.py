@@ -115,15 +115,18 @@ def test_labelled_arrays_repeat_beside_points_until_an_epoch_has_its_steps(execu
     z, y, trust = data()
     given = {"x": z, "y": y, "sample_weight": trust, "batch_size": BATCH}
     given |= {"points": linear.POINTS, "shuffle": False, "verbose": 0}
-    course, _ = linear.train(linear.values(model), 3, linear.whole)
+    course, _ = linear.train(linear.values(model), 5, linear.whole)
     history = model.fit(steps_per_epoch=3 * STEPS, **given)
     assert int(model.optimizer.iterations) == 3 * STEPS
     assert history.epoch == [0]
-    for one, other in zip(linear.values(model), course[-1], strict=True):
+    for one, other in zip(linear.values(model), course[3 * STEPS - 1], strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
     assert model.steps_per_execution == executed
+    # The second epoch goes on with the third part of the rows.
     model.fit(epochs=2, steps_per_epoch=2, **given)
     assert int(model.optimizer.iterations) == 3 * STEPS + 4
+    for one, other in zip(linear.values(model), course[3 * STEPS + 3], strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
 
 
 def test_labelled_arrays_beside_points_need_one_call_per_epoch():
