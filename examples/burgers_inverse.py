@@ -66,7 +66,7 @@ def build(epochs=25):
     return model
 
 
-def train(noise, seed, epochs=25, iterations=700):
+def train(noise, seed, epochs=25, iterations=1200):
     """Trains one model.
 
     Returns:
@@ -118,7 +118,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=1, help="of measurements and network")
     parser.add_argument("--noises", type=float, nargs="+", default=NOISES)
     parser.add_argument("--epochs", type=int, default=25, help=f"of {STEPS_PER_EPOCH} steps")
-    parser.add_argument("--iterations", type=int, default=700, help="of the refinement")
+    parser.add_argument("--iterations", type=int, default=1200, help="of the refinement")
     parser.add_argument("--out", type=Path, default=OUTPUT, help="folder of the figure")
     options = parser.parse_args()
     print(f"{'noise':6}{'seed':>5}{'after':>9}{'lambda':>9}{'nu':>10}   errors of both")
