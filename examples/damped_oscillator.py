@@ -111,7 +111,7 @@ def plot(seed, found, path):
     for name, style in zip(WEIGHTS, ("C0:", "C3--"), strict=True):
         ax.plot(TIMES, found[name][1], style, label=name)
     ax.plot(*measure(seed), "k.", markersize=5, label="measurements")
-    ax.set(xlabel="t (s)", ylabel="u (m)", ylim=(-1.2, 1.5), xlim=(0, END))
+    ax.set(xlabel="t (s)", ylabel="u (m)", ylim=(-1.3, 1.3), xlim=(0, END))
     ax.legend(frameon=False, fontsize="small", ncols=4, loc="upper right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

@@ -12,7 +12,7 @@ from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.replica_step import ReplicaStep
-from keras_physreg.unlabelled.input_rows import beside
+from keras_physreg.unlabelled.input_rows import NoRows, beside
 
 # Counted by TensorFlow through a whole process: equal graphs differ in it.
 COUNTED = "_gradient_op_type"
@@ -22,11 +22,12 @@ COUNTED = "_gradient_op_type"
 class StepGraphs:
     """The graphs of the training step and of the test step of one replica.
 
-    They are traced without shields, each of which TensorFlow would keep for ever.
+    They are traced without shields, each of which TensorFlow would keep for ever. There is no test
+    step if there are no rows to score: a training on points alone, without `validation_points`.
     """
 
     train: Any
-    test: Any
+    test: Any | None
 
     @classmethod
     def of(cls, job: Job) -> StepGraphs:
@@ -38,14 +39,15 @@ class StepGraphs:
         if job.unlabelled is not None:
             rows = _spec(job.unlabelled.tensors, job.unlabelled.batch_size)
             trained = (beside(batch[0], rows), *batch[1:])
-        return cls(_traced(step, step.train, trained), _traced(step, step.test, batch))
+        alone = isinstance(batch[0], NoRows) and not given.model._points.validation.terms
+        test = None if alone else _traced(step, step.test, batch)
+        return cls(_traced(step, step.train, trained), test)
 
     def __eq__(self, other: object) -> bool:
         """Returns whether both were traced to the same operations, constants and tensors."""
         if not isinstance(other, StepGraphs):
             return NotImplemented
-        pairs = [(self.train, other.train), (self.test, other.test)]
-        return all(_same_captures(*pair) and _digest(pair[0]) == _digest(pair[1]) for pair in pairs)
+        return _same(self.train, other.train) and _same(self.test, other.test)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -71,6 +73,12 @@ def _spec(tensors: Any, rows: int) -> Any:
         return None if tensor is None else tf.TensorSpec((rows, *tensor.shape[1:]), tensor.dtype)
 
     return keras.tree.map_structure(one, tensors)
+
+
+def _same(graph: Any, other: Any) -> bool:
+    if graph is None or other is None:
+        return graph is other
+    return _same_captures(graph, other) and _digest(graph) == _digest(other)
 
 
 def _same_captures(graph: Any, other: Any) -> bool:
