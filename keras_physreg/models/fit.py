@@ -75,7 +75,8 @@ class FitModel(keras.Model):
         an epoch has 100 steps unless you give `steps_per_epoch`. Up to 100 steps then run as one
         program, unless you give `steps_per_execution` in `compile` or a callback acts after each
         batch: a call of Keras costs as much as a small step. Beside few labelled rows, give
-        `fit(steps_per_epoch=100)` and `compile(steps_per_execution=100)` yourself.
+        `steps_per_epoch=100` yourself: with points, labelled arrays then repeat until an epoch has
+        its steps, and as many steps run as one program.
 
         A warning tells you if a callback compares weighted losses. Rows that do not count, but
         would make the gradient NaN, raise an error before the first training.

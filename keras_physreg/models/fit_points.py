@@ -12,7 +12,7 @@ import keras
 from keras_physreg._utils.errors import received
 from keras_physreg.models.functional import Functional
 from keras_physreg.models.step_counts import steps_per_epoch, steps_per_execution
-from keras_physreg.unlabelled.fit_arguments import pair, points_alone, replicas_of
+from keras_physreg.unlabelled.fit_arguments import is_stream, pair, points_alone, replicas_of
 from keras_physreg.unlabelled.pairing import one_step
 from keras_physreg.unlabelled.point_sources import (
     PointSources,
@@ -61,25 +61,35 @@ def fitting_points(model: Any, fit: dict[str, Any], given: GivenRows) -> Iterato
             "`fit(points=...)` does not support a `tf.distribute` strategy of several replicas: "
             "train on one device."
         )
+    held, executed = model._points, model.steps_per_execution
+    try:
+        yield _prepared(model, fit, given)
+    finally:
+        model.test_function, held.are_active = None, False
+        model.steps_per_execution = executed
+
+
+def _prepared(model: Any, fit: dict[str, Any], given: GivenRows) -> dict[str, Any]:
+    """Gives a model its point sets, and returns the arguments of `keras.Model.fit`."""
     held, like = model._points, input_specs(model)
     sources, held_out = PointSources(), PointSources()
     if given.validation_points is not None:
         name = "validation_points"
         held_out = point_arrays(model, given.validation_points, name, like)
-    executed = model.steps_per_execution
     if given.points is not None:
         seed = lasting_seed(model.optimizer) if fit["shuffle"] else None
         sources = point_sources(model, given.points, given.points_batch_size, seed, like)
     if given.points is not None and fit["x"] is None and given.unlabelled is None:
         check_no_labels({name: fit[name] for name in OF_LABELLED_ROWS})
         check_rows_for_all(model, sources.terms)
-        steps = fit["steps_per_epoch"] or steps_per_epoch(model)
-        chosen = steps_per_execution(model, steps, fit["callbacks"])
-        fit = points_alone(model, fit | {"steps_per_epoch": steps}, sources)
-        model.steps_per_execution = chosen
+        fit = fit | {"steps_per_epoch": fit["steps_per_epoch"] or steps_per_epoch(model)}
+        _choose_steps_per_execution(model, fit)
+        fit = points_alone(model, fit, sources)
     elif given.points is not None or given.unlabelled is not None:
         of_unlabelled = (given.unlabelled, given.unlabelled_batch_size, given.unlabelled_repeat)
         points = None if given.points is None else sources
+        if points and fit["steps_per_epoch"] and not is_stream(fit["x"]):
+            _choose_steps_per_execution(model, fit)
         fit = pair(model, fit, *of_unlabelled, points=points)
     has_validation = fit["validation_data"] is not None or fit["validation_split"]
     if given.validation_points is not None and not has_validation:
@@ -89,11 +99,12 @@ def fitting_points(model: Any, fit: dict[str, Any], given: GivenRows) -> Iterato
         model.make_train_function(force=True)
     # The steps of validation depend on the points, and their data do not tell which.
     model.test_function, held.are_active = None, True
-    try:
-        yield fit
-    finally:
-        model.test_function, held.are_active = None, False
-        model.steps_per_execution = executed
+    return fit
+
+
+def _choose_steps_per_execution(model: Any, fit: dict[str, Any]) -> None:
+    chosen = steps_per_execution(model, fit["steps_per_epoch"], fit["callbacks"])
+    model.steps_per_execution = chosen
 
 
 def input_specs(model: keras.Model) -> Any:

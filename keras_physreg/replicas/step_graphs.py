@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import keras
+
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.graph_digest import digest

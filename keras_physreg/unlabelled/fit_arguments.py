@@ -50,7 +50,7 @@ def pair(
     # From Python's generator, as Keras draws its seeds.
     seed = random.getrandbits(31) if shuffle else None
     seed_of_unlabelled = lasting_seed(model.optimizer) if shuffle else None
-    known = fit if _is_stream(fit["x"]) else _with_tensors(fit)
+    known = fit if is_stream(fit["x"]) else _with_tensors(fit)
     size = batch_size or _labelled_batch_size(known)
     source: Any = None
     if unlabelled is not None:
@@ -108,7 +108,7 @@ def as_source(unlabelled: Any, given: Any, size: int, seed: int | None, repeat: 
                 f"`unlabelled_batch_size` out. {received('unlabelled_batch_size', given)}"
             )
         return DatasetSource(unlabelled, repeat is None or bool(repeat))
-    if _is_stream(unlabelled):
+    if is_stream(unlabelled):
         raise TypeError(
             "`unlabelled` must be arrays, a `tf.data.Dataset` of batches, or a sampler "
             f"`(step, batch) -> inputs`. {received('unlabelled', unlabelled)}"
@@ -126,7 +126,7 @@ def _check_alike(x: Any, source: Any) -> None:
         check_alike(x, source.spec)
 
 
-def _is_stream(data: Any) -> bool:
+def is_stream(data: Any) -> bool:
     """Returns whether data come in batches of their own."""
     return isinstance(data, (tf.data.Dataset, keras.utils.PyDataset, GeneratorType))
 
@@ -172,7 +172,7 @@ def _training_rows(rows: int, split: float) -> int:
 
 def _labelled_batch_size(fit: dict[str, Any]) -> int:
     """Returns the number of rows in a labelled batch, or Keras' default if it is unknown."""
-    if not _is_stream(fit["x"]):
+    if not is_stream(fit["x"]):
         return fit["batch_size"]
     if isinstance(fit["x"], tf.data.Dataset):
         first = keras.tree.flatten(fit["x"].element_spec)[0]
@@ -203,11 +203,14 @@ def _pair_arrays(
     x, batch_size = fit["x"], fit["batch_size"]
     _check_alike(x, rows.source)
     data = without_nones((x, fit["y"], fit["sample_weight"]))
-    dataset = pairing.paired_arrays(data, batch_size, seed, rows)
     steps = math.ceil(arrays.size(x) / batch_size)
     taken = {"y": None, "sample_weight": None, "batch_size": None, "shuffle": False}
     given, alone = fit.get("steps_per_epoch"), replicas_of(model) == 1
-    if not alone or not (given or steps % model.steps_per_execution):
+    repeats = bool(given) and isinstance(rows.source, JoinedSource)
+    dataset = pairing.paired_arrays(data, batch_size, seed, rows, continues=repeats)
+    if repeats:  # Beside points an epoch has the steps that are asked for.
+        steps, taken["steps_per_epoch"] = given, None
+    if not alone or not ((given and not repeats) or steps % model.steps_per_execution):
         # One iterator for all epochs: a new iterator costs as much time as many steps.
         return fit | taken | {"x": dataset, "steps_per_epoch": given or steps}
     # With `steps_per_epoch` the data may end within an epoch, as in `keras.Model.fit`.

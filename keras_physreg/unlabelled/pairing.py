@@ -35,7 +35,11 @@ class Unlabelled:
 
 
 def paired_arrays(
-    data: Any, batch_size: int, seed: int | None, unlabelled: Unlabelled
+    data: Any,
+    batch_size: int,
+    seed: int | None,
+    unlabelled: Unlabelled,
+    continues: bool = False,
 ) -> tf.data.Dataset:
     """Returns an endless dataset of epochs: batches of arrays, each paired with an unlabelled one.
 
@@ -45,6 +49,7 @@ def paired_arrays(
         batch_size: Labelled rows per step; the last step of an epoch has the remaining rows.
         seed: Seed of the order of the rows in each epoch; `None`: the given order.
         unlabelled: The unlabelled rows.
+        continues: Whether an epoch of `fit` may begin within a pass through the rows.
     """
     source, rows = unlabelled.source, arrays.size(data)
     steps = math.ceil(rows / batch_size)
@@ -60,7 +65,7 @@ def paired_arrays(
     def fetch(numbers: Any, key: Any) -> Any:
         return with_unlabelled(arrays.gather(data, numbers), source.batch(key))
 
-    return _fetched(_in_blocks(unlabelled.counter, steps, draw, epoch), fetch, source)
+    return _fetched(_in_blocks(unlabelled.counter, steps, draw, epoch, continues), fetch, source)
 
 
 def paired_dataset(labelled: tf.data.Dataset, unlabelled: Unlabelled) -> tf.data.Dataset:
@@ -184,6 +189,7 @@ def _in_blocks(
     steps: int,
     draw: Callable[[int], tuple],
     make: Callable[..., tf.data.Dataset],
+    continues: bool = False,
 ) -> tf.data.Dataset:
     """Returns an endless dataset of blocks of steps, each made from arrays drawn by Python.
 
@@ -193,19 +199,24 @@ def _in_blocks(
         draw: Function from the number of steps taken before a block to a tuple of int64 arrays,
             with the same shapes in every call.
         make: Function from these arrays to the dataset of a block.
+        continues: Whether an iterator may begin within a block, after the steps taken before.
     """
     first = [0]
 
     def draw_block(number: Any) -> tuple:
         if number == 0:
             first[0] = counter.count
-        return draw(first[0] + int(number) * steps)
+        taken = first[0] % steps if continues else 0
+        drawn = draw(first[0] - taken + int(number) * steps)
+        return *drawn, np.int64(taken if number == 0 else 0)
 
     shapes = [array.shape for array in draw(0)]
 
     def block(number: Any) -> tf.data.Dataset:
-        drawn = tf.numpy_function(draw_block, [number], [tf.int64] * len(shapes))
-        return make(*(tf.ensure_shape(a, shape) for a, shape in zip(drawn, shapes, strict=True)))
+        *drawn, taken = tf.numpy_function(draw_block, [number], [tf.int64] * (len(shapes) + 1))
+        known = (tf.ensure_shape(a, shape) for a, shape in zip(drawn, shapes, strict=True))
+        made = make(*known)
+        return made.skip(tf.ensure_shape(taken, [])) if continues else made
 
     return tf.data.Dataset.counter().flat_map(tf.autograph.experimental.do_not_convert(block))
 

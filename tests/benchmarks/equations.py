@@ -1,11 +1,15 @@
-"""What a training step of a differential equation costs: by rules, as a whole, by hand and in fit.
+"""What a training step of a differential equation costs: in fit, by hand, in DeepXDE, in replicas.
 
-python tests/benchmarks/equations.py [--repeats 10] [--rows 2048]
+A network of 3 layers of 20 tanh units, inputs x and t, compiled by XLA; one residual on 2048
+points. All ways take 500 steps of Adam in turn, in one process; a ratio is the median over these
+turns. CPU time counts the work of all cores.
 
-A network of 3 layers of 20 tanh units, inputs x and t, compiled by XLA. All ways take their steps
-in turn, in one process; a ratio is the median over these turns. The hand-written loop has nested
-gradient tapes and no Keras around it; `fit` is started for every 20 steps. CPU time counts the work
-of all cores.
+The hand-written loop has nested gradient tapes and no Keras around it. `fit` is called with points
+and nothing else, for 5 epochs of 100 steps. DeepXDE's `Model.train` is its own loop, with XLA; it
+is left out where DeepXDE is not installed, see deepxde_models.py. 16 replicas differ in their
+seeds, and take 100 steps; their time is that of one step of one replica.
+
+Run: python tests/benchmarks/equations.py [--highest xx xxx xxxx] [--repeats 3] [--rows 2048]
 """
 
 import argparse
@@ -13,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+import deepxde_models
 import keras
 import numpy as np
 import tensorflow as tf
@@ -20,7 +25,7 @@ import tensorflow as tf
 import keras_physreg as kp
 
 HIGHEST = ("xx", "xxx", "xxxx")
-STEPS = 20
+STEPS, EPOCH, REPLICAS = 500, 100, 16
 
 
 def network() -> keras.Model:
@@ -105,43 +110,73 @@ def by_hand(highest: str, rows: int) -> Callable[[], None]:
     return steps(loss, inside)
 
 
-def by_fit(highest: str, rows: int) -> Callable[[], None]:
-    """The same steps in one epoch of `fit`."""
+def equation(highest: str) -> kp.PhysicsModel:
+    """The equation as a user writes it."""
     z = keras.Input((2,))
     u = kp.Derivatives(network(), ["x", "t", highest], ["x", "t"])(z)
-    layer = kp.PhysicsRegularization(lambda z, u: residual(*u.values()), {"pde": 1.0})
+    layer = kp.PhysicsRegularization({"pde": lambda z, u: residual(*u.values())}, {"pde": 1.0})
     model = kp.PhysicsModel(z, layer(z, u)["u"])
-    model.compile(keras.optimizers.Adam(1e-3), None, jit_compile=True, steps_per_execution=STEPS)
-    given = np.tile(points(rows), (STEPS, 1))
-    return lambda: model.fit(given, batch_size=rows, shuffle=False, verbose=0)
+    model.compile(keras.optimizers.Adam(1e-3), None, jit_compile=True)
+    return model
+
+
+def by_fit(highest: str, rows: int) -> Callable[[], None]:
+    """The same steps by `fit`, which chooses the steps per epoch and per execution."""
+    model, given = equation(highest), {"pde": points(rows)}
+    return lambda: model.fit(points=given, epochs=STEPS // EPOCH, verbose=0)
+
+
+def by_replicas(highest: str, rows: int) -> Callable[[], None]:
+    """One epoch of such steps in each of 16 replicas."""
+    trainer = kp.ReplicaTrainer(equation(highest), {"pde": [1.0] * REPLICAS}, range(REPLICAS))
+    trainer.fit(points={"pde": points(rows)}, verbose=0)
+    return lambda: trainer.refit({"pde": [1.0] * REPLICAS}, range(REPLICAS), verbose=0)
+
+
+def by_deepxde(highest: str, rows: int) -> Callable[[], None]:
+    """The same steps by `deepxde.Model.train`."""
+    return deepxde_models.steps(highest, rows, STEPS, residual)
 
 
 WAYS = {
     "by hand, nested tapes": by_hand,
-    "`Derivatives`, by rules": lambda highest, rows: by_layer(highest, rows, True),
-    "`Derivatives`, as a whole": lambda highest, rows: by_layer(highest, rows, False),
-    "`PhysicsModel.fit`, by rules": by_fit,
+    "by hand, `Derivatives` by rules": lambda highest, rows: by_layer(highest, rows, True),
+    "by hand, `Derivatives` as a whole": lambda highest, rows: by_layer(highest, rows, False),
+    "`PhysicsModel.fit(points=...)`": by_fit,
+    "`ReplicaTrainer`, 16 replicas": by_replicas,
+    "DeepXDE, `Model.train`": by_deepxde,
 }
+FIRST, *_, MANY, LAST = WAYS
 
 
-def measure(highest: str, rows: int, repeats: int) -> dict[str, tuple[float, float, float]]:
-    """CPU and wall time of a step in ms, by way; and the ratio of CPU times to the first way."""
-    ways = {name: make(highest, rows) for name, make in WAYS.items()}
+def measure(highest: str, rows: int, repeats: int) -> dict[str, list[float]]:
+    """CPU and wall time of a step in ms by way; ratios of CPU times to by hand and to DeepXDE."""
+    ways = {
+        name: make(highest, rows)
+        for name, make in WAYS.items()
+        if name != LAST or deepxde_models.is_installed()
+    }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for turn in range(repeats + 1):
         for name, run in ways.items():
             cpu, wall = time.process_time(), time.perf_counter()
             run()
             spent = time.process_time() - cpu, time.perf_counter() - wall
+            steps = EPOCH * REPLICAS if name == MANY else STEPS
             if turn:  # The first one compiles.
-                times[name].append((1e3 * spent[0] / STEPS, 1e3 * spent[1] / STEPS))
-    first = times[next(iter(ways))]
+                times[name].append((1e3 * spent[0] / steps, 1e3 * spent[1] / steps))
+
+    def ratio(name: str, other: str) -> float:
+        if other not in times:
+            return float("nan")
+        pairs = zip(times[name], times[other], strict=True)
+        return statistics.median(a / b for (a, _), (b, _) in pairs)
+
     return {
-        name: (
-            statistics.median(cpu for cpu, _ in found),
-            statistics.median(wall for _, wall in found),
-            statistics.median(a / b for (a, _), (b, _) in zip(found, first, strict=True)),
-        )
+        name: [
+            *(statistics.median(spent) for spent in zip(*found, strict=True)),
+            *(ratio(name, other) for other in (FIRST, LAST)),
+        ]
         for name, found in times.items()
     }
 
@@ -149,17 +184,18 @@ def measure(highest: str, rows: int, repeats: int) -> dict[str, tuple[float, flo
 def main() -> None:
     """Prints a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--highest", nargs="+", choices=HIGHEST, default=HIGHEST)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, default=2048)
     options = parser.parse_args()
-    print("| derivatives | way | CPU, ms | wall, ms | CPU / by hand |")
-    print("| --- | --- | --- | --- | --- |")
-    for highest in HIGHEST:
+    if not deepxde_models.is_installed():
+        print("DeepXDE is not installed: its rows are left out.\n")
+    print("| highest | way | CPU, ms | wall, ms | CPU / by hand | CPU / DeepXDE |")
+    print("| --- " * 6 + "|")
+    for highest in options.highest:
         for name, found in measure(highest, options.rows, options.repeats).items():
-            cpu, wall, ratio = found
-            print(
-                f"| x, t, {highest} | {name} | {cpu:.2f} | {wall:.2f} | {ratio:.2f} |", flush=True
-            )
+            figures = " | ".join(f"{value:.2f}" for value in found)
+            print(f"| {highest} | {name} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ from tests.variants import slow_but
 
 pytestmark = pytest.mark.tensorflow
 RAMPS = {
-    "x": kp.Chain([kp.GeometricRamp(1e-10, 1.0, 7, begin=2), kp.Staircase([0.5, 0.0], every=3)], [8]),
+    "x": kp.Chain(
+        [kp.GeometricRamp(1e-10, 1.0, 7, begin=2), kp.Staircase([0.5, 0.0], every=3)], [8]
+    ),
     "z": kp.CosineRamp(0.0, 3.0, 9),
 }
 

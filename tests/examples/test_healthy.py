@@ -4,6 +4,8 @@ from functools import partial
 from pathlib import Path
 
 import burgers
+import burgers_inverse
+import damped_oscillator
 import irradiance as ir
 import padded_days
 import pv_module_parameters
@@ -20,7 +22,7 @@ EXAMPLES = Path(pv.__file__).parent
 NO_MODELS = {"irradiance", "pv_modules"}  # Data and physics for the others.
 # Setups that do nothing or harm, to be diagnosed: see test_why_did_my_physics_hurt.py.
 BROKEN_BY_DESIGN = {"why_did_my_physics_hurt"}
-ON_POINTS = {"burgers"}  # Without labels.
+ON_POINTS = {"burgers", "burgers_inverse", "damped_oscillator"}
 
 
 def modules(build, *arguments):
@@ -76,6 +78,18 @@ def test_no_finding_of_severity_error_on_points():
     model, points = burgers.build(epochs=1), burgers.make_points(256)
     model.fit(points=points, epochs=1, steps_per_epoch=burgers.STEPS_PER_EPOCH, verbose=0)
     assert errors(model, None, None, points=points) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", [burgers_inverse, damped_oscillator], ids=lambda e: e.__name__)
+def test_no_finding_of_severity_error_on_points_beside_measurements(example):
+    if example is damped_oscillator:
+        model, rows, points = example.build(1.0, epochs=1), example.measure(0), example.POINTS
+    else:
+        rows, points = example.measure(200, 0.0, 0), {"pde": burgers.make_points(256)["pde"]}
+        model = example.build(epochs=1)
+    model.fit(*rows, points=points, batch_size=len(rows[0]), steps_per_epoch=100, verbose=0)
+    assert errors(model, *rows, points=points) == []
 
 
 def test_every_example_is_among_them():

@@ -9,7 +9,7 @@ from keras import ops
 import keras_physreg as kp
 from keras_physreg.models.step_counts import steps_per_execution
 from tests.points import linear
-from tests.unlabelled.linear import data
+from tests.unlabelled.linear import BATCH, STEPS, data
 
 pytestmark = pytest.mark.tensorflow
 X, Y, _ = data()
@@ -106,6 +106,50 @@ def test_many_steps_run_as_one_program(monkeypatch):
     each = Calls()
     model.fit(steps_per_epoch=3, callbacks=[each], **given)
     assert each.batches == [0, 1, 2]
+
+
+@pytest.mark.parametrize("executed", [1, 4], ids=["chosen for the user", "given"])
+def test_labelled_arrays_repeat_beside_points_until_an_epoch_has_its_steps(executed):
+    """Three passes in one epoch, as many steps as three epochs have."""
+    model = linear.model(steps_per_execution=executed)
+    z, y, trust = data()
+    given = {"x": z, "y": y, "sample_weight": trust, "batch_size": BATCH}
+    given |= {"points": linear.POINTS, "shuffle": False, "verbose": 0}
+    course, _ = linear.train(linear.values(model), 5, linear.whole)
+    history = model.fit(steps_per_epoch=3 * STEPS, **given)
+    assert int(model.optimizer.iterations) == 3 * STEPS
+    assert history.epoch == [0]
+    for one, other in zip(linear.values(model), course[3 * STEPS - 1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
+    assert model.steps_per_execution == executed
+    # The second epoch goes on with the third part of the rows.
+    model.fit(epochs=2, steps_per_epoch=2, **given)
+    assert int(model.optimizer.iterations) == 3 * STEPS + 4
+    for one, other in zip(linear.values(model), course[3 * STEPS + 3], strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
+
+
+def test_labelled_arrays_beside_points_need_one_call_per_epoch():
+    model, each = linear.model(), Calls()
+    given = {"x": X[:9], "y": Y[:9], "batch_size": 9, "points": linear.POINTS, "verbose": 0}
+    seen = []
+    count = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(executed()))
+
+    def executed():
+        return model.steps_per_execution
+
+    model.fit(epochs=2, steps_per_epoch=120, callbacks=[count], **given)
+    assert seen == [60, 60]
+    model.fit(steps_per_epoch=5, callbacks=[each], **given)
+    assert each.batches == [0, 1, 2, 3, 4]
+    assert int(model.optimizer.iterations) == 245
+
+
+def test_a_failed_call_leaves_the_steps_per_execution():
+    model = linear.model()
+    with pytest.raises(ValueError, match="shuffle"):
+        model.fit(X, Y, points=linear.POINTS, steps_per_epoch=10, shuffle="batch")
+    assert model.steps_per_execution == 1
 
 
 def test_callbacks_that_act_per_epoch_do_not_slow_it_down(tmp_path):

@@ -186,6 +186,21 @@ def test_many_drawn_points_come_in_several_calls(monkeypatch):
     assert list(kept) == [(16, 4)]  # Two epochs per call, and only the last call's are kept.
 
 
+def test_points_alone_without_points_of_the_validation():
+    """The engine is chosen, and a second trainer of the model finds the programs of the first."""
+
+    def make():
+        return linear.model(linear.OF_POINTS, loss=None)
+
+    given = {"points": linear.POINTS, "steps_per_epoch": 3}
+    trainer = kp.ReplicaTrainer(make(), WEIGHTS)
+    history = trainer.fit(verbose=0, **given)
+    assert_same_as_fit(trainer, history, make, **given)
+    again = kp.ReplicaTrainer(trainer.model, WEIGHTS)
+    again.fit(verbose=0, **given)
+    assert again.compiles == 0
+
+
 @pytest.mark.slow
 def test_the_model_keeps_its_own_points():
     """A replica training beside a `fit` with other points changes neither."""
