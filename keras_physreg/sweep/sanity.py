@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import keras
 from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
 from keras_physreg.diagnosis import Diagnosis, diagnose
+from keras_physreg.executors.checks import checked_pool
 from keras_physreg.sweep import checks
 from keras_physreg.sweep import others as other_terms
 from keras_physreg.sweep.recommendation import helpful_weights
@@ -26,7 +27,7 @@ SEEDS_PER_SPLIT, SEEDS_ON_VALIDATION_DATA = 2, 8
 
 
 def sanity_sweep(
-    model: keras.Model,
+    model: keras.Model | Callable[[], keras.Model],
     x: Any,
     y: Any = None,
     validation_data: Any = None,
@@ -55,6 +56,8 @@ def sanity_sweep(
     keep: str | None = None,
     points: Mapping[str, Any] | None = None,
     validation_points: Mapping[str, Any] | None = None,
+    executor: Any = None,
+    workers: int | None = None,
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
 
@@ -83,7 +86,9 @@ def sanity_sweep(
     and harms the mean.
 
     Args:
-        model: A compiled Keras model with physics terms.
+        model: A compiled Keras model with physics terms, or a function without arguments that
+            returns one. Workers of an `executor` call the function, where a model travels to them
+            as a Keras file with the functions and classes that you wrote.
         x: Inputs in memory: an array or a structure of arrays of shape `(rows, ...)`.
         y: Labels, likewise.
         validation_data: Tuple `(x, y)` or `(x, y, sample_weight)` of held-out rows, in place of
@@ -133,12 +138,19 @@ def sanity_sweep(
         points: Per term, arrays on which it is evaluated, as in `PhysicsModel.fit`.
         validation_points: Per term, arrays on which `val_<term>_loss` is computed, which may then
             be the `monitor`.
+        executor: Trains the replicas elsewhere: a Dask `Client`, or a
+            `concurrent.futures.Executor` such as a `ProcessPoolExecutor` with spawned processes.
+            `None` trains them in this process, on all its cores. Each worker trains a group of
+            replicas at a time, on one core. The results are the same, up to rounding.
+        workers: Number of workers of the executor; Dask tells it by itself.
 
     Returns:
         A `SweepResult`. Start with `print(result)` and `result.plot()`; see also its `verdicts`,
         `recommended_weights()` and `recommended_epochs`.
 
     Raises:
+        RuntimeError: If workers of the executor died, and no other worker could train their
+            replicas.
         TypeError: If an argument has a wrong type.
         ValueError: If the model is not compiled or has no terms, the monitor is not in the logs,
             `others` names an unknown term, or an argument has a value that is not allowed.
@@ -156,6 +168,8 @@ def sanity_sweep(
     """
     needs_tensorflow("`sanity_sweep`")
     begin = time.perf_counter()
+    pool = checked_pool(executor, workers)
+    model, build = checks.built_model(model)
     names = checks.checked_terms(model, terms)
     weights = checks.checked_weights(weights)
     checks.check_choices(score, keep)
@@ -195,7 +209,13 @@ def sanity_sweep(
         constants_only=calibrating,
     )
     trainings = Trainings(
-        trainer={"model": model, "engine": engine, "replicas_per_program": replicas_per_program},
+        trainer={
+            "pool": pool,
+            "build": build,
+            "model": model,
+            "engine": engine,
+            "replicas_per_program": replicas_per_program,
+        },
         fit={
             "x": x,
             "y": y,
