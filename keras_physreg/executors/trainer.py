@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import uuid
 from collections.abc import Sequence
@@ -127,9 +128,10 @@ class DistributedTrainer(ReplicaTrainer):
         settings = {"unit": self.table.unit, "engine": self.engine}
         settings["replicas_per_program"] = self.replicas_per_program
         model = SentModel.of(self.model, self.build, given.train())
-        parts = {"model": Program(model, settings), "data": given}
-        key = uuid.uuid4().hex
-        shared = [Shared(f"{name}-{key}", dumps(part)) for name, part in parts.items()]
+        program, data = dumps(Program(model, settings)), dumps(given)
+        # Trainers of other models, on the same data, use the data that workers have.
+        key = hashlib.sha256(data).hexdigest()
+        shared = [Shared(f"model-{uuid.uuid4().hex}", program), Shared(f"data-{key}", data)]
         return self.pool.share(shared[0]), self.pool.share(shared[1])
 
 
