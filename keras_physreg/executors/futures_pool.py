@@ -69,7 +69,9 @@ class FuturesPool(Pool):
         error = future.exception()
         if isinstance(error, BrokenExecutor):
             return self._lost(error)
-        result: GroupResult = future.result() if error is None else error
+        if error is not None:
+            return error
+        result: GroupResult = future.result()
         return result
 
     def _lost(self, error: BrokenExecutor) -> LostWorkersError:

@@ -176,6 +176,8 @@ def _named(variables: list[keras.Variable]) -> str:
 
 def _different_settings(optimizer: keras.Optimizer, other: keras.Optimizer) -> list[str]:
     """Returns the names of settings in which two optimizers differ."""
+    first: dict[str, Any]
+    second: dict[str, Any]
     first, second = (
         {k: v for k, v in vars(each).items() if k not in internal_names()}
         for each in (optimizer, other)
@@ -186,10 +188,14 @@ def _different_settings(optimizer: keras.Optimizer, other: keras.Optimizer) -> l
         if name != "name"  # Keras counts optimizers.
         and isinstance(value, IMMUTABLE)
         and not callable(value)
-        and not np.array_equal(value, second.get(name), equal_nan=isinstance(value, float))
+        and not _equal(value, second.get(name))
     ]
     rates = [float(keras.ops.convert_to_numpy(each.learning_rate)) for each in (optimizer, other)]
     return names + (["learning_rate"] if rates[0] != rates[1] else [])
+
+
+def _equal(value: Any, other: Any) -> bool:
+    return bool(np.array_equal(value, other, equal_nan=isinstance(value, float)))
 
 
 def _evaluated(model: keras.Model, data: Batches) -> dict[str, Any]:

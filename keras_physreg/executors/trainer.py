@@ -125,7 +125,7 @@ class DistributedTrainer(ReplicaTrainer):
         """Sends the model and the data."""
         assert self._given is not None
         given = replace(self._given, **_in_memory(self._given))
-        settings = {"unit": self.table.unit, "engine": self.engine}
+        settings: dict[str, Any] = {"unit": self.table.unit, "engine": self.engine}
         settings["replicas_per_program"] = self.replicas_per_program
         model = SentModel.of(self.model, self.build, given.train())
         program, data = dumps(Program(model, settings)), dumps(given)

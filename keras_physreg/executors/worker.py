@@ -88,7 +88,10 @@ def train_group(program: Shared, data: Shared, group: Group) -> GroupResult:
         with _lock, limited_cores(1):
             return GroupResult.of(_trained(program, data, group.filled()), group.replicas)
     except Exception as error:
-        raise _portable(error) from error
+        portable = _portable(error)
+        if portable is error:
+            raise
+        raise portable from error
 
 
 def _trained(program: Shared, data: Shared, group: Group) -> Outcome:
@@ -106,7 +109,7 @@ def _trained(program: Shared, data: Shared, group: Group) -> Outcome:
 
 def _first(program: Shared, data: Shared, group: Group) -> WorkerTrainer:
     """Builds the model, and trains a first group."""
-    fit: FitArguments = _data.pop(data.key, None) or loads(data.content)
+    fit = _data.pop(data.key) if data.key in _data else loads(data.content)
     _keep(_data, data.key, fit, MAX_DATA)
     sent: Program = loads(program.content)
     model = sent.model.make(fit.train())

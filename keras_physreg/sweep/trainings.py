@@ -190,7 +190,7 @@ class Trainings:
             rows = {"rows": plan.rows, "validation_rows": plan.validation_rows}
         if self._trained is None:
             replicas = {"weights": plan.weights, "seeds": plan.replica_seeds}
-            trainer = new_trainer(**self.trainer, **replicas)
+            trainer = new_trainer(**(self.trainer | replicas))
             history = trainer.fit(**self.fit, **rows)
             self._trained, self.engine = trainer, history.engine
         else:

@@ -52,14 +52,14 @@ class Here(concurrent.futures.Executor):
             if self.number is not None and self.tasks >= self.number:
                 self.instead()
             future.set_result(function(*arguments, **settings))
-        except concurrent.futures.BrokenExecutor as error:
-            future.set_exception(error)
         except Exception as error:
             future.set_exception(error)
         return future
 
 
-def trainer(executor, workers=2, model=None, build=None, weights=WEIGHTS, seeds=SEEDS, **settings):
+def trained_by(
+    executor, workers=2, model=None, build=None, weights=WEIGHTS, seeds=SEEDS, **settings
+):
     pool = FuturesPool(executor, workers)
     return DistributedTrainer(pool, build, model or make(), weights, seeds, **settings)
 

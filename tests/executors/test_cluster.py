@@ -15,6 +15,7 @@ import keras_physreg as kp
 from keras_physreg.executors.checks import checked_pool
 from keras_physreg.executors.trainer import DistributedTrainer, LostReplicasError
 from tests.executors.setups import HELD_OUT, ROWS, SEEDS, WEIGHTS, assert_same, fit, make
+from tests.quick_replicas import QUICK
 
 distributed = pytest.importorskip("distributed")
 pytestmark = [
@@ -41,6 +42,14 @@ def expected(as_shipped):
     """A model, and its logs without an executor, trained as shipped: as by the workers."""
     model = make(1.5)
     return model, fit(kp.ReplicaTrainer(model, WEIGHTS, SEEDS), epochs=40)
+
+
+class QuickWorkers(distributed.WorkerPlugin):
+    """Replicas are quick to compile in workers that come back, too."""
+
+    def setup(self, worker):
+        for (owner, name), value in QUICK.items():
+            setattr(owner, name, value)
 
 
 def distributed_trainer(executor, model, workers=None, **settings):
@@ -106,8 +115,10 @@ class Killer(threading.Thread):
             time.sleep(0.01)
 
 
-def test_nothing_is_lost_or_counted_twice_when_workers_are_killed(client, expected, monkeypatch):
-    model, history = expected
+def test_nothing_is_lost_or_counted_twice_when_workers_are_killed(client, monkeypatch):
+    client.register_plugin(QuickWorkers())
+    model = make(1.5)
+    history = fit(kp.ReplicaTrainer(model, WEIGHTS, SEEDS), epochs=40)
     done = []
     counting = lambda *_: done.append  # noqa: E731
     monkeypatch.setattr("keras_physreg.replicas.trainer._progress", counting)
