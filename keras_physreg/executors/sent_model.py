@@ -14,20 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_physreg._utils.serialization import by_value
-from keras_physreg._utils.variables import unchanged, values_of
+from keras_physreg.executors.copy_check import difference_of
 from keras_physreg.executors.pickled import dumps, loads
 from keras_physreg.executors.user_objects import UserObjects
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.batches import Batches
-from keras_physreg.replicas.hidden_state import hidden_variables
-from keras_physreg.replicas.optimizer_copy import IMMUTABLE, internal_names
-from keras_physreg.replicas.replica_step import Variables, labelled
 
 Build = Callable[[], keras.Model]
-TOLERANCE = 1e-5  # relative, between the losses of a model and of its copy on the same rows
 CURE = (
     "Give a function without arguments that builds and compiles the model in place of the model: "
     "`sanity_sweep(build_model, ...)`. Workers then call this function."
@@ -71,7 +66,7 @@ class SentModel:
                     sent = cls(dumps(build), weights, built, True)
                 else:
                     sent = cls(*_saved(model), built, False)
-                difference = _difference(model, sent.make(data), data)
+                difference = difference_of(model, sent.make(data), data)
         except Exception as error:
             raise ValueError(
                 f"Model '{model.name}' cannot be sent to workers: {error}"
@@ -147,67 +142,3 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         random.setstate(state)
-
-
-def _difference(model: keras.Model, copy: Any, data: Batches) -> str | None:
-    """Returns how a copy differs from a model; `None` if it does not."""
-    own, others = (Variables.of(each).weights for each in (model, copy))
-    if [(v.name, tuple(v.shape)) for v in own] != [(v.name, tuple(v.shape)) for v in others]:
-        return f"it has the variables {_named(others)}, the model has {_named(own)}"
-    for variable, value, other in zip(own, values_of(own), values_of(others), strict=True):
-        if not np.array_equal(value, other, equal_nan=value.dtype.kind in "fc"):
-            return f"its variable `{variable.path}` has another value"
-    if type(model.optimizer) is not type(copy.optimizer):
-        return f"its optimizer is of {type(copy.optimizer)}, the model's of {type(model.optimizer)}"
-    if settings := _different_settings(model.optimizer, copy.optimizer):
-        return f"its optimizer has other settings: {', '.join(settings)}"
-    logs, of_copy = (_evaluated(each, data) for each in (model, copy))
-    if logs.keys() != of_copy.keys():
-        return f"it logs {sorted(of_copy)}, the model logs {sorted(logs)}"
-    for name, value in logs.items():
-        if not np.allclose(value, of_copy[name], rtol=TOLERANCE, atol=1e-30, equal_nan=True):
-            return f"its `{name}` on the same rows is {of_copy[name]}, the model's is {value}"
-    return None
-
-
-def _named(variables: list[keras.Variable]) -> str:
-    return ", ".join(f"{variable.path} {tuple(variable.shape)}" for variable in variables)
-
-
-def _different_settings(optimizer: keras.Optimizer, other: keras.Optimizer) -> list[str]:
-    """Returns the names of settings in which two optimizers differ."""
-    first: dict[str, Any]
-    second: dict[str, Any]
-    first, second = (
-        {k: v for k, v in vars(each).items() if k not in internal_names()}
-        for each in (optimizer, other)
-    )
-    names = [
-        name
-        for name, value in first.items()
-        if name != "name"  # Keras counts optimizers.
-        and isinstance(value, IMMUTABLE)
-        and not callable(value)
-        and not _equal(value, second.get(name))
-    ]
-    rates = [float(keras.ops.convert_to_numpy(each.learning_rate)) for each in (optimizer, other)]
-    return names + (["learning_rate"] if rates[0] != rates[1] else [])
-
-
-def _equal(value: Any, other: Any) -> bool:
-    return bool(np.array_equal(value, other, equal_nan=isinstance(value, float)))
-
-
-def _evaluated(model: keras.Model, data: Batches) -> dict[str, Any]:
-    """Returns the logs of one batch, without changing the model."""
-    x, y, sample_weight = data.take(np.arange(min(data.size, data.batch_size)))
-    hidden = [variable for _, variable in hidden_variables(model)]
-    try:
-        with unchanged([*model.variables, *hidden]), labelled(model):
-            y_pred = model(x)
-            loss = model.compute_loss(x, y, y_pred, sample_weight, training=False)
-            logs = model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-            values = {**logs, "loss": loss}
-            return {name: keras.ops.convert_to_numpy(value) for name, value in values.items()}
-    finally:
-        model.reset_metrics()

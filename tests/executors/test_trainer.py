@@ -19,7 +19,6 @@ from tests import problems
 from tests.executors.setups import SEEDS, WEIGHTS, Here, assert_same, fit, make, trained_by
 from tests.variants import slow_but
 
-
 AGAIN = {"weights": {"law": [0.5, 2.0]}, "seeds": [7, 8], "epochs": 2, "verbose": 0}
 
 
@@ -211,7 +210,7 @@ def test_functions_keep_their_names():
         return x_pred - z[:, :2]
 
     model = make()
-    model.add_loss = law
+    model.note = law  # It is reached, though not saved.
     with pytest.raises(RuntimeError, match="no use"):
         fit(trained_by(Here(1, _breaks), 2, model))
     assert law.__name__ == "law"
