@@ -130,6 +130,7 @@ def test_what_is_finished_is_kept_when_the_pool_breaks(expected):
     assert np.isnan(loss[:, 8:]).all()
 
 
+@pytest.mark.slow
 def test_ctrl_c_returns_what_is_finished(expected):
     def interrupts():
         raise KeyboardInterrupt
@@ -141,6 +142,7 @@ def test_ctrl_c_returns_what_is_finished(expected):
     assert history.epochs_done.tolist() == [3] * 4 + [0] * 8
 
 
+@pytest.mark.slow
 def test_errors_of_a_worker_are_raised(expected):
     def fails():
         raise OverflowError("too much")
