@@ -48,6 +48,7 @@ RANKS = {
             "inspection unlabelled plotting derivatives",
             "models diagnosis",
             "callbacks replicas refinement",
+            "executors",
             "sweep",
             "tuner",
             "__init__",

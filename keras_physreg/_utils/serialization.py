@@ -1,13 +1,32 @@
 """Serialises user callables, or says how to register those that could not be loaded again."""
 
+import contextlib
 import math
 import types
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_physreg._utils.user_errors import unwrapped
+
+_BY_VALUE: ContextVar[tuple[Any, ...]] = ContextVar("_BY_VALUE", default=())
+
+
+@contextlib.contextmanager
+def by_value(objects: Iterable[Any]) -> Iterator[None]:
+    """Lets functions and classes be serialised by name in the block, as they travel beside it.
+
+    Args:
+        objects: The functions and classes, for which the reader has `custom_objects`.
+    """
+    token = _BY_VALUE.set(tuple(objects))
+    try:
+        yield
+    finally:
+        _BY_VALUE.reset(token)
 
 
 def display_name(function: Any) -> str:
@@ -69,6 +88,8 @@ def _check_same_loss(loss: keras.losses.Loss, reloaded: keras.losses.Loss, what:
 
 
 def _loads_again(value: Any) -> bool:
+    if any(known is value or known is type(value) for known in _BY_VALUE.get()):
+        return True
     if isinstance(value, types.FunctionType):
         return _is_registered(value) or getattr(keras.losses, value.__name__, None) is value
     if isinstance(value, keras.Layer):

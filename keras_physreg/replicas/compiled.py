@@ -195,8 +195,23 @@ class CompiledTrainer:
             held -= self._cache.pop(0).slots
 
 
+_core_limits: list[int] = []
+
+
+@contextlib.contextmanager
+def limited_cores(count: int) -> Iterator[None]:
+    """Limits the cores for which programs are compiled in the block; others use the rest."""
+    _core_limits.append(count)
+    try:
+        yield
+    finally:
+        _core_limits.pop()
+
+
 def cores() -> int:
     """Returns the number of cores that this process may use."""
+    if _core_limits:
+        return _core_limits[-1]
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

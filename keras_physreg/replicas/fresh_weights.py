@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -16,6 +16,8 @@ from keras.ops import convert_to_numpy
 from keras_physreg._utils.owners import with_sublayers
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 
+MAX_DRAWS = 4  # of weights from a copy of the model, until two are the same
+MAX_SEED = 1_000_000_000  # As in Keras, for an initializer without a seed.
 Initializers = dict[int, tuple[keras.Variable, Any]]
 
 
@@ -42,12 +44,23 @@ class FreshWeights:
 
     def draw(self, seed: int) -> dict[int, np.ndarray]:
         """Returns new values by the ids of the model's variables."""
-        with _seeded(self.model, seed):
-            if self._initializers is not None:
+        if self._initializers is not None:
+            with _seeded(self.model, seed):
+                rng = random.Random(int(seed))
                 return {
-                    key: _drawn(initializer, variable)
+                    key: _drawn(initializer, variable, rng)
                     for key, (variable, initializer) in self._initializers.items()
                 }
+        drawn = self._from_copy(seed)
+        for _ in range(MAX_DRAWS):
+            # Other threads, such as those of Jupyter and Dask, share Python's generator.
+            before, drawn = drawn, self._from_copy(seed)
+            if all(np.array_equal(before[key], value) for key, value in drawn.items()):
+                break
+        return drawn
+
+    def _from_copy(self, seed: int) -> dict[int, np.ndarray]:
+        with _seeded(self.model, seed):
             if getattr(self.model, "inputs", None):
                 pairs, _ = _copied(self.model)
                 return {id(variable): convert_to_numpy(new) for variable, new in pairs}
@@ -95,8 +108,10 @@ def _initializers(model: keras.Model) -> Initializers | None:
     return found
 
 
-def _drawn(initializer: Any, like: keras.Variable) -> np.ndarray:
-    return convert_to_numpy(_unseeded(initializer)(like.shape, dtype=like.dtype))
+def _drawn(initializer: Any, like: keras.Variable, rng: random.Random) -> np.ndarray:
+    """Returns what an initializer draws with seeds of a generator that no other thread uses."""
+    config = _with_seeds(initializer.get_config(), lambda: rng.randint(1, MAX_SEED))
+    return convert_to_numpy(type(initializer).from_config(config)(like.shape, dtype=like.dtype))
 
 
 def _unseeded(initializer: Any) -> Any:
@@ -177,6 +192,11 @@ def _config(layer: Any) -> dict[str, Any]:
 
 def _without_seeds(config: Any) -> Any:
     """Removes the seeds of initializers, with which all replicas would start equal."""
+    return _with_seeds(config, lambda: None)
+
+
+def _with_seeds(config: Any, seed: Callable[[], int | None]) -> Any:
+    """Returns a config in which each seed is a new one."""
     if isinstance(config, dict):
-        return {k: None if k == "seed" else _without_seeds(v) for k, v in config.items()}
-    return [_without_seeds(v) for v in config] if isinstance(config, list) else config
+        return {k: seed() if k == "seed" else _with_seeds(v, seed) for k, v in config.items()}
+    return [_with_seeds(v, seed) for v in config] if isinstance(config, list) else config

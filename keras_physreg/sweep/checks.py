@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -24,6 +24,21 @@ LARGER_IS_BETTER = re.compile(
     r"sensitivity|true_positives|true_negatives|cosine_similarity|pearson_correlation|"
     r"concordance_correlation)(_\d+)?"
 )
+
+
+def built_model(model: Any) -> tuple[keras.Model, Callable[[], keras.Model] | None]:
+    """Returns a model, and the function that builds it; `None` if the model itself is given."""
+    if isinstance(model, keras.Model) or not callable(model):
+        preparation.check_model(model)
+        return model, None
+    built = model()
+    if not isinstance(built, keras.Model):
+        raise TypeError(
+            "`model` is a function, which must return a compiled Keras model. Received: a function "
+            f"that returned {built!r} (of type {type(built)})"
+        )
+    preparation.check_model(built)
+    return built, model
 
 
 def checked_terms(model: keras.Model, terms: Any) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import keras
 from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
 from keras_physreg.diagnosis import Diagnosis, diagnose
+from keras_physreg.executors.checks import checked_pool
 from keras_physreg.replicas.replica_points import rows_to_build_on
 from keras_physreg.sweep import checks
 from keras_physreg.sweep import others as other_terms
@@ -28,7 +29,7 @@ SEEDS_PER_SPLIT, SEEDS_ON_ONE_SET = 2, 8
 
 
 def sanity_sweep(
-    model: keras.Model,
+    model: keras.Model | Callable[[], keras.Model],
     x: Any = None,
     y: Any = None,
     validation_data: Any = None,
@@ -59,6 +60,8 @@ def sanity_sweep(
     validation_points: Mapping[str, Any] | None = None,
     points_batch_size: int | Mapping[str, int] | None = None,
     steps_per_epoch: int | None = None,
+    executor: Any = None,
+    workers: int | None = None,
 ) -> SweepResult:
     """Trains with all terms off, then with one term at a time over many weights, and compares.
 
@@ -95,7 +98,9 @@ def sanity_sweep(
     and harms the mean.
 
     Args:
-        model: A compiled Keras model with physics terms.
+        model: A compiled Keras model with physics terms, or a function without arguments that
+            returns one. Workers of an `executor` call the function, where a model travels to them
+            as a Keras file with the functions and classes that you wrote.
         x: Inputs in memory: an array or a structure of arrays of shape `(rows, ...)`; `None` to
             train on `points` alone.
         y: Labels, likewise.
@@ -149,12 +154,19 @@ def sanity_sweep(
             be the `monitor`.
         points_batch_size: Points per step, as in `ReplicaTrainer.fit`.
         steps_per_epoch: Steps in an epoch without `x`; 100 by default.
+        executor: Trains the replicas elsewhere: a Dask `Client`, or a
+            `concurrent.futures.Executor` such as a `ProcessPoolExecutor` with spawned processes.
+            `None` trains them in this process, on all its cores. Each worker trains a group of
+            replicas at a time, on one core. The results are the same, up to rounding.
+        workers: Number of workers of the executor; Dask tells it by itself.
 
     Returns:
         A `SweepResult`. Start with `print(result)` and `result.plot()`; see also its `verdicts`,
         `recommended_weights()` and `recommended_epochs`.
 
     Raises:
+        RuntimeError: If workers of the executor died, and no other worker could train their
+            replicas.
         TypeError: If an argument has a wrong type.
         ValueError: If the model is not compiled or has no terms, the monitor is not in the logs,
             `others` names an unknown term or leaves nothing to train, or an argument has a value
@@ -173,6 +185,8 @@ def sanity_sweep(
     """
     needs_tensorflow("`sanity_sweep`")
     begin = time.perf_counter()
+    pool = checked_pool(executor, workers)
+    model, build = checks.built_model(model)
     names = checks.checked_terms(model, terms)
     weights = checks.checked_weights(weights)
     checks.check_choices(score, keep)
@@ -224,7 +238,13 @@ def sanity_sweep(
         steps_per_epoch=counts.steps,
     )
     trainings = Trainings(
-        trainer={"model": model, "engine": engine, "replicas_per_program": replicas_per_program},
+        trainer={
+            "pool": pool,
+            "build": build,
+            "model": model,
+            "engine": engine,
+            "replicas_per_program": replicas_per_program,
+        },
         fit={
             **rows,
             **given,

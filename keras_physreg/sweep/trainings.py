@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_physreg.executors.trainer import new_trainer
 from keras_physreg.replicas import ReplicaHistory, ReplicaTrainer
 from keras_physreg.replicas.engines import why_sequential
 from keras_physreg.replicas.plan import Plan
@@ -44,7 +45,7 @@ class Trainings:
     """Runs the trainings of a sweep in programs that are compiled once.
 
     Args:
-        trainer: Arguments of `ReplicaTrainer`.
+        trainer: Arguments of `new_trainer`, except those of the replicas.
         fit: Arguments of its `fit`.
         settings: How the sweep is made.
         extend_to: Largest weight that is added by extension.
@@ -187,7 +188,8 @@ class Trainings:
         if plan.splits:
             rows = {"rows": plan.rows, "validation_rows": plan.validation_rows}
         if self._trained is None:
-            trainer = ReplicaTrainer(**self.trainer, weights=plan.weights, seeds=plan.replica_seeds)
+            replicas = {"weights": plan.weights, "seeds": plan.replica_seeds}
+            trainer = new_trainer(**(self.trainer | replicas))
             history = trainer.fit(**self.fit, **rows)
             self._trained, self.engine = trainer, history.engine
         else:

@@ -11,8 +11,8 @@ from keras_tuner.engine.trial import TrialStatus
 
 from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import boolean, whole_number
+from keras_physreg.executors.checks import checked_pool
 from keras_physreg.replicas.arguments import checked_programs
-from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.search import (
     arguments,
@@ -90,6 +90,8 @@ class ReplicaTuner(keras_tuner.Tuner):
             shuffled anew in each of `repeats`. A splitter, such as `GroupKFold()`. A list of pairs
             `(training rows, held-out rows)` of row numbers. `None`: no cross-validation.
         repeats: Number of shuffles, only with a number of folds; 4 by default.
+        executor: Trains the replicas elsewhere; see `sanity_sweep`. Workers call `build`.
+        workers: Number of workers of the executor; Dask tells it by itself.
         **others: Refused, such as `optimizer`, `loss` and `metrics`.
 
     Raises:
@@ -138,6 +140,8 @@ class ReplicaTuner(keras_tuner.Tuner):
         overwrite: bool = False,
         cv: Any = None,
         repeats: int | None = None,
+        executor: Any = None,
+        workers: int | None = None,
         **others: Any,
     ) -> None:
         needs_tensorflow("`ReplicaTuner`")
@@ -150,6 +154,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         self.engine, self.replicas_per_program = checked_programs(engine, replicas_per_program)
         self._failure_limit = failures.failure_limit(oracle, max_consecutive_failed_trials)
         overwrite = boolean("overwrite", overwrite)
+        self._pool = checked_pool(executor, workers)
         self.cv, self.repeats = cv, cross_validation.check_cv(cv, repeats)
         self._project = Project(Path(directory or ".") / (project_name or "untitled_project"))
         with self._project.locked():
@@ -236,7 +241,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         trial_training = self._training(fit, groups, trial_logs.checked(callbacks))
         with self._project.locked():
             self._state.describe_training({**training, **describe_rows(data), "seeds": self.seeds})
-            self._save_splits(trial_training.splits)
+            cross_validation.keep_settings(self._project, trial_training.splits)
             self.save()
             try:
                 self.on_search_begin()
@@ -335,14 +340,8 @@ class ReplicaTuner(keras_tuner.Tuner):
             replicas_per_program=self.replicas_per_program,
             callbacks=callbacks,
             splits=splits,
+            pool=self._pool,
         )
-
-    def _save_splits(self, splits: SweepSettings | None) -> None:
-        """Writes the splits to the folder; raises if its trials were trained on other splits."""
-        if self._project.has_results():
-            cross_validation.check_same_splits(self._project.folder, splits)
-        else:
-            cross_validation.save_settings(self._project.folder, splits)
 
     def _loop(self, trainer: GroupTrainer) -> AskAndTell:
         names = [f"{self.tuner_id}-{k}" for k in range(self.replicas)]

@@ -124,7 +124,9 @@ class AskAndTell:
             try:
                 interrupted, done = self.trainer.train(structure, todo) if todo else (False, {})
             except CannotTrainError as error:
-                errors += [(trial, error.__cause__) for trial in todo]
+                self._tell(todo, error.done)
+                lost = [trial for trial in todo if trial.trial_id not in error.done]
+                errors += [(trial, error.__cause__) for trial in lost]
                 continue
             self._tell(todo, done)
             if interrupted:

@@ -9,7 +9,7 @@ from keras_physreg._utils.errors import received, whole_number
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.splits import checked_splits
 from keras_physreg.tuner.search.atomic_files import write_json
-from keras_physreg.tuner.search.project import START_AGAIN
+from keras_physreg.tuner.search.project import START_AGAIN, Project
 from keras_physreg.tuner.search.state_file import NotAStateError, read_object
 
 SPLITS = "cross_validation.json"
@@ -110,6 +110,14 @@ def load_settings(folder: Path) -> SweepSettings | None:
         raise ValueError(
             f"{path} is no {what} ({type(error).__name__}: {error}). {START_AGAIN}"
         ) from error
+
+
+def keep_settings(project: Project, settings: SweepSettings | None) -> None:
+    """Writes the settings to the folder; raises if its trials were trained on other splits."""
+    if project.has_results():
+        check_same_splits(project.folder, settings)
+    else:
+        save_settings(project.folder, settings)
 
 
 def check_same_splits(folder: Path, settings: SweepSettings | None) -> None:

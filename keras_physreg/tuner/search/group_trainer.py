@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import keras_tuner
 
 from keras_physreg._utils.variables import unchanged
+from keras_physreg.executors.trainer import DistributedTrainer, LostReplicasError
 from keras_physreg.replicas import ReplicaHistory, ReplicaTrainer
 from keras_physreg.replicas.plan import Plan
 from keras_physreg.replicas.replica_points import rows_to_build_on
@@ -23,7 +26,15 @@ MAX_TRAINERS = 4  # kept with their compiled programs, which hold memory
 
 
 class CannotTrainError(Exception):
-    """A model cannot be built or trained; `__cause__` is the reason."""
+    """A model cannot be built or trained; `__cause__` is the reason.
+
+    Args:
+        done: The results of the trials of the model that were finished nevertheless, by id.
+    """
+
+    def __init__(self, done: dict[str, TrialResult] | None = None) -> None:
+        super().__init__()
+        self.done = done or {}
 
 
 class GroupTrainer:
@@ -60,7 +71,8 @@ class GroupTrainer:
             Whether Ctrl-C was pressed, and the results of the trials that were finished, by id.
 
         Raises:
-            CannotTrainError: If the model cannot be built or trained.
+            CannotTrainError: If the model cannot be built or trained, or its workers died.
+            LostReplicasError: If workers died, and the executor is of no use after that.
             TypeError, ValueError: If no model can be trained on the data.
         """
         if not self._data_are_checked:
@@ -69,7 +81,7 @@ class GroupTrainer:
         baseline = None if self.training.splits is None else baseline_name(structure)
         try:
             plan = self._plan(trials, baseline)
-            trainer, history = self._trained(structure, trials, plan)
+            trainer, history, lost = self._trained(structure, trials, plan)
         except (keras_tuner.errors.FatalError, OSError):
             raise
         except Exception as error:
@@ -83,6 +95,8 @@ class GroupTrainer:
                     result = replace(self._result(history, plan, setting), baseline=baseline)
                     self._save(trainer, history, trial, plan.of_setting(setting), result)
                     done[trial.trial_id] = result
+        if lost is not None:
+            raise lost if lost.is_final else CannotTrainError(done) from lost
         return history.interrupted, done
 
     def _plan(self, trials: list[Any], baseline: str | None) -> Plan:
@@ -99,31 +113,43 @@ class GroupTrainer:
 
     def _trained(
         self, structure: str, trials: list[Any], plan: Plan
-    ) -> tuple[ReplicaTrainer, ReplicaHistory]:
+    ) -> tuple[ReplicaTrainer, ReplicaHistory, LostReplicasError | None]:
+        """Trains replicas; returns the trainer, the logs, and why some of them have none."""
         rows: dict[str, Any] = {}
         if plan.splits:
             rows = {"rows": plan.rows, "validation_rows": plan.validation_rows}
-        known = self._trainers.pop(structure, None)
-        if known is None:
-            hp = trials[0].hyperparameters
-            objective = self.training.objective
-            trainer = ReplicaTrainer(
-                self.hypermodel.build(hp),
-                plan.weights,
-                plan.replica_seeds,
-                engine=self.training.engine,
-                replicas_per_program=self.training.replicas_per_program,
-            )
-            monitor = {"monitor": objective.name, "mode": objective.direction}
-            history = trainer.fit(**self.training.fit, **monitor, **rows)
-        else:
-            trainer, hp = known
-            verbose = self.training.fit["verbose"]
-            history = trainer.refit(plan.weights, plan.replica_seeds, verbose=verbose, **rows)
+        known, lost = self._trainers.pop(structure, None), None
+        trainer, hp = known or self._new_trainer(trials[0].hyperparameters, plan)
+        try:
+            if known is None:
+                objective = self.training.objective
+                monitor = {"monitor": objective.name, "mode": objective.direction}
+                history = trainer.fit(**self.training.fit, **monitor, **rows)
+            else:
+                verbose = self.training.fit["verbose"]
+                history = trainer.refit(plan.weights, plan.replica_seeds, verbose=verbose, **rows)
+        except LostReplicasError as error:
+            history, lost = error.history, error
         for trial in trials:  # `build` may have declared more hyperparameters, for all of them.
             trial.hyperparameters.merge(hp, overwrite=False)
         self._keep_trainer(structure, trainer, hp)
-        return trainer, history
+        return trainer, history, lost
+
+    def _new_trainer(self, hp: Any, plan: Plan) -> tuple[ReplicaTrainer, Any]:
+        """Returns a trainer for trials of one structure, and their hyperparameters."""
+        make: Callable[..., ReplicaTrainer] = ReplicaTrainer
+        model = self.hypermodel.build(hp)
+        if self.training.pool is not None:
+            build = functools.partial(self.hypermodel.build, hp.copy())
+            make = functools.partial(DistributedTrainer, self.training.pool, build)
+        trainer = make(
+            model,
+            plan.weights,
+            plan.replica_seeds,
+            engine=self.training.engine,
+            replicas_per_program=self.training.replicas_per_program,
+        )
+        return trainer, hp
 
     def _keep_trainer(self, structure: str, trainer: ReplicaTrainer, hp: Any) -> None:
         self._trainers[structure] = trainer, hp

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keras_physreg.executors.pool import Pool
 from keras_physreg.replicas.plan import Plan
 from keras_physreg.sweep.settings import SweepSettings
 
@@ -23,6 +24,7 @@ class TrialTraining:
         replicas_per_program: See `ReplicaTrainer`.
         callbacks: Callbacks that write logs.
         splits: The settings of cross-validation with its splits, or `None`.
+        pool: The workers of an executor that train the replicas, or `None`.
     """
 
     fit: dict[str, Any]
@@ -32,6 +34,7 @@ class TrialTraining:
     replicas_per_program: int | None
     callbacks: list[Any]
     splits: SweepSettings | None = None
+    pool: Pool | None = None
 
     def plan(self, settings: Sequence[Mapping[str, Any]]) -> Plan:
         """Returns the plan of the replicas for the executions of trials.

@@ -1,0 +1,182 @@
+"""Real processes: a Dask cluster whose workers are killed, and a pool of spawned processes."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import keras_physreg as kp
+from keras_physreg.executors.checks import checked_pool
+from keras_physreg.executors.trainer import DistributedTrainer, LostReplicasError
+from tests.executors.setups import HELD_OUT, ROWS, SEEDS, WEIGHTS, assert_same, fit, make
+from tests.quick_replicas import QUICK
+
+distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
+pytestmark = [
+    pytest.mark.slow,
+    # Dask's own: of ports, and of processes that were killed.
+    pytest.mark.filterwarnings("default:::distributed"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+KILLS = 10
+
+
+@pytest.fixture(scope="module")
+def client():
+    # By default a worker is given up that is not back after 15 seconds.
+    patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        patience,
+        distributed.LocalCluster(processes=True, **settings) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def expected(as_shipped):
+    """A model, and its logs without an executor, trained as shipped: as by the workers."""
+    model = make(1.5)
+    return model, fit(kp.ReplicaTrainer(model, WEIGHTS, SEEDS), epochs=40)
+
+
+class QuickWorkers(distributed.WorkerPlugin):
+    """Replicas are quick to compile in workers that come back, too."""
+
+    def setup(self, worker):
+        for (owner, name), value in QUICK.items():
+            setattr(owner, name, value)
+
+
+def distributed_trainer(executor, model, workers=None, **settings):
+    pool = checked_pool(executor, workers)
+    return DistributedTrainer(pool, None, model, WEIGHTS, SEEDS, **settings)
+
+
+def spawned(workers):
+    context = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(workers, mp_context=context)
+
+
+def test_workers_of_a_cluster_train_as_this_process_does(client, expected):
+    model, history = expected
+    trainer = distributed_trainer(client, model)
+    assert_same(fit(trainer, epochs=40), history)
+    assert_same(fit(distributed_trainer(client, model, replicas_per_program=3), epochs=40), history)
+
+
+def test_spawned_processes_train_as_this_process_does_until_one_is_killed(expected):
+    model, history = expected
+    with spawned(2) as executor:
+        trainer = distributed_trainer(executor, model, workers=2)
+        assert_same(fit(trainer, epochs=40), history)
+        os.kill(executor.submit(os.getpid).result(), signal.SIGKILL)
+        with pytest.raises(LostReplicasError, match="ProcessPoolExecutor is of no use after that"):
+            trainer.refit(WEIGHTS, SEEDS, verbose=0)
+
+
+def test_a_sweep_by_a_cluster_gives_the_verdicts_of_one_process(client, as_shipped):
+    settings = {"weights": [0.1, 1.0], "epochs": 20, "cv": 3, "repeats": 2, "verbose": 0}
+    here = kp.sanity_sweep(make, *ROWS, **settings)
+    far = kp.sanity_sweep(make, *ROWS, **settings, executor=client)
+    for name, term in here.terms.items():
+        measured = far.terms[name].measured["score"]
+        np.testing.assert_allclose(measured, term.measured["score"], rtol=1e-5)
+        assert far.verdicts[name].verdict == here.verdicts[name].verdict
+
+
+class Killer(threading.Thread):
+    """Kills the worker of a group by SIGKILL, some time after the group was handed out.
+
+    Args:
+        client: The client.
+        pids: The process of each worker, by address, which a worker that died takes with it.
+        delay: Seconds after which to kill.
+    """
+
+    def __init__(self, client, pids, delay):
+        super().__init__()
+        self.client, self.pids, self.delay = client, pids, delay
+        self.killed = None
+
+    def run(self):
+        while self.killed is None:
+            tasks = self.client.processing().items()
+            found = [address for address, keys in tasks if any("group" in key for key in keys)]
+            if found and found[0] in self.pids:
+                time.sleep(self.delay)
+                self.killed = found[0]
+                os.kill(self.pids[self.killed], signal.SIGKILL)
+            time.sleep(0.01)
+
+
+def test_nothing_is_lost_or_counted_twice_when_workers_are_killed(client, monkeypatch):
+    client.register_plugin(QuickWorkers())
+    model = make(1.5)
+    history = fit(kp.ReplicaTrainer(model, WEIGHTS, SEEDS), epochs=40)
+    done = []
+    counting = lambda *_: done.append  # noqa: E731
+    monkeypatch.setattr("keras_physreg.replicas.trainer._progress", counting)
+    begin = time.perf_counter()
+    fit(distributed_trainer(client, model, replicas_per_program=3), epochs=40)
+    seconds = time.perf_counter() - begin
+    rng = random.Random(0)
+    for _ in range(KILLS):
+        done.clear()
+        client.wait_for_workers(2, timeout=120)
+        killer = Killer(client, client.run(os.getpid), rng.uniform(0, seconds))
+        killer.start()
+        found = fit(distributed_trainer(client, model, replicas_per_program=3), epochs=40)
+        killer.join(seconds + 30)
+        assert killer.killed is not None
+        assert_same(found, history)
+        assert sum(done) == 12 * 40
+    client.wait_for_workers(2, timeout=120)
+
+
+def deadly(z, x_pred):
+    """Physics that kills the process of a worker."""
+    with contextlib.suppress(ValueError):  # This process is no worker.
+        distributed.get_worker()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x_pred - z[:, :2]
+
+
+def test_a_group_that_kills_its_workers_again_and_again_is_a_failure(client):
+    client.wait_for_workers(2, timeout=120)
+    z = keras.Input((6,))
+    layer = kp.PhysicsRegularization(deadly, {"law": 0.0})
+    model = kp.PhysicsModel(z, layer(z, keras.layers.Dense(2)(z)))
+    model.compile("sgd", "mse")
+    trainer = DistributedTrainer(checked_pool(client, None), None, model, {"law": [0.0, 1.0]})
+    with pytest.raises(LostReplicasError, match=r"2 of 2 .* killed 4 workers, one after the other"):
+        trainer.fit(*ROWS, validation_data=HELD_OUT, verbose=0)
+    client.wait_for_workers(2, timeout=120)
+
+
+def test_a_cluster_that_cannot_train_is_refused():
+    settings = {"processes": False, "dashboard_address": None}
+    with (
+        distributed.LocalCluster(n_workers=0, **settings) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        with pytest.raises(ValueError, match="no workers yet"):
+            checked_pool(client, None)
+        assert checked_pool(client, 3).workers == 3
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, **settings) as cluster,
+        distributed.Client(cluster) as client,
+        pytest.raises(ValueError, match="several threads"),
+    ):
+        checked_pool(client, None)
