@@ -21,7 +21,7 @@ from keras_physreg.replicas.replica_step import ReplicaStep
 SLOW_BY_XLA = ("Conv",)
 # Loops inside the step become loops over stacked lists, which XLA does not support.
 SLOW_STACKED = ("While", "For")
-# Trainable weights of a model; stacks of larger ones do not fit into the caches of a CPU.
+# Trainable weights of a model; replicas of larger ones are faster one after the other on a CPU.
 MAX_STACKED_WEIGHTS = 250_000
 # XLA has its own random number generator.
 RANDOM = ("Random",)
