@@ -101,7 +101,7 @@ def rows_to_build_on(x: Any, points: Any, batch_size: Any = None) -> Any:
     term, rows = next(iter(points.items()))
     if not callable(rows):
         return rows
-    size = batch_size.get(term) if isinstance(batch_size, Mapping) else batch_size
+    size: Any = batch_size.get(term) if isinstance(batch_size, Mapping) else batch_size
     return rows(0, size if is_whole(size) and size > 0 else 1)
 
 
