@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import GeneratorType
@@ -132,19 +133,34 @@ def replica_points(
             "`points` needs a `keras_physreg.PhysicsModel`. Received: a model of type "
             f"{type(model)}"
         )
-    held, like = ModelPoints(), input_specs(model)
+    like = input_specs(model)
     sources, held_out = PointSources(), PointSources()
     if points is not None:
         check_in_memory(points)
         sources = point_sources(model, points, batch_size, None, like)
     if validation_points is not None:
         held_out = point_arrays(model, validation_points, "validation_points", like)
-    held.set(sources, held_out)
+    held = _held(sources, held_out)
     if not has_rows:
         check_rows_for_all(model, held.training.terms)
     every = held.training.terms if is_scored else tuple(find_terms(model))
     unscored = frozenset(f"{name}_loss" for name in every if name not in held.validation.terms)
     return ReplicaPoints(held, _streamed(sources), has_rows, unscored)
+
+
+# The point sets that were used last: programs read their variables, and are known by them.
+_held_last: deque[ModelPoints] = deque(maxlen=4)
+
+
+def _held(training: PointSources, validation: PointSources) -> ModelPoints:
+    """Returns these point sets; those of an earlier training if they are equal."""
+    for known in _held_last:
+        if known.holds(training, validation):
+            return known
+    held = ModelPoints()
+    held.set(training, validation)
+    _held_last.append(held)
+    return held
 
 
 def check_in_memory(points: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.unlabelled.point_sources import PointSources
@@ -42,6 +43,17 @@ class PointSets:
         self.terms, self._shapes = terms, shapes
         return changed
 
+    def holds(self, terms: tuple[str, ...], whole: Mapping[str, Any]) -> bool:
+        """Returns whether these are the point sets, value by value."""
+        shapes = keras.tree.map_structure(_spec, dict(whole))
+        if (terms, shapes) != (self.terms, self._shapes):
+            return False
+        own, others = keras.tree.flatten(self._whole), keras.tree.flatten(dict(whole))
+        return all(
+            one is other is None or np.array_equal(one, other)
+            for one, other in zip(own, others, strict=True)
+        )
+
     def of_step(self, streamed: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the inputs of all point sets in one step, by term.
 
@@ -69,6 +81,11 @@ class ModelPoints:
         """Replaces the point sets."""
         self._changed = self.training.set(training.terms, training.whole)
         self.validation.set(validation.terms, validation.whole)
+
+    def holds(self, training: PointSources, validation: PointSources) -> bool:
+        """Returns whether these are the point sets, value by value."""
+        pairs = [(self.training, training), (self.validation, validation)]
+        return all(own.holds(other.terms, other.whole) for own, other in pairs)
 
     def must_trace_again(self, steps_per_execution: int) -> bool:
         """Returns whether the steps of training must be traced again for these point sets.
