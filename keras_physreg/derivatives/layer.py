@@ -234,6 +234,7 @@ class Derivatives(keras.layers.Layer):
         raise ValueError(
             f"Derivatives layer '{self.name}' needs a network that computes each row from this "
             f"row alone, but in {mode} mode the output of '{self.network.name}' for a row changes "
-            f"with other rows{': by ' + ', '.join(layers) if layers else ''}. Replace such layers, "
-            "`BatchNormalization` by `LayerNormalization` for example."
+            f"with other rows{': by ' + ', '.join(layers) if layers else ''}. Replace what mixes "
+            "rows: `BatchNormalization` by `LayerNormalization`, attention or means over the batch "
+            "by those over the features of a row."
         )

@@ -17,6 +17,7 @@ from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.optimizers import batches_seen
 from keras_physreg.replicas.replica_points import (
+    check_before_build,
     replica_points,
     rows_to_build_on,
     steps_without_rows,
@@ -110,6 +111,7 @@ def first_job(
     held_out_batch_size = given.held_out_batch_size(train.batch_size)
     validation = given.validation(held_out_batch_size)
     check_no_points(model, given.points)
+    check_before_build(model, given.points, given.points_batch_size)
     preparation.build(model, train, given.verbose)
     check_left_out_rows(
         model, given.x, given.y, given.sample_weight, given.unlabelled, given.points

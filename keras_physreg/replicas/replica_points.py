@@ -106,6 +106,19 @@ def rows_to_build_on(x: Any, points: Any, batch_size: Any = None) -> Any:
     return rows(0, size if is_whole(size) and size > 0 else 1)
 
 
+def check_before_build(model: keras.Model, points: Any, batch_size: Any) -> None:
+    """Raises if points do not fit the inputs of a functional model: its first call says less.
+
+    Args:
+        model: The model.
+        points: Points by term, or `None`.
+        batch_size: `points_batch_size` of `fit`.
+    """
+    like = input_specs(model)
+    if points is not None and like is not None:
+        point_sources(model, points, batch_size, None, like)
+
+
 def replica_points(
     model: keras.Model,
     points: Any,

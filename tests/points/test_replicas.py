@@ -229,6 +229,15 @@ WRONG = {
     ),
     "missing": ({"points": {"pde": linear.POINTS["pde"]}}, r"Without points: \['wall'\]"),
     "unknown": ({"points": {"pdf": linear.POINTS["pde"]}}, "Did you mean 'pde'"),
+    "width": (
+        {"points": linear.POINTS | {"pde": X[:, :2]}},
+        r"`points\['pde'\]` must have the row shape of the model's inputs: \('rows', 3\)",
+    ),
+    "sampler of another width": (
+        {"points": linear.POINTS | {"pde": kp.UniformSampler([0.0], [1.0])}}
+        | {"points_batch_size": {"pde": 4}},
+        r"`points\['pde'\]` must have the row shape of the model's inputs: \('rows', 3\)",
+    ),
     "dataset": (
         {"points": {"wall": linear.POINTS["wall"], "pde": tf.data.Dataset.range(3)}},
         r"`points\['pde'\]` must be arrays or a sampler .* Join the rows of a dataset",
