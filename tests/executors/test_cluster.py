@@ -97,28 +97,37 @@ def test_a_sweep_by_a_cluster_gives_the_verdicts_of_one_process(client, as_shipp
 
 
 class Killer(threading.Thread):
-    """Kills the worker of a group by SIGKILL, some time after the group was handed out.
+    """Kills a worker by SIGKILL while it trains a group, some time after it was asked to.
 
     Args:
         client: The client.
-        pids: The process of each worker, by address, which a worker that died takes with it.
+        pids: The process of each worker, by address.
         delay: Seconds after which to kill.
     """
 
     def __init__(self, client, pids, delay):
         super().__init__()
         self.client, self.pids, self.delay = client, pids, delay
-        self.killed = None
+        self.killed, self.is_over = None, threading.Event()
 
     def run(self):
-        while self.killed is None:
+        time.sleep(self.delay)
+        while self.killed is None and not self.is_over.wait(0.01):
             tasks = self.client.processing().items()
-            found = [address for address, keys in tasks if any("group" in key for key in keys)]
-            if found and found[0] in self.pids:
-                time.sleep(self.delay)
-                self.killed = found[0]
-                os.kill(self.pids[self.killed], signal.SIGKILL)
-            time.sleep(0.01)
+            busy = [address for address, keys in tasks if any("group" in key for key in keys)]
+            if busy and busy[0] in self.pids:
+                self.killed = self.pids[busy[0]]
+                os.kill(self.killed, signal.SIGKILL)
+
+
+def processes(client, killed):
+    """The process of each worker, by address, once two are there that were not killed."""
+    while True:
+        with contextlib.suppress(OSError):  # A worker has just died.
+            pids = client.run(os.getpid)
+            if len(pids) == 2 and killed not in pids.values():
+                return pids
+        time.sleep(0.2)
 
 
 def test_nothing_is_lost_or_counted_twice_when_workers_are_killed(client, monkeypatch):
@@ -126,23 +135,26 @@ def test_nothing_is_lost_or_counted_twice_when_workers_are_killed(client, monkey
     model = make(1.5)
     history = fit(kp.ReplicaTrainer(model, WEIGHTS, SEEDS), epochs=40)
     done = []
-    counting = lambda *_: done.append  # noqa: E731
-    monkeypatch.setattr("keras_physreg.replicas.trainer._progress", counting)
+    monkeypatch.setattr("keras_physreg.replicas.trainer._progress", lambda *_: done.append)
     begin = time.perf_counter()
     fit(distributed_trainer(client, model, replicas_per_program=3), epochs=40)
     seconds = time.perf_counter() - begin
-    rng = random.Random(0)
-    for _ in range(KILLS):
+    rng, killed = random.Random(0), [None]
+    for _ in range(3 * KILLS):
         done.clear()
-        client.wait_for_workers(2, timeout=120)
-        killer = Killer(client, client.run(os.getpid), rng.uniform(0, seconds))
+        killer = Killer(client, processes(client, killed[-1]), rng.uniform(0, seconds))
         killer.start()
         found = fit(distributed_trainer(client, model, replicas_per_program=3), epochs=40)
-        killer.join(seconds + 30)
-        assert killer.killed is not None
+        killer.is_over.set()
+        killer.join()
         assert_same(found, history)
         assert sum(done) == 12 * 40
-    client.wait_for_workers(2, timeout=120)
+        if killer.killed is not None:  # Else the training was over before.
+            killed.append(killer.killed)
+        if len(killed) > KILLS:
+            break
+    assert len(killed) == KILLS + 1
+    processes(client, killed[-1])
 
 
 def deadly(z, x_pred):
