@@ -157,6 +157,24 @@ def test_nothing_is_lost_or_counted_twice_when_workers_are_killed(client, monkey
     processes(client, killed[-1])
 
 
+def test_ctrl_c_keeps_the_groups_that_are_finished(client, monkeypatch):
+    client.register_plugin(QuickWorkers())
+    processes(client, None)
+    pressed = []
+
+    def progress(done):
+        if not pressed:
+            pressed.append(threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT]))
+            pressed[0].start()
+
+    monkeypatch.setattr("keras_physreg.replicas.trainer._progress", lambda *_: progress)
+    history = fit(distributed_trainer(client, make(), replicas_per_program=2), epochs=40)
+    pressed[0].join()
+    assert history.interrupted
+    assert set(history.epochs_done.tolist()) == {0, 40}
+    assert (history.epochs_done == 40).sum() <= 8  # Of 12: two groups of two had not begun.
+
+
 def deadly(z, x_pred):
     """Physics that kills the process of a worker."""
     with contextlib.suppress(ValueError):  # This process is no worker.
