@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+from keras_physreg._utils.names import duplicates
+
 # Packages whose functions a worker finds by name, and into whose objects the search does not go.
 CONTAINERS = (dict, list, tuple, set, frozenset, types.MethodType, types.CellType)
 CLOSED = ("tensorflow", "numpy", "h5py", "builtins")
@@ -45,6 +47,7 @@ class UserObjects:
         Yields:
             The objects by the names under which Keras saves them.
         """
+        self._check_classes()
         names = [function.__name__ for function in self.functions]
         try:
             yield self.name()
@@ -56,15 +59,17 @@ class UserObjects:
         """Gives each function a name of its own, and returns the objects by these names."""
         objects: dict[str, Any] = {}
         for kind in self.classes:
-            known = [objects.get(name, kind) for name in _class_names(kind)]
-            if any(other is not kind for other in known):
-                raise ValueError(f"two different classes have the name {kind.__name__}")
             objects |= dict.fromkeys(_class_names(kind), kind)
         for number, function in enumerate(self.functions):
             if not _is_registered(function):
                 function.__name__ = ALIAS.format(number)
             objects[keras.saving.get_registered_name(function)] = function
         return objects
+
+    def _check_classes(self) -> None:
+        """Raises if Keras could take one class for another: it saves them by name, too."""
+        if both := duplicates([kind.__name__ for kind in self.classes]):
+            raise ValueError(f"two different classes have the name {both[0]}")
 
     def explained(self, text: str) -> str:
         """Returns a text in which the functions have their own names again."""

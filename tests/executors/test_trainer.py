@@ -15,8 +15,9 @@ from keras_physreg.executors.checks import checked_pool
 from keras_physreg.executors.futures_pool import FuturesPool
 from keras_physreg.executors.group import groups_of
 from keras_physreg.executors.trainer import LostReplicasError
+from keras_physreg.executors.user_objects import UserObjects
 from tests import problems
-from tests.executors.setups import SEEDS, WEIGHTS, Here, assert_same, fit, make, trained_by
+from tests.executors.setups import SEEDS, WEIGHTS, Doubled, Here, assert_same, fit, make, trained_by
 from tests.variants import slow_but
 
 AGAIN = {"weights": {"law": [0.5, 2.0]}, "seeds": [7, 8], "epochs": 2, "verbose": 0}
@@ -205,6 +206,18 @@ def test_a_model_that_would_come_out_wrong_is_refused_with_its_cure(model, reaso
     with pytest.raises(ValueError, match=rf"(?s){reason}.*function without arguments"):
         fit(far)
     assert far.pool.executor.tasks == 0
+
+
+def test_classes_of_one_name_are_refused():
+    model, other = make(), type("Doubled", (Doubled,), {})
+    model.note = other()
+    own = UserObjects(model)
+    assert {Doubled, other} <= {*own.classes}
+    with (
+        pytest.raises(ValueError, match="two different classes have the name Doubled"),
+        own.named(),
+    ):
+        pass
 
 
 def test_functions_keep_their_names():
