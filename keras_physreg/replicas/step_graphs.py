@@ -12,7 +12,7 @@ from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.replica_step import ReplicaStep
-from keras_physreg.unlabelled.input_rows import NoRows, beside
+from keras_physreg.unlabelled.input_rows import NoRows, beside, split_rows
 
 # Counted by TensorFlow through a whole process: equal graphs differ in it.
 COUNTED = "_gradient_op_type"
@@ -39,8 +39,9 @@ class StepGraphs:
         if job.unlabelled is not None:
             rows = _spec(job.unlabelled.tensors, job.unlabelled.batch_size)
             trained = (beside(batch[0], rows), *batch[1:])
-        alone = isinstance(batch[0], NoRows) and not given.model._points.validation.terms
-        test = None if alone else _traced(step, step.test, batch)
+        alone = isinstance(split_rows(batch)[0][0], NoRows)
+        scored = not alone or given.model._points.validation.terms
+        test = _traced(step, step.test, batch) if scored else None
         return cls(_traced(step, step.train, trained), test)
 
     def __eq__(self, other: object) -> bool:
