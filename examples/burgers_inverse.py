@@ -102,10 +102,11 @@ def plot(found, path):
         ax.axhline(true, color="k", label="truth")
         for noise, (_, course, constants) in found.items():
             after = 1 + len(course[name])
-            (line,) = ax.plot(range(1, after), course[name], label=f"noise {noise:.0%}")
+            style = "--" if noise else "-"
+            (line,) = ax.plot(range(1, after), course[name], style, label=f"noise {noise:.0%}")
             ax.plot(after + 1, constants["refined"][name], "o", color=line.get_color())
-        ax.set(xlabel=f"{STEPS_PER_EPOCH} steps of Adam; dots: refined", title=name)
-        ax.set_yscale("log" if name == "nu" else "linear")
+        ax.set(xlabel=f"epochs of {STEPS_PER_EPOCH} steps of Adam; dots: refined", title=name)
+    axes[2].set(yscale="log", ylim=(1e-3, 1e-1))
     axes[1].legend(frameon=False, fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

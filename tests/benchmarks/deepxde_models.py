@@ -1,8 +1,7 @@
 """Equations in DeepXDE, for the benchmarks beside it; it is not installed with this package.
 
 `pip install deepxde`, and for its backend "tensorflow" also `tensorflow_probability tf_keras`.
-`DDE_BACKEND` selects another one. XLA is on where DeepXDE turns it on by itself, which it does for
-"tensorflow".
+`DDE_BACKEND` selects another one. By itself DeepXDE turns XLA on for GPUs only.
 """
 
 import importlib.util
@@ -39,7 +38,7 @@ def compiled(data: Any, rate: float = 1e-3) -> Any:
     return model
 
 
-def steps(highest: str, rows: int, count: int, residual: Callable) -> Callable[[], None]:
+def steps(highest: str, rows: int, count: int, residual: Callable, xla: bool) -> Callable[[], None]:
     """Returns a function that takes steps of Adam on the residual alone.
 
     Args:
@@ -47,8 +46,10 @@ def steps(highest: str, rows: int, count: int, residual: Callable) -> Callable[[
         rows: Number of points.
         count: Number of steps.
         residual: Function of `u`, `u_x`, `u_t` and the highest derivative.
+        xla: Whether its programs are compiled by XLA.
     """
     dde = deepxde()
+    dde.config.enable_xla_jit(xla)
 
     def pde(z: Any, u: Any) -> Any:
         u_x, u_t = (dde.grad.jacobian(u, z, i=0, j=j) for j in (0, 1))
