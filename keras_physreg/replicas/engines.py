@@ -134,7 +134,7 @@ def candidates(step: ReplicaStep, requested: str, graph: Any) -> list[Engine]:
 def _why_wide(step: ReplicaStep) -> str | None:
     """Returns why a model trains faster in turn, though its step can be stacked, or `None`."""
     weights = sum(math.prod(variable.shape) for variable in step.variables.trainable)
-    if weights <= MAX_STACKED_WEIGHTS or tf.config.list_logical_devices("GPU"):
+    if weights <= MAX_STACKED_WEIGHTS or devices.devices():
         return None
     return (
         f"with {weights} trainable weights, more than {MAX_STACKED_WEIGHTS}, it is faster in turn"
