@@ -85,15 +85,21 @@ class WeightMoves:
     @contextlib.contextmanager
     def fitting(self, model: keras.Model) -> Iterator[None]:
         """Marks a `fit` of the model, after which its steps read no table any more."""
-        outer, self._is_fitting = self._is_fitting, True
+        outer = self._is_fitting, self.table, model.train_function
+        self._end(model)
+        self._is_fitting = True
         try:
             yield
         finally:
-            self._is_fitting = outer
-            if self.table is not None:
-                self.table = None
-                if model.train_function is self._with:
-                    model.train_function = self._without
+            self._end(model)
+            self._is_fitting, self.table, function = outer
+            if self.table is not None:  # A callback of another `fit` has called this one.
+                model.train_function = function
+
+    def _end(self, model: keras.Model) -> None:
+        if self.table is not None and model.train_function is self._with:
+            model.train_function = self._without
+        self.table = None
 
 
 def _reads_tables(model: keras.Model, variables: Sequence[keras.Variable]) -> bool:

@@ -123,6 +123,21 @@ def test_after_an_interrupted_training_no_step_moves_a_weight():
     assert kp.get_term_weights(model)["z"] == 0.125
 
 
+def test_a_training_inside_of_another_one_moves_no_weight():
+    class Inner(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                kp.set_term_weights(self.model, {"z": 0.125})
+                fit(model, epochs=1)
+                inner.append(kp.get_term_weights(model)["z"])
+
+    model, watch, inner = physics_model(), Watch(), []
+    scheduler = kp.WeightScheduler({"z": kp.LinearRamp(0, 100, 100)}, unit="step")
+    fit(model, watch, Inner(), scheduler, epochs=1)
+    assert inner == [0.125]
+    assert [weights["z"] for weights in watch.seen] == [0, 1, 7, 8, 9]
+
+
 def test_two_schedulers_that_count_steps():
     first = kp.WeightScheduler({"x": kp.LinearRamp(0, 100, 100)}, unit="step")
     second = kp.WeightScheduler({"z": kp.LinearRamp(0, 50, 100)}, unit="step")
