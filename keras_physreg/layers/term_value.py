@@ -110,13 +110,10 @@ def _part_loss(
     active = active if factor is None else ops.logical_and(active, counts)
     output = part.outputs[term.name]
     reference = term_reference(term, output, part.roots(labels))
-    by_label = references.root(term.reference) == "target"
     if term.trains == "constants":
         reference = ops.stop_gradient(reference)
     holds = None if where is None else where != 0
-    output = shield(output, active, holds)
-    if term.reference is not None:  # Else it is 0, to which no gradient flows, nor to a label.
-        reference = shield(reference, active, None if by_label else holds)
+    output, reference = (shield(each, active, holds) for each in (output, reference))
     loss = term_loss(term, output, reference, sample_weight, where)
     if factor is None:
         return loss
