@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-KILLS = 10
+KILLS = int(os.environ.get("KILLS", "3"))
 
 
 @pytest.fixture(scope="module")
