@@ -117,6 +117,7 @@ def test_probe_set_is_drawn_once():
     np.testing.assert_array_equal(monitor.rows.numbers, again.rows.numbers)
 
 
+@pytest.mark.slow
 def test_a_deep_copy_works_on_its_own():
     z, x = data()
     monitor = kp.GradientMonitor(z, x)
@@ -192,6 +193,7 @@ def test_rows_that_the_model_cannot_take_are_refused_before_training(kind, batch
     assert model.optimizer.iterations == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("built", [True, False])
 def test_a_subclass_says_which_callback_holds_the_wrong_rows(built):
     model = unbuilt_model()

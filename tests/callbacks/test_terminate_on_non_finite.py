@@ -108,6 +108,7 @@ def test_a_term_at_weight_0_is_reported_once_and_does_not_stop():
     assert np.isfinite(model.get_weights()[0]).all()
 
 
+@pytest.mark.slow
 def test_a_weight_raised_after_a_bad_step_stops_only_at_the_next_one():
     model, stop = model_with_root(weight=0.0), kp.TerminateOnNonFinite()
 
@@ -124,6 +125,7 @@ def test_a_weight_raised_after_a_bad_step_stops_only_at_the_next_one():
     assert np.isfinite(history.history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_data_loss_alone():
     z, x = rows()
     z[:, 2] = 1.0
@@ -156,6 +158,7 @@ def test_a_model_that_its_first_step_builds(cls):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
+@pytest.mark.slow
 def test_nothing_to_go_back_to_where_the_step_that_builds_the_model_is_bad():
     z, x = rows()
     model = unbuilt_model(physics=lambda z, x: x + ops.sqrt(-1.0 - x**2))
@@ -184,6 +187,7 @@ def test_none_is_to_blame_where_all_fail_at_once(cls):
     assert (stop.stopped_term, stop.stopped_batch) == (None, 4)
 
 
+@pytest.mark.slow
 def test_steps_per_execution():
     model, stop = model_with_root(steps_per_execution=3), kp.TerminateOnNonFinite(True)
     with pytest.warns(RuntimeWarning, match=r"epoch 0, batch 5"):

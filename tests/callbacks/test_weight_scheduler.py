@@ -26,7 +26,7 @@ def fit(model, *callbacks, epochs=6, **kwargs):
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     slow_but_rows(
-        (0, 1, 3),
+        (0, 3),
         [
             (RAMP, TENTHS),
             (lambda epoch: epoch / 4, [0, 0.25, 0.5, 0.75, 1, 1.25]),
@@ -48,6 +48,7 @@ def test_epochs_and_what_serves_as_a_schedule(schedule, expected):
     assert kp.get_term_weights(model)["x"] == pytest.approx(expected[-1])
 
 
+@pytest.mark.slow
 def test_any_keras_model_however_nested():
     history = fit(plain_model(), kp.WeightScheduler({"z": RAMP}))
     assert history["z_weight"] == TENTHS
@@ -121,6 +122,7 @@ def test_steps_hold_within_an_execution():
     assert history["z_weight"] == [3, 8, 13]
 
 
+@pytest.mark.slow
 def test_steps_with_a_scaled_loss():
     model, watch = physics_model(), Watch()
     model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.0)), "mse")
@@ -141,6 +143,7 @@ def test_under_a_distribution_strategy(unit):
     assert [seen["x"] for seen in watch.seen] == list(expected)
 
 
+@pytest.mark.slow
 def test_two_schedulers_with_units_of_their_own():
     by_epoch = kp.WeightScheduler({"x": [1, 2, 3]})
     by_step = kp.WeightScheduler({"z": kp.LinearRamp(0, 100, 100)}, unit="step")
@@ -162,6 +165,7 @@ def test_who_sees_the_weights_in_the_logs(make, place, tmp_path):
         assert [float(row["z_weight"]) for row in rows] == TENTHS
 
 
+@pytest.mark.slow
 def test_the_progress_bar_shows_the_weights(capsys):
     fit(physics_model(), kp.WeightScheduler({"z": RAMP}), verbose=2)
     assert "z_weight: 1.0000e-04" in capsys.readouterr().out

@@ -87,6 +87,7 @@ def test_steps_of_the_optimizer_count_under_accumulation():
     assert logs["z_weight"] == [2, 4, 7]
 
 
+@pytest.mark.slow
 def test_trainings_with_and_without_a_schedule_follow_each_other():
     """Each training function is traced once, and keeps its meaning."""
     model, traced = physics_model(), []
@@ -108,6 +109,7 @@ def test_trainings_with_and_without_a_schedule_follow_each_other():
     assert [weights["z"] for weights in seen] == [*range(5)]
 
 
+@pytest.mark.slow
 def test_after_an_interrupted_training_no_step_moves_a_weight():
     class Interrupt(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -138,6 +140,7 @@ def test_a_training_inside_of_another_one_moves_no_weight():
     assert [weights["z"] for weights in watch.seen] == [0, 1, 7, 8, 9]
 
 
+@pytest.mark.slow
 def test_two_schedulers_that_count_steps():
     first = kp.WeightScheduler({"x": kp.LinearRamp(0, 100, 100)}, unit="step")
     second = kp.WeightScheduler({"z": kp.LinearRamp(0, 50, 100)}, unit="step")
@@ -158,6 +161,7 @@ class OwnStep(kp.PhysicsModel):
         return {"loss": loss}
 
 
+@pytest.mark.slow
 def test_a_step_of_the_users_own_reads_no_table():
     z = keras.Input((2,))
     layer = kp.PhysicsRegularization(half_and_double, terms())

@@ -303,12 +303,14 @@ def test_logged_by_name_as_the_last_step_saw_it(cls, options):
     assert len(set(history["rate"])) == 3
 
 
+@pytest.mark.slow
 def test_a_constant_made_in_build_is_logged_and_read():
     model = model_of(LateRatio())
     assert kp.get_constants(model) == {"late": 0.5}
     assert "late" in model.fit(*rows(), verbose=0).history
 
 
+@pytest.mark.slow
 def test_long_vectors_are_read_but_not_logged():
     class Many(keras.layers.Layer):
         def __init__(self):
@@ -408,6 +410,7 @@ def test_the_name_of_a_compiled_metric_is_an_error():
         model.fit(*rows(), verbose=0)
 
 
+@pytest.mark.slow
 def test_two_physics_layers_may_share_a_constant():
     shared = kp.Constant(1.0, name="shared")
 

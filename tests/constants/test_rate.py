@@ -98,6 +98,7 @@ def test_rate_one_adds_no_operation():
     assert counts[0] == counts[1] < counts[2]
 
 
+@pytest.mark.slow
 def test_nearest_to_zero_is_a_value_of_the_variable():
     for rate in (1.0, 10.0):
         constant = make(rate=rate, low=-1.0)

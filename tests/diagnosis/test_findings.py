@@ -66,17 +66,18 @@ def check_disconnected(kind, weight):
     assert not {"at-floor", "below-floor", "negligible"} & set(codes(report))
 
 
-@pytest.mark.parametrize("kind", slow_but({"captured prediction", "NumPy"}, DISCONNECTED))
+@pytest.mark.parametrize("kind", slow_but({"NumPy"}, DISCONNECTED))
 def test_disconnected(kind):
     check_disconnected(kind, 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", slow_but({"stop_gradient"}, DISCONNECTED))
 def test_disconnected_at_weight_0(kind):
     check_disconnected(kind, 0.0)
 
 
-@pytest.mark.parametrize("kind", slow_but({"half stopped", "py_function"}, CONNECTED))
+@pytest.mark.parametrize("kind", slow_but({"half stopped"}, CONNECTED))
 def test_connected(kind):
     z, x = data()
     report = kp.diagnose(linear_model(CONNECTED[kind], {"t": 0.1}), z, x, batch_size=70)
@@ -110,6 +111,7 @@ class Offset(keras.layers.Layer):
         return ops.stop_gradient(x) + self.offset
 
 
+@pytest.mark.slow
 def test_disconnected_although_a_constant_of_the_physics_is_reached():
     z, x = data()
     report = kp.diagnose(linear_model(Offset(), {"t": 1.0}), z, x)
@@ -200,6 +202,7 @@ def test_partly_connected_by_an_index(loss):
         assert "partly-connected" not in codes(kp.diagnose(model_of_parts(physics, loss), z, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", slow_but({ops.stop_gradient}, [ops.stop_gradient, ops.round]))
 def test_a_part_that_is_used_without_a_gradient_is_a_warning(cut):
     z, x = data()
@@ -324,7 +327,7 @@ def test_heavy_tails_are_judged_by_mean_and_median():
     [
         (0.05, 400, True),
         pytest.param(-0.05, 400, True, marks=pytest.mark.slow),
-        (0.02, 400, False),
+        pytest.param(0.02, 400, False, marks=pytest.mark.slow),
         pytest.param(0.5, 4, False, marks=pytest.mark.slow),
         (0.5, 5, True),
         pytest.param(0.05, 20, False, marks=pytest.mark.slow),
@@ -354,6 +357,7 @@ def test_a_residual_that_ignores_the_labels_says_nothing_of_them():
     assert codes(kp.diagnose(stopped, z, x)) == ["disconnected", "biased"]
 
 
+@pytest.mark.slow
 def test_a_component_without_residual_is_not_biased():
     def physics(z, x):
         return ops.stack([x[:, 0] - z[:, 0], 1e-4 + 0 * x[:, 1]], axis=-1)
@@ -395,7 +399,7 @@ def on_ones(model, **kwargs):
         # Data pull to 1, the term to -1 (3 times as hard), from 0.5.
         (1.0, 1, [("conflict", "warning")]),
         pytest.param(0.05, 1, [("conflict", "warning")], marks=pytest.mark.slow),
-        (0.03, 1, []),  # Too weak to matter.
+        pytest.param(0.03, 1, [], marks=pytest.mark.slow),  # Too weak to matter.
         (1 / 3, 1, [("conflict", "info")]),  # They cancel: a compromise.
         pytest.param(0.0, 1, [], marks=pytest.mark.slow),
         pytest.param(1.0, -1, [], marks=pytest.mark.slow),  # The term pulls to 1 as well.
@@ -435,7 +439,7 @@ def test_conflict_between_terms(second, weights, raised):
     ("weight", "expected"),
     [
         (20.0, "dominates"),
-        (9.0, None),
+        pytest.param(9.0, None, marks=pytest.mark.slow),
         pytest.param(2e-3, None, marks=pytest.mark.slow),
         (5e-4, "negligible"),
         pytest.param(0.0, None, marks=pytest.mark.slow),
@@ -508,6 +512,7 @@ def test_non_finite_held_out_rows():
     assert "on the held-out rows is nan: 70 row(s)" in report.findings[0].message
 
 
+@pytest.mark.slow
 def test_non_finite_data_loss():
     z, x = data()
     x[3] = np.nan
@@ -597,6 +602,7 @@ def test_a_term_that_is_not_finite_hides_no_conflict_of_others(weight):
     assert "non-finite" in codes(report, "b")
 
 
+@pytest.mark.slow
 def test_the_table_shows_the_component_of_the_largest_bias():
     z, x = rows()
     x += np.array([0.2, 0.05], "float32")
@@ -606,6 +612,7 @@ def test_the_table_shows_the_component_of_the_largest_bias():
     assert "+0.50 [1]" in str(report)
 
 
+@pytest.mark.slow
 def test_loss_and_floor_are_compared_on_the_same_rows():
     z, x = rows()
     z[200:, 2], trust = 5.0, np.r_[np.ones(200), np.zeros(200)]

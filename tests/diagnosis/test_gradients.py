@@ -177,6 +177,7 @@ def test_mixed_precision(policy):
     np.testing.assert_allclose(mixed.gramian, full.gramian, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_training_turns_dropout_on_and_draws_anew_for_each_batch():
     keras.utils.set_random_seed(0)
     z = keras.Input((50,))

@@ -75,6 +75,7 @@ def test_floor_and_network_are_compared_under_the_loss_of_the_term(term):
     assert row.val_floor == pytest.approx(floor, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", [None, "input"])
 def test_what_cannot_be_compared_is_not(reference):
     z, x = data(40, 0)
@@ -117,6 +118,7 @@ def at_floor(factor):
     return kp.diagnose(model, z, x)
 
 
+@pytest.mark.slow
 def test_without_held_out_rows_nothing_is_said_of_the_weight():
     for factor in (1.2, 1.5):
         findings = [f for f in at_floor(factor).findings if f.code in ("at-floor", "below-floor")]
@@ -147,6 +149,7 @@ def test_a_better_teacher_at_its_floor_is_one_to_raise():
     assert "raise it in steps" in finding.cure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "verdict"), slow_but_rows((1,), [(1.0, "better"), (2.0, "worse")])
 )
@@ -165,6 +168,7 @@ def test_away_from_the_floor_the_teacher_is_told_too(factor, verdict):
     assert not {"at-floor", "below-floor"} & {f.code for f in report.findings}
 
 
+@pytest.mark.slow
 def test_the_teacher_is_told_where_the_model_is_at_the_floor_of_the_given_rows_alone():
     z, x = data(100, 0)
     z[:, 2] = 0.0
@@ -180,6 +184,7 @@ def test_the_teacher_is_told_where_the_model_is_at_the_floor_of_the_given_rows_a
     assert one(report, "better-teacher").term == "t"
 
 
+@pytest.mark.slow
 def test_at_weight_0_no_smaller_weight_is_advised():
     z, x = data(60, 0)
     terms = [kp.PhysicsTerm("t", "prediction", weight=0.0)]
@@ -309,6 +314,7 @@ def test_the_factor_is_told(name):
     assert "biased" not in [f.code for f in report.findings]
 
 
+@pytest.mark.slow
 def test_what_a_correction_leaves_is_told():
     z, x = data(60, 0)
     model = model_of(connected(lambda z: 1.1 * law(z) + 3), [kp.PhysicsTerm("t", "target")], 0)
@@ -389,6 +395,7 @@ def test_bias_on_16_rows(bias, code):
     assert [f.code for f in report.findings if f.code == "biased"] == ([code] if code else [])
 
 
+@pytest.mark.slow
 def test_held_out_labels_count_for_a_bias():
     z, x = data(12, 0)
     z_val, x_val = data(40, 1)

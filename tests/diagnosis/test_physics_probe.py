@@ -75,6 +75,7 @@ MEANT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", slow_but({"neighbours"}, MEANT))
 def test_coupling_that_may_be_meant_is_for_information(kind):
     report = report_of(MEANT[kind])
@@ -97,6 +98,7 @@ def test_coupling_that_cannot_be_looked_into_is_a_warning():
     assert found(report_of(physics, run_eagerly=True), "mixes-rows") == [("warning", "t")]
 
 
+@pytest.mark.slow
 def test_one_number_for_all_rows_of_a_column_broadcast_against_rows():
     report = report_of(lambda z, x: ops.mean(ops.square(x - z[:, 0])))
     assert found(report, "mixes-rows") == [("warning", "t")]
@@ -156,6 +158,7 @@ def test_no_false_alarm_on_sequences_and_equal_rows():
     assert found(equal, "mixes-rows") == []
 
 
+@pytest.mark.slow
 def test_a_network_that_couples_rows_is_no_fault_of_the_physics():
     z = keras.Input((3,))
     x = keras.layers.Dense(1)(z - ops.mean(z, axis=0))

@@ -328,6 +328,7 @@ def test_text_is_what_was_found_and_then_tables():
     assert max(map(len, (head, first, *rest[:2]))) <= len(rule)
 
 
+@pytest.mark.slow
 def test_no_line_is_longer_than_100_characters():
     """With long names, many components, held-out and unlabelled rows."""
     z, x = data()

@@ -88,11 +88,13 @@ def centred(z, x_pred):
     return {"law": x_pred - ops.mean(z[..., :1], axis=0)}
 
 
+@pytest.mark.slow
 def test_rows_that_count_and_are_coupled_are_found():
     report = kp.diagnose(model(centred, WAYS["where"][1]), *rows())
     assert ("mixes-rows", "info") in {(f.code, f.severity) for f in report.findings}
 
 
+@pytest.mark.slow
 def test_the_physics_of_a_masked_term_is_probed_without_a_warning():
     report = kp.diagnose(masks.model(centred, kp.PhysicsTerm("law")), *masks.data())
     assert ("mixes-rows", "info") in {(f.code, f.severity) for f in report.findings}
@@ -181,6 +183,7 @@ BESIDE_LABELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", slow_but({50}, [120, 50]), ids=["one batch", "batches"])
 @pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_few_of_the_rows_that_count_are_named(way, batch_size):

@@ -80,6 +80,7 @@ def test_other_sources_of_rows(kind):
     assert report["t"].unlabelled_loss > 0
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_there_is_told():
     z, x = data(50, 0)
     report = kp.diagnose(
@@ -93,6 +94,7 @@ def test_what_is_not_finite_there_is_told():
     assert "on the unlabelled rows is nan: 50 row(s)" in finding.message
 
 
+@pytest.mark.slow
 def test_a_weight_that_does_nothing_there_is_told():
     z, x = data(50, 0)
     report = kp.diagnose(model_of(only_far_out, {"t": 1e-9}, 0), z, x, unlabelled=far())

@@ -135,6 +135,7 @@ def test_a_search_by_workers_finds_the_same(tmp_path, settings):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_search_keeps_the_trials_that_were_finished_when_workers_died(tmp_path, monkeypatch):
     executor = Here(2, breaks)
     tuner = make_tuner(tmp_path, oracle=random_oracle(4), replicas=4, executor=executor, workers=2)

@@ -116,6 +116,7 @@ def test_groups_follow_the_workers(monkeypatch):
 # What goes wrong on the way.
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_kept_when_the_pool_breaks(expected):
     def breaks():
         raise concurrent.futures.process.BrokenProcessPool("died")

@@ -193,6 +193,7 @@ class Holder(kp.PhysicsModel):
         return self.law(z, self.network(z))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(NO_GRADIENT)
 @pytest.mark.parametrize(
     ("weights", "moves_network"),
@@ -301,6 +302,7 @@ def several_outputs():
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "unlabelled", slow_but({True}, [False, True]), ids=["labelled", "with unlabelled"]

@@ -141,6 +141,7 @@ def test_where_beside_the_mask():
     assert logged(made, z, y)["r_loss"][0] == pytest.approx(weighted_mean(r, weights), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("share", slow_but({0.3}, [None, 0.3]), ids=["all rows alike", "share"])
 def test_unlabelled_sequences(share):
@@ -165,6 +166,7 @@ def test_a_plain_model():
     assert logged(made, z, y)["r_loss"] == pytest.approx(ours["r_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_one_value_per_sequence_has_no_steps():
     (z, y), made = data(), model(flat)
     x = made.predict(z, verbose=0).astype("float64")
@@ -200,6 +202,7 @@ def test_replicas_equal_fit(quick):
 # Bad input
 
 
+@pytest.mark.slow
 def test_other_steps_than_the_mask_has():
     with pytest.raises(ValueError, match=r"'r' has a Keras mask of shape.*mask=False"):
         logged(model(changes), *data())

@@ -161,6 +161,7 @@ def test_a_batch_in_which_every_pump_is_off_changes_nothing(physics):
     assert arrays_equal(weights, [v.numpy() for v in bare.trainable_variables])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", slow_but([{}], [{}, {"where": pump_is_on}]), ids=["on_rows", "where"]
 )
@@ -222,7 +223,11 @@ def test_a_loss_that_divides_by_the_reference():
     assert all(np.isfinite(v.numpy()).all() for v in model.trainable_variables)
 
 
-@pytest.mark.parametrize("options", [{}, {"where": pump_is_on}], ids=["on_rows", "where"])
+@pytest.mark.parametrize(
+    "options",
+    slow_but([{"where": pump_is_on}], [{}, {"where": pump_is_on}]),
+    ids=["on_rows", "where"],
+)
 def test_references_that_do_not_count_may_be_nan(options):
     """A reference that does not count reaches neither the network nor a constant."""
 
@@ -332,6 +337,7 @@ class BuiltLater(kp.PhysicsModel):
         return self.physics(z, self.network(z))
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "physics", slow_but({trap}, [trap, TrapOfAConstant]), ids=["function", "constant"]

@@ -179,6 +179,7 @@ def test_a_layer_called_with_two_kinds_of_inputs_from_one_input():
     assert shielded == [True, False, False]
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("reference", slow_but({"prediction"}, ["input", "prediction"]))
 def test_weight_zero_shields_inputs_that_trainable_layers_compute(reference):
@@ -501,6 +502,7 @@ def test_sample_weights_by_output_follow_the_reference():
     assert logs["b_again_loss"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_several_physics_layers_in_any_order_of_terms():
     z, x = data()
     logs = []

@@ -205,6 +205,7 @@ def test_a_sampler_goes_on_where_the_last_fit_ended():
         np.testing.assert_allclose(one, two, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_loaded_model_goes_on(tmp_path):
     model = alone()
     given = {"points": linear.POINTS, "steps_per_epoch": 3, "verbose": 0}
@@ -227,6 +228,7 @@ def level(z, u):
     return u
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_derivatives_of_joined_rows_equal_those_of_each_set_alone(jit):
     """With a hand-written gradient of both terms: each is differentiated on its own points."""

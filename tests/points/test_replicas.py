@@ -120,6 +120,7 @@ def test_a_sampler_of_unlabelled_rows():
     assert_same_as_fit(trainer, history, linear.model, x=X, y=Y, **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", slow_but({"stacked"}, EVERY))
 def test_each_seed_has_the_points_of_a_fit_with_this_seed(engine, monkeypatch):
     """Batches of arrays come in the order of the seed; a sampler draws the same for all seeds."""
@@ -142,6 +143,7 @@ def test_each_seed_has_the_points_of_a_fit_with_this_seed(engine, monkeypatch):
             np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_replicas_go_on_where_the_model_stopped():
     """Without seeds they continue in the middle of the points, as `fit` does."""
     model, other = alone(), alone()
@@ -186,6 +188,7 @@ def test_many_drawn_points_come_in_several_calls(monkeypatch):
     assert list(kept) == [(16, 4)]  # Two epochs per call, and only the last call's are kept.
 
 
+@pytest.mark.slow
 def test_points_alone_without_points_of_the_validation():
     def make():
         return linear.model(linear.OF_POINTS, loss=None)

@@ -76,6 +76,7 @@ def assert_same(logs, others):
         np.testing.assert_array_equal(values, others[key], err_msg=key)
 
 
+@pytest.mark.slow
 def test_another_trainer_of_the_model_compiles_nothing(programs):
     model = build()
     first, again = fitted(model), fitted(model)

@@ -94,6 +94,7 @@ def test_models_are_those_of_the_best_epoch_and_execution(searched):
         )
 
 
+@pytest.mark.slow
 def test_rounds_share_one_program(searched):
     assert searched[2] == [1]
 

@@ -203,6 +203,7 @@ def test_physics_whose_first_axis_is_not_the_rows(physics, message):
         model.fit(*problems.data(), verbose=0, **more)
 
 
+@pytest.mark.slow
 def test_rows_of_its_own_beside_unlabelled_ones():
     """An error without a share, too: only one number for all rows need not be split."""
     model = problems.physics_model(lambda z, x: ops.concatenate([x, x]), {"r": 0.5})

@@ -55,6 +55,7 @@ def test_at_weight_zero_unlabelled_rows_change_nothing():
     assert_same(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executed", slow_but({2}, [2, 3]))
 def test_steps_per_execution(executed):
     """Even if they do not divide the steps of an epoch: each epoch has its own executions."""
@@ -120,6 +121,7 @@ def test_two_shuffled_fits_see_all_rows_before_one_comes_again(monkeypatch):
     assert not np.array_equal(np.concatenate(seen[9:]), first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaled", slow_but({False}, [False, True]))
 def test_a_second_fit_goes_on_within_accumulated_gradients(monkeypatch, scaled):
     seen = record_unlabelled(monkeypatch)
@@ -215,6 +217,7 @@ def test_validation_split_is_that_of_keras():
     assert first == second
 
 
+@pytest.mark.slow
 def test_class_weight_is_trust_in_labels():
     def build():
         keras.utils.set_random_seed(0)
