@@ -5,18 +5,12 @@ import pytest
 from tests.diagnosis.faults import alarms, diagnosed, found
 from tests.diagnosis.setups import FAULTS, HEALTHY
 
-# One of each finding about labels: what the table is quickest to lose.
+# Of findings about labels: what the table is quickest to lose.
 QUICK_FAULTS = (
     "swapped sign, residual",
-    "other order of rows, residual",
-    "division by nearly 0",
     "inequality broken by labels",
 )
-QUICK_HEALTHY = (
-    "heavy tails",
-    "a product with an input",
-    "a derivative",
-)
+QUICK_HEALTHY = ("heavy tails",)
 
 
 def cases(names, quick, rows):
