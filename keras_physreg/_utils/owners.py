@@ -34,11 +34,23 @@ def owners(layer: keras.layers.Layer, kind: type[Owner]) -> list[Owner]:
 
 def with_sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Returns a layer and all layers nested in its attributes, with or without variables."""
-    found: dict[int, keras.layers.Layer] = {}
+    return [part for part in _parts(layer) if isinstance(part, keras.layers.Layer)]
+
+
+def seed_generators(layer: keras.layers.Layer) -> list[keras.random.SeedGenerator]:
+    """Returns the generators of seeds in a layer, and in all layers nested in its attributes."""
+    return [part for part in _parts(layer) if isinstance(part, keras.random.SeedGenerator)]
+
+
+def _parts(layer: keras.layers.Layer) -> list[Any]:
+    """Returns a layer with all layers and generators of seeds nested in its attributes."""
+    found: dict[int, Any] = {}
     waiting: list[Any] = [layer]
     while waiting:
         value = waiting.pop()
-        if isinstance(value, keras.layers.Layer) and id(value) not in found:
+        if isinstance(value, keras.random.SeedGenerator):
+            found[id(value)] = value
+        elif isinstance(value, keras.layers.Layer) and id(value) not in found:
             found[id(value)] = value
             waiting += vars(value).values()
         elif isinstance(value, dict):

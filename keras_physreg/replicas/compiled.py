@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -71,10 +71,13 @@ class CompiledTrainer:
     Args:
         engine: The engine of the programs.
         per_program: Maximum of replicas per program; `None` for 32, and on GPUs for all that fit.
+        kernels_of_fit: Whether layers have the kernels of TensorFlow, as in `fit`.
     """
 
-    def __init__(self, engine: Engine, per_program: int | None) -> None:
-        self.engine = engine
+    def __init__(
+        self, engine: Engine, per_program: int | None, kernels_of_fit: bool = False
+    ) -> None:
+        self.engine, self._kernels_of_fit = engine, kernels_of_fit
         self.compiles = 0
         self._places = places()
         on_cores = None in self._places
@@ -90,7 +93,7 @@ class CompiledTrainer:
 
     def again(self) -> CompiledTrainer:
         """Returns a trainer for another training, with the programs that there are."""
-        other = CompiledTrainer(self.engine, self._limit)
+        other = CompiledTrainer(self.engine, self._limit, self._kernels_of_fit)
         other._cache = [*self._cache]
         return other
 
@@ -107,6 +110,8 @@ class CompiledTrainer:
             CannotCompileError: If the engine cannot compile the model's step.
             MemoryError: If not even one replica fits into memory.
         """
+        if self._kernels_of_fit:
+            job = replace(job, step=job.step.with_kernels_of_fit())
         results: list[Trained] = []
         seconds, interrupted, used = 0.0, False, []
         for replicas, spec in program_specs(job):

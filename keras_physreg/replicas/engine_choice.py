@@ -71,7 +71,8 @@ def train_by_fastest(
                 failures.add(engine.name, difference)
                 continue
             reason = f"{engine.reason}, and {probe.compared}{failures}"
-            trainer = CompiledTrainer(replace(engine, reason=reason), per_program)
+            engine = replace(engine, reason=reason)
+            trainer = CompiledTrainer(engine, per_program, job.step.only_random)
             outcome = trainer.train(job, weights)
             if known is not None and origin is not None:
                 known.add(origin, trainer)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_physreg._utils.owners import seed_generators
 from keras_physreg._utils.variables import values_of
 from keras_physreg.replicas.fresh_weights import FreshWeights
 from keras_physreg.replicas.replica_step import Variables
@@ -22,6 +23,7 @@ class StartWeights:
 
     def __init__(self, model: keras.Model, variables: Variables) -> None:
         self.model, self.variables = model, variables
+        self._seeds = {id(generator.state) for generator in seed_generators(model)}
         self._fresh: FreshWeights | None = None
         self._drawn: dict[int, dict[int, np.ndarray]] = {}
 
@@ -52,11 +54,11 @@ class StartWeights:
 
     def _started(self, seed: int, present: list[np.ndarray]) -> list[np.ndarray]:
         rng = np.random.default_rng(seed)
+
+        def started(variable: keras.Variable, value: np.ndarray) -> np.ndarray:
+            if id(variable) in self._seeds:  # Its state is a seed and a count.
+                return np.array([rng.integers(2**31), 0], value.dtype)
+            return self._drawn[seed].get(id(variable), value)
+
         pairs = zip(self.variables.weights, present, strict=True)
-        return [self._drawn[seed].get(id(v), _random_state(value, rng)) for v, value in pairs]
-
-
-def _random_state(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    if value.dtype == np.uint32 and value.shape == (2,):  # A `SeedGenerator`: its seed and count.
-        return np.array([rng.integers(2**31), 0], "uint32")
-    return value
+        return [started(variable, value) for variable, value in pairs]

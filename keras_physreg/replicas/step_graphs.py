@@ -39,8 +39,9 @@ class StepGraphs:
         batch = _batch_spec(job.train)
         trained = joined(batch, job.streamed.specs)
         traced = [_step(step, step.train, trained), _after(step)]
-        if job.is_scored:
-            traced.append(_step(step, step.test, batch))
+        if job.is_scored:  # Held-out data may have other parts, such as weights.
+            held_out = job.train if job.validation is None else job.validation
+            traced.append(_step(step, step.test, _batch_spec(held_out)))
         return cls(
             traced[0].graph,
             [_digests(function) for function in traced],

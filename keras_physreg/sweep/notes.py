@@ -77,7 +77,7 @@ def _few_held_out_rows(settings: SweepSettings) -> str:
 def _seeds_only(sweep: MeasuredSweep) -> str:
     if not any(verdict.basis == "seeds" for verdict in sweep.verdicts.values()):
         return ""
-    if sweep.settings.scored_at is not None:
+    if sweep.settings.is_scored_at_points:
         return (
             "Probabilities and intervals contain the differences between seeds only. What is sure "
             "at these held-out points may not hold at others."
@@ -89,16 +89,15 @@ def _seeds_only(sweep: MeasuredSweep) -> str:
 
 
 def _own_score(sweep: MeasuredSweep) -> str:
-    """Says what a score does not show that is the loss of one term."""
+    """Says what a score shows that consists of losses of terms."""
+    if not sweep.settings.has_rows:
+        return (
+            "The score is the sum of the held-out losses of all terms, each with weight 1. Give "
+            "terms a `scale`, so that a loss of 1 means about as much in each of them."
+        )
     name = sweep.settings.scored_at
     if name not in sweep.terms:
-        if sweep.settings.has_rows:
-            return ""
-        return (
-            f"The score is the loss of {name} alone. A solution that violates other conditions, "
-            "such as a constant one, may have a smaller one: look at the losses of all terms after "
-            "a training with the recommended weights."
-        )
+        return ""
     return (
         f"{name}: the score is the loss of this very term, which a larger weight lowers at the "
         "cost of the others. Look at their losses before you follow its verdict, or sweep the "

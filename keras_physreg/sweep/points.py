@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_physreg._utils.errors import received
+from keras_physreg.inspection import find_terms
 from keras_physreg.models.auto_scale import check_no_points
 from keras_physreg.models.fit_points import check_no_labels, input_specs
 from keras_physreg.replicas.replica_points import check_in_memory, steps_without_rows
@@ -19,6 +20,8 @@ from keras_physreg.unlabelled.point_sources import (
     point_arrays,
     point_sources,
 )
+
+DEFAULT_MONITOR = "val_data_loss"
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,17 @@ def _check_points_alone(
         )
     check_no_labels({name: value for name, value in labelled.items() if name != "x"})
     check_rows_for_all(model, check_terms(model, points, "points"))
-    terms = [] if held_out is None else check_terms(model, held_out, "validation_points")
-    if monitor not in [f"val_{term}_loss" for term in terms]:
+    if monitor != DEFAULT_MONITOR:
         raise ValueError(
-            "Without labelled rows (x=None) the score is the loss of a term at held-out points: "
-            "give `validation_points` of this term, and `monitor='val_<term>_loss'`. Terms with "
-            f"`validation_points`: {list(terms)}. {received('monitor', monitor)}"
+            "Without labelled rows (x=None) the score is the sum of the losses of all terms at "
+            "`validation_points`: leave `monitor` out. The loss of one term is small for solutions "
+            f"that violate the others, too. {received('monitor', monitor)}"
+        )
+    terms = [] if held_out is None else check_terms(model, held_out, "validation_points")
+    missing = [name for name in find_terms(model) if name not in terms]
+    if missing:
+        raise ValueError(
+            "Without labelled rows (x=None) the score is the sum of the losses of all terms at "
+            f"held-out points: give `validation_points` for every term. Without them: {missing}. "
+            f"Received: validation_points for {list(terms)}"
         )

@@ -16,10 +16,10 @@ from keras_physreg.executors.checks import checked_pool
 from keras_physreg.replicas.replica_points import rows_to_build_on
 from keras_physreg.sweep import checks
 from keras_physreg.sweep import others as other_terms
-from keras_physreg.sweep.points import check_points
+from keras_physreg.sweep.points import DEFAULT_MONITOR, check_points
 from keras_physreg.sweep.recommendation import helpful_weights
 from keras_physreg.sweep.result import SweepResult
-from keras_physreg.sweep.settings import SweepSettings
+from keras_physreg.sweep.settings import ALL_TERMS, SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 from keras_physreg.sweep.trainings import Floor, Trainings
 
@@ -41,7 +41,7 @@ def sanity_sweep(
     batch_size: int | None = None,
     validation_batch_size: int | None = None,
     sample_weight: Any = None,
-    monitor: str = "val_data_loss",
+    monitor: str = DEFAULT_MONITOR,
     score: str = "best",
     extend_to: float = DEFAULT_EXTEND_TO,
     min_effect: float = 0.01,
@@ -70,12 +70,12 @@ def sanity_sweep(
     agree is likely to hold for other rows, too. Then train on all rows with
     `recommended_weights()`.
 
-    A differential equation has no labelled rows: give `points` for every term, and no `x`. The
-    score is then the loss of one term at `validation_points`: `monitor="val_<term>_loss"`. With all
-    terms off nothing would train, so the other terms must stay on while one is swept: give
-    `others="keep"`, or a dict. A term that does not help keeps this weight in
-    `recommended_weights()`, as an equation without one of its conditions has other solutions. Sweep
-    the terms whose loss is not the score: a larger weight always lowers a term's own loss. Only the
+    A differential equation has no labelled rows: give `points` and `validation_points` for every
+    term, and no `x`. The score is then the sum of the losses of all terms at `validation_points`,
+    each with weight 1 (give terms a `scale`, so that a loss of 1 means about as much in each): the
+    loss of one term alone is small for solutions that violate the others. With all terms off
+    nothing would train, so the other terms must stay on while one is swept: give `others="keep"`,
+    or a dict. A term that does not help keeps this weight in `recommended_weights()`. Only the
     seeds differ between trainings, so that verdicts hold for these points.
 
     All trainings run as replicas in compiled programs; see `ReplicaTrainer`. Trainings of the same
@@ -124,7 +124,8 @@ def sanity_sweep(
         validation_batch_size: Rows per batch of held-out rows; `batch_size` by default.
         sample_weight: Weights of the labels, of shape `(rows,)`.
         monitor: Key of the log that is the score; smaller is better. It must not contain the term
-            weights: `val_data_loss` of a `PhysicsModel`, or a compiled metric such as `val_mse`.
+            weights: `val_data_loss` of a `PhysicsModel`, a compiled metric such as `val_mse`, or
+            `val_<term>_loss` with `validation_points`. Not without `x`.
         score: `"best"` compares at the best epoch of each weight, one for all its splits and seeds.
             This shows what a term gives beyond stopping at the right time, and baseline and term
             have the same chance to pick a lucky epoch. `"last"` compares at the last epoch, where a
@@ -150,8 +151,7 @@ def sanity_sweep(
         keep: `"recommended"` trains the models with the recommended weights once more, up to their
             best epoch, and keeps them for `SweepResult.ensemble`; `None` keeps no models.
         points: Per term, the points on which it is evaluated, as in `ReplicaTrainer.fit`.
-        validation_points: Per term, arrays on which `val_<term>_loss` is computed, which may then
-            be the `monitor`.
+        validation_points: Per term, arrays on which `val_<term>_loss` is computed.
         points_batch_size: Points per step, as in `ReplicaTrainer.fit`.
         steps_per_epoch: Steps in an epoch without `x`; 100 by default.
         executor: Trains the replicas elsewhere: a Dask `Client`, or a
@@ -204,7 +204,8 @@ def sanity_sweep(
     counts = check_points(model, rows | others_of_rows, given, monitor)
     first = rows_to_build_on(x, points, points_batch_size), y, sample_weight
     labelled, held_out = checks.prepare(model, first, validation_data, verbose)
-    checks.check_monitor(model, monitor)
+    if x is not None:
+        checks.check_monitor(model, monitor)
     splits = checks.checked_cv(validation_data, cv, repeats, groups, x, y, seeds[0])
     report = _diagnosed(model, x, y, sample_weight, validation_data, points)
     calibrating = other_terms.constants_only(model, report)
@@ -215,7 +216,7 @@ def sanity_sweep(
     if x is None:
         meanwhile.check_trains(names)
     settings = SweepSettings(
-        monitor=monitor,
+        monitor=ALL_TERMS if x is None else monitor,
         score=score,
         epochs=epochs,
         terms=names,
@@ -251,7 +252,7 @@ def sanity_sweep(
             "batch_size": batch_size,
             "validation_batch_size": validation_batch_size,
             "epochs": epochs,
-            "monitor": monitor,
+            "monitor": None if x is None else monitor,
             "verbose": verbose,
             "unlabelled": unlabelled,
             "unlabelled_batch_size": unlabelled_batch_size,

@@ -153,8 +153,8 @@ def _advice_on_harm(verdict: TermVerdict, settings: SweepSettings) -> str:
         return "Make the physics finite for every prediction, or lower the learning rate."
     if not settings.has_rows:
         return (
-            "Without it the equation has other solutions, which may fit the score better: look at "
-            "the loss of the term, too."
+            "The other terms lose more by it than it gains: look at the losses of all terms, and "
+            "at their units (`scale`)."
         )
     return "Use `diagnose` to see where physics and labels disagree: its floor and its bias."
 

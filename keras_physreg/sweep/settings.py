@@ -12,13 +12,16 @@ from keras_physreg._utils.serialization import as_json
 from keras_physreg.sweep.judgement import Rules
 from keras_physreg.sweep.splits import Splits
 
+# The score without labelled rows: the loss of one term may be small where others are violated.
+ALL_TERMS = "sum of val_<term>_loss"
+
 
 @dataclass(frozen=True)
 class SweepSettings:
     """How a sweep was made.
 
     Args:
-        monitor: The log that is the score; smaller is better.
+        monitor: The log that is the score, or `ALL_TERMS`; smaller is better.
         score: `"best"` or `"last"`: the epoch whose score counts.
         epochs: Epochs of every training, unless Ctrl-C ended it; see `TermSweep.epochs`.
         terms: The terms to sweep.
@@ -70,6 +73,11 @@ class SweepSettings:
     def has_rows(self) -> bool:
         """Whether there are labelled rows, and not points alone."""
         return self.labelled != 0
+
+    @property
+    def is_scored_at_points(self) -> bool:
+        """Whether the score is a loss at held-out points, and not on held-out rows."""
+        return self.scored_at is not None or not self.has_rows
 
     @property
     def scored_at(self) -> str | None:

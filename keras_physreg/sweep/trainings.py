@@ -17,7 +17,7 @@ from keras_physreg.sweep.measured import Combination
 from keras_physreg.sweep.recommendation import Recommendation
 from keras_physreg.sweep.row_scores import RowScorer
 from keras_physreg.sweep.scoring import Curves, comparable, compared_epochs, measure
-from keras_physreg.sweep.settings import SweepSettings
+from keras_physreg.sweep.settings import ALL_TERMS, SweepSettings
 from keras_physreg.sweep.term_sweep import TermSweep
 
 Floor = tuple[float | None, float | None]
@@ -163,7 +163,7 @@ class Trainings:
     @property
     def _scores_rows(self) -> bool:
         """Whether there is one held-out set, and a replica's step can score its rows."""
-        if self.settings.scored_at is not None:
+        if self.settings.is_scored_at_points:
             return False  # The score is that of points.
         return self.settings.splits is None and why_sequential(self.trainer["model"]) is None
 
@@ -199,7 +199,7 @@ class Trainings:
         return history
 
     def _curves(self, history: ReplicaHistory, plan: Plan, term: str) -> Curves:
-        monitor = self.fit["monitor"]
+        monitor = self.settings.monitor
         keys = {
             "score": monitor,
             "train_score": monitor.removeprefix("val_"),
@@ -207,8 +207,12 @@ class Trainings:
             "val_term_loss": f"val_{term}_loss",
             "loss": "loss",
         }
-        none = np.full(np.shape(history.history.get(monitor, np.zeros((0, plan.replicas)))), np.nan)
+        none = np.full(np.shape(history.history.get("loss", np.zeros((0, plan.replicas)))), np.nan)
         read = {k: np.asarray(history.history.get(key, none), float) for k, key in keys.items()}
+        if monitor == ALL_TERMS:
+            for score, prefix in (("score", "val_"), ("train_score", "")):
+                losses = [history.history[f"{prefix}{name}_loss"] for name in self.floors]
+                read[score] = np.sum(losses, axis=0, dtype=float)
         logs = {name: plan.curves(log) for name, log in read.items()}
         return Curves(logs, plan.reshape(history.epochs_done))
 

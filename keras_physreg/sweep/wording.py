@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_physreg.sweep.settings import SweepSettings
+from keras_physreg.sweep.settings import ALL_TERMS, SweepSettings
 from keras_physreg.sweep.verdict import TermVerdict
 
 
 def score_name(settings: SweepSettings) -> str:
     """Returns the name of the score: `held-out data loss`, or the key of the log."""
-    return "held-out data loss" if settings.monitor == "val_data_loss" else settings.monitor
+    names = {"val_data_loss": "held-out data loss", ALL_TERMS: "the sum of held-out losses"}
+    return names.get(settings.monitor, settings.monitor)
 
 
 def count(number: int, noun: str) -> str:
@@ -54,15 +55,17 @@ def _points(settings: SweepSettings) -> str:
 
 def rows_word(settings: SweepSettings) -> str:
     """Returns what trainings are scored on: `rows`, or `points`."""
-    return "rows" if settings.scored_at is None else "points"
+    return "points" if settings.is_scored_at_points else "rows"
 
 
 def on_which_rows(settings: SweepSettings) -> str:
     """Returns ` on these 20 rows` with validation data, and nothing with splits."""
     if settings.splits is not None:
         return ""
-    if settings.scored_at is not None:
-        return f" at these {count(settings.held_out_points[settings.scored_at], 'point')}"
+    if settings.is_scored_at_points:
+        held_out, term = settings.held_out_points, settings.scored_at
+        number = sum(held_out.values()) if term is None else held_out[term]
+        return f" at these {count(number, 'point')}"
     rows = "rows" if settings.held_out is None else count(settings.held_out, "row")
     return f" on {'this' if settings.held_out == 1 else 'these'} {rows}"
 

@@ -164,8 +164,7 @@ def check_arguments(model: keras.Model, args: tuple, kwargs: dict[str, Any]) -> 
         raise FatalValueError(str(error)) from error
     except TypeError as error:
         raise FatalTypeError(str(error)) from error
-    held_out = ("validation_data", "validation_points")
-    if all(given.get(name) is None for name in held_out) and not given.get("validation_split"):
+    if given.get("validation_data") is None and not given.get("validation_split"):
         raise FatalValueError(
             "The search needs `validation_data=(x, y)` or `validation_split`: on training rows, a "
             "term that keeps the model from memorising them would seem to hurt. "

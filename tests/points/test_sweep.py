@@ -1,5 +1,6 @@
 """A sweep with point sets: its trainings see them, and their loss may be the score."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -51,10 +52,10 @@ SAMPLER = kp.UniformSampler([-1.0] * 3, [1.0] * 3, seed=7)
 GIVEN = {
     "points": {"pde": SAMPLER, "wall": linear.POINTS["wall"]},
     "points_batch_size": {"pde": 6, "wall": 2},
-    "validation_points": HELD_OUT,
+    "validation_points": {**HELD_OUT, "wall": linear.points(4, 9)},
     "steps_per_epoch": 3,
 }
-ALONE = {"monitor": "val_pde_loss", "others": "keep", **GIVEN}
+ALONE = {"others": "keep", **GIVEN}
 
 
 def alone():
@@ -62,11 +63,12 @@ def alone():
 
 
 def trained(*settings, seeds=2):
-    """The held-out loss of replicas, which equal `fit`: see test_replicas.py."""
+    """The sum of held-out losses of replicas, which equal `fit`: see test_replicas.py."""
     weights = {name: [w[name] for w in settings for _ in range(seeds)] for name in settings[0]}
     trainer = kp.ReplicaTrainer(alone(), weights, seeds=[*range(seeds)] * len(settings))
     history = trainer.fit(epochs=2, verbose=0, **GIVEN)
-    return history.history["val_pde_loss"][-1].reshape(len(settings), seeds)
+    held_out = history.history["val_pde_loss"] + history.history["val_wall_loss"]
+    return held_out[-1].reshape(len(settings), seeds)
 
 
 def test_points_alone():
@@ -87,13 +89,11 @@ def test_trainings_on_points_alone_and_their_report(tmp_path):
     np.testing.assert_allclose(result.terms["wall"].measured["score"], expected, rtol=1e-5)
     assert result.recommended_weights() == pytest.approx({"pde": 0.3, "wall": 0.2})
     text = str(result)
-    assert "Sanity sweep of points (pde 6, wall 2 per step), held-out points (pde 6), 2 seeds" in (
-        text
-    )
+    assert "points (pde 6, wall 2 per step), held-out points (pde 6, wall 4), 2 seeds" in text
     assert "may not hold at others" in text
-    assert "The score is the loss of pde alone." in text
+    assert "The score is the sum of the held-out losses of all terms" in text
     assert "floor" not in text
-    assert "not finite" not in text  # There are no held-out points of the wall.
+    assert "not finite" not in text
     lines = text.splitlines()
     start = next(i for i, line in enumerate(lines) if line.endswith("To train on the points:"))
     model = alone()
@@ -119,7 +119,6 @@ def test_all_terms_on_points_alone(tmp_path):
     np.testing.assert_allclose(combined.sweep.measured["score"], expected, rtol=1e-5)
     assert result.recommended_weights() == pytest.approx(on)
     text = str(result)
-    assert "pde: the score is the loss of this very term" in text
     assert "Compared with the weights before" in text
     result.save(tmp_path / "sweep.json")
     loaded = kp.SweepResult.load(tmp_path / "sweep.json")
@@ -182,10 +181,10 @@ WRONG_ALONE = {
         {"points": {"pde": linear.POINTS["pde"]}, "points_batch_size": None},
         r"Without points: \['wall'\]",
     ),
-    "the usual score": ({"monitor": "val_data_loss"}, "give `validation_points` of this term, and"),
+    "the score of one term": ({"monitor": "val_pde_loss"}, "leave `monitor` out"),
     "no held-out points": (
-        {"validation_points": None},
-        r"Terms with `validation_points`: \[\]. Received: monitor='val_pde_loss'",
+        {"validation_points": HELD_OUT},
+        r"for every term. Without them: \['wall'\]",
     ),
     "all other terms off": (
         {"others": "zero"},
@@ -206,3 +205,43 @@ def test_wrong_points_alone(case):
 def test_a_compiled_loss_needs_labels():
     with pytest.raises(ValueError, match="compile it with `loss=None` to train on the physics"):
         kp.sanity_sweep(linear.model(linear.OF_POINTS), **ALONE, **SMALL)
+
+
+def oscillator():
+    """`u'' + 4 u = 0` with `u(0) = 1` and `u'(0) = 0`."""
+    hidden = [keras.layers.Dense(16, "tanh") for _ in range(2)]
+    network = keras.Sequential([keras.Input((1,)), *hidden, keras.layers.Dense(1)])
+    t = keras.Input((1,))
+    u = kp.Derivatives(network, ["t", "tt"], inputs=["t"], output="u")(t)
+    laws = {
+        "ode": lambda t, u: u["u_tt"] + 4 * u["u"],
+        "start": lambda t, u: u["u"] - 1.0,
+        "speed": lambda t, u: u["u_t"],
+    }
+    u = kp.PhysicsRegularization(laws, dict.fromkeys(laws, 1.0))(t, u)
+    model = kp.PhysicsModel(t, u["u"])
+    model.compile(keras.optimizers.Adam(5e-3), loss=None)
+    return model
+
+
+@pytest.mark.slow
+def test_the_conditions_of_an_equation_help_and_none_is_starved():
+    """With the residual alone as the score, `u = 0` would win: it violates `u(0) = 1`."""
+    keras.utils.set_random_seed(0)
+    t, start = np.linspace(0, 3, 32)[:, None], np.zeros((1, 1))
+    points = {"ode": t, "start": start, "speed": start}
+    result = kp.sanity_sweep(
+        oscillator(),
+        points=points,
+        validation_points={**points, "ode": t + 0.04},
+        others="keep",
+        weights=[1.0, 1000.0],
+        extend_to=0,
+        seeds=4,
+        epochs=6,
+        steps_per_epoch=60,
+        verbose=0,
+    )
+    assert result.verdicts["start"].helps
+    assert not result.verdicts["start"].verdict.harms
+    assert result.recommended_weights()["ode"] == 1.0

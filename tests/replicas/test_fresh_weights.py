@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_physreg as kp
 from keras_physreg.replicas.fresh_weights import FreshWeights
 from tests.sweep import models
 
@@ -91,3 +92,28 @@ def test_what_no_initializer_tells_is_copied(build):
 
 def test_weights_changed_by_build_stay_so():
     assert np.abs(of(sequential(Scaled()), 1)[0]).max() > 10.0
+
+
+@pytest.mark.tensorflow
+def test_seeds_of_dropout_are_new_for_each_seed(quick):
+    """Two layers and three replicas have masks of their own; equal seeds have equal masks."""
+    model = sequential(LAYERS.Dropout(0.5), LAYERS.Dense(2), LAYERS.Dropout(0.5))
+    model = kp.regularize(model, lambda z, x: x - z[:, :2], {"t": 0.0})
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    trainer = kp.ReplicaTrainer(model, {"t": [0.0] * 3}, seeds=[1, 2, 1])
+    z = np.ones((8, 3), "float32")
+    losses = trainer.fit(z, z[:, :2], epochs=1, shuffle=False, verbose=0).history["data_loss"][0]
+    assert losses[0] == losses[2]
+    assert losses[0] != losses[1]
+    states = [
+        value
+        for variable, value in zip(
+            trainer._job.step.variables.weights, trainer._outcome.initial, strict=True
+        )
+        if "seed" in variable.path
+    ]
+    assert len(states) == 2
+    seeds = np.array(states)[:, :, 0]
+    assert (seeds[:, 0] == seeds[:, 2]).all()
+    assert len({*seeds[:, :2].ravel().tolist()}) == 4
+    assert not np.array(states)[:, :, 1].any()

@@ -269,3 +269,16 @@ def test_a_sweep_keeps_no_graph():
     kept = kept_graphs.registered()
     kp.sanity_sweep(build(), Z, X, cv=2, weights=[0.1, 1.0], seeds=1, epochs=1, verbose=0)
     assert kept_graphs.registered() == kept
+
+
+def test_what_shows_on_held_out_rows_alone_counts(programs):
+    """Weights of held-out rows count in `weighted_metrics` only."""
+    weights = np.linspace(0.1, 3.0, 24)
+    held_out = (Z, X, weights)
+    plain, weighted = build(), build()
+    weighted.compile(weighted.optimizer, "mse", weighted_metrics=["mae"])
+    fitted(plain, validation_data=held_out)
+    logs = fitted(weighted, validation_data=held_out)
+    assert len(programs) == 2
+    kept_graphs.forget_programs()
+    assert_same(fitted(weighted, validation_data=held_out), logs)

@@ -9,10 +9,7 @@ from typing import Any
 import keras_tuner
 
 from keras_physreg._utils.errors import boolean, received, whole_number
-from keras_physreg.models.fit_points import check_no_labels
-from keras_physreg.replicas.replica_points import steps_without_rows
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
-from keras_physreg.tuner.search.cross_validation import check_held_out
 from keras_physreg.tuner.setup_checks import NO_OBJECTIVE, has_own_fit
 from keras_physreg.unlabelled.checks import check_batch_size, check_no_options, check_share
 
@@ -34,6 +31,7 @@ FIT_ARGUMENTS = {
     "class_weight": "give `sample_weight`, one number per row",
     "validation_freq": "the objective is needed in every epoch; leave it out",
     "validation_steps": "all validation rows are used; leave it out",
+    "steps_per_epoch": "all rows are used in every epoch; leave it out",
     "initial_epoch": "every trial begins at epoch 0; leave it out",
     "unlabelled_repeat": "it is for datasets, and replicas are trained on arrays; leave it out",
 }
@@ -131,52 +129,25 @@ def points(**given: Any) -> dict[str, Any]:
     return found
 
 
-def check_rows(cv: Any, objective: Any, fit: dict[str, Any], groups: Any) -> None:
-    """Raises unless trials can be trained and compared on these rows or points.
-
-    Args:
-        cv: See `ReplicaTuner`.
-        objective: The objective of the search.
-        fit: Arguments of `ReplicaTrainer.fit`.
-        groups: Group of each row, or `None`.
-    """
-    if fit["x"] is None:
-        _check_points_alone(cv, objective, fit, groups)
-    else:
-        check_held_out(cv, fit["validation_data"], groups)
-
-
-def _check_points_alone(cv: Any, objective: Any, fit: dict[str, Any], groups: Any) -> None:
-    if fit.get("points") is None:
+def check_rows(x: Any) -> None:
+    """Raises if there are no labelled rows."""
+    if x is None:
         raise ValueError(
-            "The search needs rows to train on: labelled ones (`x` and `y`), or `points` for every "
-            "term. Received: x=None, points=None"
-        )
-    if cv is not None:
-        raise ValueError(
-            "`ReplicaTuner(cv=...)` splits labelled rows, but `x` is None. Give `x`, or create the "
-            f"tuner without `cv`. {received('cv', cv)}"
-        )
-    names = ("y", "validation_data", "sample_weight", "batch_size", "unlabelled")
-    check_no_labels({"groups": groups} | {name: fit[name] for name in names})
-    terms = list(fit.get("validation_points", {}))
-    if objective.name not in [f"val_{term}_loss" for term in terms]:
-        raise ValueError(
-            "Without labelled rows (x=None) the objective is the loss of a term at held-out "
-            "points: give `validation_points` of this term, and the oracle "
-            "`keras_tuner.Objective('val_<term>_loss', 'min')`. Terms with `validation_points`: "
-            f"{terms}. {received('objective', objective.name)}"
+            "`ReplicaTuner` needs labelled rows: give `x`. On points alone the objective would be "
+            "the loss of one term, which falls as the weights of the others fall. There, compare "
+            "weights by `sanity_sweep(model, points=..., validation_points=...)`, whose score is "
+            "the sum over all terms. Received: x=None"
         )
 
 
-def points_options(x: Any, points: Any, batch_size: Any, steps_per_epoch: Any) -> dict[str, Any]:
+def points_options(points: Any, batch_size: Any) -> dict[str, Any]:
     """Returns the options of points that are given, or raises if they do not apply."""
-    steps_without_rows(x, steps_per_epoch)
     if points is None:
         check_no_options("points", points_batch_size=batch_size)
+    if batch_size is None:
+        return {}
     size = dict(batch_size) if isinstance(batch_size, Mapping) else batch_size
-    options = {"points_batch_size": size, "steps_per_epoch": steps_per_epoch}
-    return {name: value for name, value in options.items() if value is not None}
+    return {"points_batch_size": size}
 
 
 def training_arguments(

@@ -21,8 +21,6 @@ def check_data(model: keras.Model, fit: dict[str, Any]) -> None:
         TypeError: If an array holds text or rows of different lengths.
         ValueError: If data are not arrays, or have a wrong number of rows or columns.
     """
-    if fit["x"] is None:  # Training checks the points.
-        return
     takes_text = any(is_text(tensor) for tensor in _tensors(model, "inputs"))
     for name in ("y", "sample_weight", *([] if takes_text else ["x", "unlabelled"])):
         check_numbers(name, fit[name])

@@ -14,7 +14,6 @@ from keras_physreg._utils.variables import unchanged
 from keras_physreg.executors.trainer import DistributedTrainer, LostReplicasError
 from keras_physreg.replicas import ReplicaHistory, ReplicaTrainer
 from keras_physreg.replicas.plan import Plan
-from keras_physreg.replicas.replica_points import rows_to_build_on
 from keras_physreg.tuner.search import checkpoints, execution_results, trial_logs
 from keras_physreg.tuner.search.data_checks import check_data
 from keras_physreg.tuner.search.grouping import baseline_name
@@ -189,7 +188,5 @@ class GroupTrainer:
         trainer.load_replica(replicas[result.best_execution])
         trial_logs.write(self.training.callbacks, trainer.model, history, trial, replicas)
         if result.metrics:
-            fit = self.training.fit
-            inputs = rows_to_build_on(fit["x"], fit.get("points"), fit.get("points_batch_size"))
-            checkpoints.save(trainer.model, inputs, folder)
+            checkpoints.save(trainer.model, self.training.fit["x"], folder)
         result.save(folder)  # This comes last, as it marks the trial as done.
