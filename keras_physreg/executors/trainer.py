@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_physreg.executors.group import Group, GroupResult, groups_of
+from keras_physreg.executors.keras_settings import KerasSettings
 from keras_physreg.executors.pickled import dumps, without_tensors
 from keras_physreg.executors.pool import LostWorkersError, Pool
 from keras_physreg.executors.sent_model import Build, SentModel
@@ -128,7 +129,8 @@ class DistributedTrainer(ReplicaTrainer):
         settings: dict[str, Any] = {"unit": self.table.unit, "engine": self.engine}
         settings["replicas_per_program"] = self.replicas_per_program
         model = SentModel.of(self.model, self.build, given.train())
-        program, data = dumps(Program(model, settings)), dumps(given)
+        program = dumps(Program(model, settings, KerasSettings.of_process()))
+        data = dumps(given)
         # Trainers of other models, on the same data, use the data that workers have.
         key = hashlib.sha256(data).hexdigest()
         shared = [Shared(f"model-{uuid.uuid4().hex}", program), Shared(f"data-{key}", data)]

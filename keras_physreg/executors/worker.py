@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from keras_physreg.executors.group import Group, GroupResult
+from keras_physreg.executors.keras_settings import KerasSettings
 from keras_physreg.executors.pickled import loads
 from keras_physreg.executors.sent_model import SentModel
 from keras_physreg.executors.user_objects import UserObjects
@@ -45,10 +46,12 @@ class Program:
     Args:
         model: The model.
         trainer: Further arguments of `ReplicaTrainer`.
+        settings: The settings of Keras in the process that sends it.
     """
 
     model: SentModel
     trainer: dict[str, Any]
+    settings: KerasSettings
 
 
 class WorkerTrainer(ReplicaTrainer):
@@ -59,6 +62,7 @@ class WorkerTrainer(ReplicaTrainer):
     """
 
     objects: dict[str, Any]
+    settings: KerasSettings
 
     def outcome(self) -> Outcome:
         """Returns the outcome of the last training."""
@@ -101,7 +105,7 @@ def _trained(program: Shared, data: Shared, group: Group) -> Outcome:
         trainer = _first(program, data, group)
     else:
         rows: dict[str, Any] = group.rows
-        with keras.saving.custom_object_scope(trainer.objects):
+        with trainer.settings.in_use(), keras.saving.custom_object_scope(trainer.objects):
             trainer.refit(group.weights, group.seeds, verbose=0, epochs=group.epochs, **rows)
     _keep(_trainers, key, trainer, MAX_MODELS)
     return trainer.outcome()
@@ -112,11 +116,12 @@ def _first(program: Shared, data: Shared, group: Group) -> WorkerTrainer:
     fit = _data.pop(data.key) if data.key in _data else loads(data.content)
     _keep(_data, data.key, fit, MAX_DATA)
     sent: Program = loads(program.content)
-    model = sent.model.make(fit.train())
-    trainer = WorkerTrainer(model, group.weights, group.seeds, **sent.trainer)
-    trainer.objects = UserObjects(model).name()
-    with keras.saving.custom_object_scope(trainer.objects):
-        trainer.fit(**{**vars(fit), "epochs": group.epochs, **group.rows})
+    with sent.settings.in_use():
+        model = sent.model.make(fit.train())
+        trainer = WorkerTrainer(model, group.weights, group.seeds, **sent.trainer)
+        trainer.objects, trainer.settings = UserObjects(model).name(), sent.settings
+        with keras.saving.custom_object_scope(trainer.objects):
+            trainer.fit(**{**vars(fit), "epochs": group.epochs, **group.rows})
     return trainer
 
 
