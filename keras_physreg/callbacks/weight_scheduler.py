@@ -54,10 +54,11 @@ class WeightScheduler(keras.callbacks.Callback):
             `LearningRateSchedule`s, any callable `time -> weight`, or lists or 1-D arrays with one
             weight per epoch (or step), the last of which stays.
         unit: Unit of the time: `"epoch"` or `"step"`. Schedules of this package then move inside
-            the training step of a `PhysicsModel`, at next to no cost; before a step, callbacks
-            still see the weights of the step before. Elsewhere a call from Python sets the weights
-            (other callables, a plain `keras.Model`, a `train_step` of your own, several devices,
-            JAX, eagerly): a tenth of a millisecond per step, which `steps_per_execution` reduces.
+            the training step of a `PhysicsModel`, at some percent of a small step; before a step,
+            callbacks still see the weights of the step before. Elsewhere a call from Python sets
+            the weights (other callables, a plain `keras.Model`, a `train_step` of your own, several
+            devices, JAX, eagerly): a tenth of a millisecond per step, which `steps_per_execution`
+            reduces.
         verbose: 0: quiet, 1: print the weights at the beginning of each epoch.
 
     Raises:

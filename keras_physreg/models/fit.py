@@ -75,8 +75,9 @@ class FitModel(keras.Model):
         an epoch has 100 steps unless you give `steps_per_epoch`. Up to 100 steps then run as one
         program, unless you give `steps_per_execution` in `compile` or a callback acts after each
         batch: a call of Keras costs as much as a small step. Beside few labelled rows, give
-        `steps_per_epoch=100` yourself: with points, labelled arrays then repeat until an epoch has
-        its steps, and as many steps run as one program.
+        `steps_per_epoch=100` and `batch_size` yourself: with points, labelled arrays then repeat
+        until an epoch has its steps, and as many steps run as one program. (Without `batch_size`,
+        Keras divides the rows by the steps.)
 
         A warning tells you if a callback compares weighted losses. Rows that do not count, but
         would make the gradient NaN, raise an error before the first training.

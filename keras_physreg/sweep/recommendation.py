@@ -13,9 +13,10 @@ class Recommendation:
     """The weights to train with, and for how many epochs.
 
     Args:
-        weights: The weights of all terms of the model. Terms that do not help have 0. Terms that
-            were not swept have the weight that they had in all trainings, and so have terms that
-            train constants only, unless their sweep found a better one.
+        weights: The weights of all terms of the model. Terms that do not help have 0, or on points
+            alone their weight in the model. Terms that were not swept have the weight that they had
+            in all trainings, and so have terms that train constants only, unless their sweep found
+            a better one.
         terms: The terms that are recommended.
         verdict: The verdict on these weights; `None` where no term helps.
         epochs: The epoch at which trainings with these weights were scored, counted from 1; `None`

@@ -46,7 +46,8 @@ class SweepResult(MeasuredSweep):
     def recommended_weights(self) -> dict[str, float]:
         """Returns the weights to train with, one for every term of the model.
 
-        A term that does not help has 0.0. A term that was not swept has the weight that it had in
+        A term that does not help has 0.0; on points alone it keeps the weight that it has in the
+        model. A term that was not swept has the weight that it had in
         all trainings; the summary says that it was kept. So has a term that trains constants
         only, unless its sweep found that it helps or harms. Several terms that help are
         recommended together where that is better than the best one alone.
