@@ -9,7 +9,7 @@ from keras import ops
 import keras_physreg as kp
 from keras_physreg.replicas import compiled, program_spec
 from keras_physreg.replicas.program import Program
-from tests import problems
+from tests import kept_graphs, problems
 from tests.sweep import models
 from tests.variants import slow_but
 
@@ -121,6 +121,7 @@ def test_programs_are_as_large_as_the_free_memory_allows(one_program, monkeypatc
     monkeypatch.setattr("keras_physreg.replicas.memory.free_memory", lambda: 40_000)
     _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])
     assert "groups" in history.engine
+    kept_graphs.forget_programs()
     monkeypatch.setattr("keras_physreg.replicas.memory.free_memory", lambda: 2**30)
     _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])
     assert "1 program of 4" in history.engine

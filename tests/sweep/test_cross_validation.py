@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.sweep import trainings
 from keras_physreg.sweep.verdict import Verdict
 from tests import problems
 from tests.sweep import models
@@ -115,7 +114,7 @@ def test_every_split_has_seeds_of_its_own_the_same_for_all_weights(monkeypatch):
             given.append((self.seeds, kwargs["rows"], kwargs["validation_rows"]))
             return super().fit(*args, **kwargs)
 
-    monkeypatch.setattr(trainings, "ReplicaTrainer", Trainer)
+    monkeypatch.setattr("keras_physreg.executors.trainer.ReplicaTrainer", Trainer)
     sweep(linear(), weights=[1.0], seeds=[3, 5], epochs=1)
     (seeds, rows, held_out), *rest = given
     assert not rest
@@ -140,7 +139,7 @@ def test_a_sweep_compiles_one_program_per_core(monkeypatch):
             super().__init__(*args, **kwargs)
             trainers.append(self)
 
-    monkeypatch.setattr(trainings, "ReplicaTrainer", Trainer)
+    monkeypatch.setattr("keras_physreg.executors.trainer.ReplicaTrainer", Trainer)
     result = sweep(linear(terms=("law", "again")), weights=[0.1, 1.0], epochs=20, extend_to=100.0)
     assert len(result.terms["law"].weights) > 3  # It was extended.
     assert result.combined is not None

@@ -14,7 +14,7 @@ from keras_physreg.replicas import program_spec
 from keras_physreg.sweep.checks import checked_seeds
 from keras_physreg.sweep.judgement import Scores, judge
 from keras_physreg.sweep.scoring import compared_epochs
-from tests import problems
+from tests import kept_graphs, problems
 from tests.sweep import models
 from tests.sweep.linear import TRUTH, data, linear
 
@@ -159,6 +159,7 @@ def test_plain_model_with_a_metric():
 @pytest.fixture
 def press_ctrl_c(monkeypatch):
     """Presses Ctrl-C in a training, by its number, when `count` epochs of replicas are done."""
+    kept_graphs.forget_programs()
 
     def press(count, training=1):
         done, trainings = [], []
