@@ -170,6 +170,7 @@ def infinite_slope(y, x):
     return ops.sqrt(ops.abs(0 * x)) + ops.square(y - x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 def test_none_is_to_blame_where_all_fail_at_once(cls):
     z, x = rows()

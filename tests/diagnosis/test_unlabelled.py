@@ -122,6 +122,7 @@ def test_bad_input():
         kp.diagnose(model, z, x, unlabelled=labelled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", slow_but({0.25}, [0.25, 0.9, 1.0]))
 def test_a_share_counts_as_in_fit(share):
     z, x = random_data(40)

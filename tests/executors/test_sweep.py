@@ -81,6 +81,7 @@ def approx(found, expected):
         assert found == expected
 
 
+@pytest.mark.slow
 def test_a_function_that_builds_the_model():
     """The quick one: a few replicas, kept and joined to an ensemble."""
     kept = {"cv": 2, "repeats": 1, "weights": [10.0], "keep": "recommended", "epochs": 4}

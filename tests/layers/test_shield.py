@@ -5,12 +5,12 @@ import weakref
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_physreg.layers.shield import inside_physics, shield
 from tests import kept_graphs
 from tests.variants import slow_but
 
+tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.tensorflow
 X = np.array([[0.25, 4.0], [9.0, 1.0]], "float32")
 

@@ -52,6 +52,7 @@ def test_beside_unlabelled_rows():
     assert_same_as_fit(trainer, history, linear.model, x=X, y=Y, **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", slow_but({"stacked"}, ENGINES))
 def test_without_labelled_rows(engine):
     def make():

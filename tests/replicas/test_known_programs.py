@@ -271,6 +271,7 @@ def test_a_sweep_keeps_no_graph():
     assert kept_graphs.registered() == kept
 
 
+@pytest.mark.slow
 def test_what_shows_on_held_out_rows_alone_counts(programs):
     """Weights of held-out rows count in `weighted_metrics` only."""
     weights = np.linspace(0.1, 3.0, 24)

@@ -66,6 +66,7 @@ def test_the_rows_widen_the_interval(result):
     assert result.combined_verdict.basis == "rows"
 
 
+@pytest.mark.slow
 def test_the_report_names_the_rows_and_warns_of_few(result):
     text = result.summary()
     assert "8 labelled rows, 20 held-out rows, 3 seeds" in text
