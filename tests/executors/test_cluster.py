@@ -16,6 +16,7 @@ import pytest
 import keras_physreg as kp
 from keras_physreg.executors.checks import checked_pool
 from keras_physreg.executors.trainer import DistributedTrainer, LostReplicasError
+from tests import kept_graphs
 from tests.executors.setups import HELD_OUT, ROWS, SEEDS, WEIGHTS, assert_same, fit, make
 from tests.quick_replicas import QUICK
 
@@ -57,6 +58,7 @@ class QuickWorkers(distributed.WorkerPlugin):
     def setup(self, worker):
         for (owner, name), value in QUICK.items():
             setattr(owner, name, value)
+        kept_graphs.forget_programs()  # Those of the tests before are compiled by XLA.
 
 
 def distributed_trainer(executor, model, workers=None, **settings):
