@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import uuid
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_physreg.executors.group import Group, GroupResult, groups_of
@@ -46,26 +44,12 @@ class DistributedTrainer(ReplicaTrainer):
     Args:
         pool: The workers.
         build: A function that builds the model, or `None`: the model itself travels.
-        model: See `ReplicaTrainer`, also for the further arguments.
-        weights: See `ReplicaTrainer`.
-        seeds: See `ReplicaTrainer`.
-        unit: See `ReplicaTrainer`.
-        engine: See `ReplicaTrainer`.
-        replicas_per_program: See `ReplicaTrainer`.
+        *arguments: Those of `ReplicaTrainer`.
+        **settings: Those of `ReplicaTrainer`.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        build: Build | None,
-        model: keras.Model,
-        weights: dict[str, Any],
-        seeds: Sequence[int] | None = None,
-        unit: str = "epoch",
-        engine: str = "auto",
-        replicas_per_program: int | None = None,
-    ) -> None:
-        super().__init__(model, weights, seeds, unit, engine, replicas_per_program)
+    def __init__(self, pool: Pool, build: Build | None, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
         self.pool, self.build = pool, build
         self._given: FitArguments | None = None
         self._shared: tuple[Any, Any] | None = None

@@ -37,7 +37,7 @@ class WeightTable:
         self._table.assign(weights)
 
     def set_weights(self, step: Any) -> None:
-        """Sets the weights for a step of the optimizer, a tensor; an error if it is not there."""
+        """Sets the weights for a step of the optimizer, a tensor, that the table holds."""
         weights = tf.gather(self._table, tf.cast(step, "int64") - self._begin)
         for variable, weight in zip(self._variables, tf.unstack(weights), strict=True):
             variable.assign(weight)
