@@ -8,7 +8,7 @@ import pytest
 
 import keras_physreg as kp
 from keras_physreg.sweep.verdict import Verdict
-from tests import problems
+from tests import kept_graphs, problems
 from tests.sweep import models
 from tests.sweep.linear import data, linear
 
@@ -132,6 +132,7 @@ def test_every_split_has_seeds_of_its_own_the_same_for_all_weights(monkeypatch):
 
 @pytest.mark.slow
 def test_a_sweep_compiles_one_program_per_core(monkeypatch):
+    kept_graphs.forget_programs()  # Those of models that are built alike.
     trainers = []
 
     class Trainer(kp.ReplicaTrainer):
