@@ -123,11 +123,11 @@ def check_rows(owner: str, model: keras.Model, rows: Rows) -> None:
             )
 
 
-def labels_misfit(model: keras.Model, rows: Rows) -> str:
+def labels_misfit(model: keras.Model, y: Any) -> str:
     """Returns which labels are not of the shape of an output; not wrong by itself, but a cause."""
     outputs = getattr(model, "outputs", None) or []
-    labels = keras.tree.flatten(rows.y)
-    if rows.y is None or len(labels) != len(outputs):
+    labels = keras.tree.flatten(y)
+    if y is None or len(labels) != len(outputs):
         return ""
     wrong = [
         f"of shape {label.shape} for an output of shape {tuple(output.shape)}"

@@ -226,7 +226,7 @@ def diagnose(
         )
     except Exception as error:
         for name, chosen in (("`y`", rows), ("the labels of `validation_data`", held_out)):
-            if chosen is not None and (wrong := labels_misfit(model, chosen)):
+            if chosen is not None and (wrong := labels_misfit(model, chosen.y)):
                 raise ValueError(f"{name} {wrong} {error}") from error
         raise
     return Diagnosis(**vars(found))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_physreg._utils.owners import with_sublayers
 from keras_physreg._utils.variables import unchanged, values_of
 from keras_physreg.replicas.batches import Batches
 from keras_physreg.replicas.hidden_state import hidden_variables
@@ -45,6 +48,32 @@ def difference_of(model: keras.Model, copy: keras.Model, data: Batches) -> str |
 
 def _named(variables: list[keras.Variable]) -> str:
     return ", ".join(f"{variable.path} {tuple(variable.shape)}" for variable in variables)
+
+
+def different_setting(model: keras.Model, copy: keras.Model) -> str | None:
+    """Returns in which setting the layers of two models that a function built differ, or `None`.
+
+    Some, as the rate of a dropout, count in training alone.
+    """
+    own, others = (Counter(_settings(each)) for each in (model, copy))
+    if own == others:
+        return None
+    of_copy, of_model = (sorted(map(str, more)) for more in (others - own, own - others))
+    return f"it has layers of {', '.join(of_copy)}, the model has {', '.join(of_model)}"
+
+
+def _settings(model: keras.Model) -> Iterator[tuple[Any, ...]]:
+    """Yields the class of each layer with the numbers and words of its configuration."""
+    for layer in with_sublayers(model):
+        try:
+            config = layer.get_config()
+        except Exception:  # It cannot tell, as many layers of users.
+            continue
+        told = {k: v for k, v in config.items() if isinstance(v, str | int | float | None)}
+        yield (
+            type(layer).__name__,
+            *(f"{k}={v!r}" for k, v in told.items() if k not in ("name", "seed")),
+        )
 
 
 def _different_settings(optimizer: keras.Optimizer, other: keras.Optimizer) -> list[str]:

@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_physreg._utils.owners import seed_generators
 from keras_physreg._utils.serialization import by_value
-from keras_physreg.executors.copy_check import difference_of
+from keras_physreg._utils.variables import values_of
+from keras_physreg.executors.copy_check import difference_of, different_setting
 from keras_physreg.executors.pickled import dumps, loads
 from keras_physreg.executors.user_objects import UserObjects
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.replica_step import Variables
 
 Build = Callable[[], keras.Model]
 CURE = (
@@ -37,12 +41,14 @@ class SentModel:
         objects: The user's own objects, pickled: the function that builds the model, or else the
             functions and classes that its configuration names.
         content: A Keras file: of the weights for a function, else of the model.
+        seeds: The states of the generators of seeds, which Keras files leave out.
         optimizer_built: Whether the optimizer has its state.
         is_built_by_function: Whether a function builds the model.
     """
 
     objects: bytes
     content: bytes
+    seeds: list[np.ndarray]
     optimizer_built: bool
     is_built_by_function: bool
 
@@ -58,15 +64,18 @@ class SentModel:
         Raises:
             ValueError: If the model cannot be sent, or the copy would be another model.
         """
-        built = model.optimizer.built
+        seeds, built = values_of(_seed_states(model)), model.optimizer.built
         try:
             with _undisturbed():
                 if build is not None:
                     weights = _content_of(model.save_weights, ".weights.h5")
-                    sent = cls(dumps(build), weights, built, True)
+                    sent = cls(dumps(build), weights, seeds, built, True)
                 else:
-                    sent = cls(*_saved(model), built, False)
-                difference = difference_of(model, sent.make(data), data)
+                    sent = cls(*_saved(model), seeds, built, False)
+                copy = sent.make(data)
+                difference = difference_of(model, copy, data)
+                if difference is None and build is not None:
+                    difference = different_setting(model, copy)
         except Exception as error:
             raise ValueError(
                 f"Model '{model.name}' cannot be sent to workers: {error}"
@@ -86,7 +95,14 @@ class SentModel:
         Args:
             data: The labelled data, on which a model is built.
         """
-        objects = loads(self.objects)
+        model = self._made(loads(self.objects), data)
+        states = _seed_states(model)
+        if len(states) == len(self.seeds):  # Else the check of the copy tells what differs.
+            for state, value in zip(states, self.seeds, strict=True):
+                state.assign(value)
+        return model
+
+    def _made(self, objects: Any, data: Batches) -> keras.Model:
         if self.is_built_by_function:
             model = objects()
             preparation.build(model, data)
@@ -101,6 +117,12 @@ class SentModel:
             model = _load_content(self.content, ".keras", load)
         preparation.build(model, data)
         return model
+
+
+def _seed_states(model: keras.Model) -> list[keras.Variable]:
+    """Returns the states of the generators of seeds, in the order of the model's variables."""
+    states = {id(generator.state) for generator in seed_generators(model)}
+    return [variable for variable in Variables.of(model).weights if id(variable) in states]
 
 
 def _saved(model: keras.Model) -> tuple[bytes, bytes]:

@@ -1,5 +1,7 @@
 """Checks of model and data, and building of the model, before a training of replicas."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -8,6 +10,7 @@ from keras.ops import convert_to_numpy
 
 from keras_physreg._utils.errors import received, whole_number
 from keras_physreg._utils.variables import unchanged
+from keras_physreg.diagnosis.probe_rows import labels_misfit
 from keras_physreg.layers.step import Evaluation, open_step
 from keras_physreg.models.auto_scale import resolve_scales
 from keras_physreg.replicas.batches import Batches
@@ -82,10 +85,22 @@ def build(model: keras.Model, data: Batches, verbose: str | int = 0) -> None:
     try:
         with unchanged([*model.variables, *hidden]), labelled(model):
             y_pred = model(x)
-            model.compute_loss(x, y, y_pred, sample_weight, training=False)
-            model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+            with _labels_to_blame(model, y):
+                model.compute_loss(x, y, y_pred, sample_weight, training=False)
+                model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
     finally:
         model.reset_metrics()
+
+
+@contextlib.contextmanager
+def _labels_to_blame(model: keras.Model, y: Any) -> Iterator[None]:
+    """Says so where an error comes with labels of another shape than the outputs."""
+    try:
+        yield
+    except Exception as error:
+        if misfit := labels_misfit(model, y):
+            raise ValueError(f"`y` {misfit} {error}") from error
+        raise
 
 
 def check_repeatable(model: keras.Model, data: Batches) -> None:

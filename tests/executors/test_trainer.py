@@ -209,6 +209,30 @@ def test_a_model_that_would_come_out_wrong_is_refused_with_its_cure(model, reaso
     assert far.pool.executor.tasks == 0
 
 
+@pytest.mark.parametrize("by_function", [False, True])
+def test_dropout_masks_are_those_of_one_process(by_function):
+    def build():
+        return make(layer=lambda: keras.layers.Dropout(0.4))
+
+    model = build()
+    weights = {"law": [0.0, 1.0]}
+    here = kp.ReplicaTrainer(model, weights, seeds=[1, 2])
+    far = trained_by(Here(), 2, model, build if by_function else None, weights, [1, 2])
+    assert_same(fit(far), fit(here))
+
+
+def test_a_function_whose_dropout_differs_between_calls_is_refused():
+    rates = iter([0.1, 0.2])
+
+    def build():
+        return make(layer=lambda: keras.layers.Dropout(next(rates)))
+
+    far = trained_by(Here(), 2, build(), build=build)
+    with pytest.raises(ValueError, match=r"Dropout.*rate=0\.2.*rate=0\.1.*same model each time"):
+        fit(far)
+    assert far.pool.executor.tasks == 0
+
+
 def test_classes_of_one_name_are_refused():
     model, other = make(), type("Doubled", (Doubled,), {})
     model.note = other()

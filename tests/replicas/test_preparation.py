@@ -73,3 +73,10 @@ def test_the_checks_move_nothing():
 def test_a_batch_size_is_a_whole_number(size, error):
     with pytest.raises(error, match=f"`batch_size` must be an integer >= 1.*batch_size={size}"):
         preparation.as_batches("x, y", models.mlp_data(), size)
+
+
+def test_labels_of_another_shape_are_named():
+    z, x = models.mlp_data()[:2]
+    trainer = kp.ReplicaTrainer(models.mlp(), {"x": [1.0]})
+    with pytest.raises(ValueError, match=r"`y` cannot be compared.*\(20,\).*\(None, 2\)"):
+        trainer.fit(z, x[:, 0], verbose=0)
