@@ -39,7 +39,10 @@ def difference_of(model: keras.Model, copy: keras.Model, data: Batches) -> str |
         return f"its optimizer has other settings: {', '.join(settings)}"
     logs, of_copy = (_evaluated(each, data) for each in (model, copy))
     if logs.keys() != of_copy.keys():
-        return f"it logs {sorted(of_copy)}, the model logs {sorted(logs)}"
+        return (
+            f"it logs {sorted(of_copy)}, the model logs {sorted(logs)} (Keras numbers layers: give "
+            "the output layers a `name`)"
+        )
     for name, value in logs.items():
         if not np.allclose(value, of_copy[name], rtol=TOLERANCE, atol=1e-30, equal_nan=True):
             return f"its `{name}` on the same rows is {of_copy[name]}, the model's is {value}"

@@ -18,6 +18,7 @@ from keras_physreg.executors.trainer import LostReplicasError
 from keras_physreg.executors.user_objects import UserObjects
 from tests import problems
 from tests.executors.setups import SEEDS, WEIGHTS, Doubled, Here, assert_same, fit, make, trained_by
+from tests.replicas import trained
 from tests.variants import slow_but
 
 AGAIN = {"weights": {"law": [0.5, 2.0]}, "seeds": [7, 8], "epochs": 2, "verbose": 0}
@@ -231,6 +232,12 @@ def test_a_function_whose_dropout_differs_between_calls_is_refused():
     with pytest.raises(ValueError, match=r"Dropout.*rate=0\.2.*rate=0\.1.*same model each time"):
         fit(far)
     assert far.pool.executor.tasks == 0
+
+
+def test_outputs_without_a_name_are_refused_with_the_cure():
+    far = trained_by(Here(), 2, trained.listed_outputs(), trained.listed_outputs, {"r": [0.1]}, [1])
+    with pytest.raises(ValueError, match=r"it logs .*dense.*give the output layers a `name`"):
+        far.fit(*trained.listed_outputs_data(), verbose=0)
 
 
 def test_classes_of_one_name_are_refused():
