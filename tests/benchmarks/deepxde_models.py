@@ -15,6 +15,7 @@ import numpy as np
 # https://deepxde.readthedocs.io/en/latest/demos/pinn_forward/burgers.html
 BURGERS_POINTS = {"num_domain": 2540, "num_boundary": 80, "num_initial": 160}
 ADAM_STEPS = 15000
+LBFGS_CHUNK = 100  # Iterations between two errors.
 
 
 def is_installed() -> bool:
@@ -82,7 +83,7 @@ def burgers_model(viscosity: float) -> Any:
 def trained_burgers(
     seed: int, viscosity: float, error: Callable[[Callable], float], iterations: int
 ) -> Iterator[tuple[str, float]]:
-    """Trains by Adam and then by L-BFGS; yields what was done, and the error after it.
+    """Trains by Adam and then by L-BFGS; yields what was done so far, and the error after it.
 
     Args:
         seed: Seed of weights and points.
@@ -95,7 +96,13 @@ def trained_burgers(
     model = burgers_model(viscosity)
     model.train(iterations=ADAM_STEPS, display_every=1000, verbose=0)
     yield f"Adam, {ADAM_STEPS} steps", error(model.predict)
-    dde.optimizers.set_LBFGS_options(maxiter=iterations)
     model.compile("L-BFGS", verbose=0)
-    model.train(display_every=1000, verbose=0)
-    yield f"L-BFGS, {model.train_state.step - ADAM_STEPS} iterations", error(model.predict)
+    state, results = model.train_state, None
+    for most in (*range(LBFGS_CHUNK, iterations, LBFGS_CHUNK), iterations):
+        # What `model.train` does, but for the pauses: it goes on from all that L-BFGS remembers.
+        dde.optimizers.set_LBFGS_options(maxiter=most)
+        results = model.train_step(state.X_train, state.y_train, state.train_aux_vars, results)
+        end = ", which then ends" if bool(results.converged | results.failed) else ""
+        yield f"L-BFGS, {int(results.num_iterations)} iterations{end}", error(model.predict)
+        if end:
+            break
