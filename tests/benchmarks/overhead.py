@@ -1,11 +1,14 @@
 """What the package costs: training steps, prediction and import, as ratios.
 
-Each row compares two ways to do the same work, in turn, in one process. A repeat runs both a few
-times in the order ABBA and takes the ratio of their shortest times; the median of the repeats is
-printed, with the quartiles. What else the machine does only lengthens a time, so that the shortest
-ones are the surest. Absolute times are those of the machine at that moment.
+Each row compares two ways to do the same work. Both run in one process, each in a thread of its
+own, and take turns of a few steps. A turn is compared with the mean of the turns of the other
+before and after it, and the median of these ratios is taken. Which model is built first, and where
+it lies in memory, shifts this median by some percent for as long as the models live. So each row
+makes them anew a few times in both orders, takes the geometric mean of the two orders, and prints
+the median of these means, with their quartiles. Rows (0) compare works with themselves: they
+show the error of the method.
 
-Run: python tests/benchmarks/overhead.py [--repeats 20] [--rows abcdefg]
+Run: python tests/benchmarks/overhead.py [--pairs 5] [--turns 100] [--rows 0abcdefgh] [--batch 32]
 """
 
 import argparse
@@ -13,7 +16,8 @@ import os
 import statistics
 import subprocess
 import sys
-import time
+import warnings
+from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -21,13 +25,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from turns import ratio
 
 import keras_physreg as kp
 
+# The physics of "x" takes the inputs alone.
+warnings.filterwarnings("ignore", "Physics term 'x' .* trains nothing")
+
 WEIGHTS = {"x": 0.1, "z": 0.01}
-BATCHES = {32: 200, 4096: 40}  # batch size: steps in an epoch
-RUNS = 4  # of each of two works in a repeat
-EPOCHS = 5  # of the rows with unlabelled data
+BATCHES = {32: 20, 4096: 3}  # batch size: steps in a turn
+COUNT = 40  # batches of the data
 
 
 def physics(z, x_pred):
@@ -104,60 +111,68 @@ def bare_loop(dataset):
     optimizer.build(model.trainable_variables)
 
     @tf.function
-    def step(z, x):
+    def one_step(z, x):
         with tf.GradientTape() as tape:
             total = by_hand_losses(model, z, x)[-1]
         variables = model.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
 
-    return lambda: [step(z, x) for z, x in dataset]
+    def work(step):
+        for z, x in dataset:
+            step()
+            one_step(z, x)
+
+    return work
 
 
-def batches(size, count, more=()):
+def batches(size, more=()):
+    """Batches without end."""
     rng = np.random.default_rng(0)
-    arrays = (rng.normal(size=(size * count, *more, width)) for width in (8, 5))
+    arrays = (rng.normal(size=(size * COUNT, *more, width)) for width in (8, 5))
     tensors = tuple(tf.constant(array, tf.float32) for array in arrays)
-    return tf.data.Dataset.from_tensor_slices(tensors).batch(size).cache()
+    return tf.data.Dataset.from_tensor_slices(tensors).batch(size).cache().repeat()
 
 
-def compiled(model, loss="mse"):
-    model.compile("adam", loss)
-    return model
+def fitting(model, dataset, loss="mse", callbacks=(), steps=10**7, **options):
+    """A fit without end, in epochs of so many steps."""
+    model.compile("adam", loss, **options)
+
+    def work(step):
+        each = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda *_, **__: step())
+        more = {"epochs": 10**6, "steps_per_epoch": steps, "verbose": 0}
+        model.fit(dataset, shuffle=False, callbacks=[each, *callbacks], **more)
+
+    return work
 
 
-def fitting(model, dataset, loss="mse"):
-    compiled(model, loss)
-    return lambda: model.fit(dataset, shuffle=False, verbose=0)
+def predicting(model, batch):
+    model.compile("adam", "mse")
+    z = batches(batch).map(lambda z, x: z)
+
+    def work(step):
+        each = keras.callbacks.LambdaCallback(on_predict_batch_begin=lambda *_, **__: step())
+        model.predict(z, steps=10**7, verbose=0, callbacks=[each])
+
+    return work
 
 
-def predicting(model, rows, batch):
-    z = np.random.default_rng(0).normal(size=(rows, 8)).astype("float32")
-    return lambda: model.predict(z, batch_size=batch, verbose=0)
-
-
-def scheduled(model, dataset, unit):
+def scheduled(model, dataset, unit, **options):
     """A fit in which both weights move at every epoch, or at every step."""
     ramp = kp.GeometricRamp(1e-10, 1.0, duration=10**6)
     scheduler = kp.WeightScheduler({"x": ramp, "z": ramp}, unit)
-    return lambda: model.fit(dataset, shuffle=False, verbose=0, callbacks=[scheduler])
+    return fitting(model, dataset, callbacks=[scheduler], **options)
 
 
-def fitting_arrays(z, x, unlabelled, batch):
-    """A fit of arrays, some of whose rows may carry no label."""
-    model = compiled(with_physics())
-    more = {} if unlabelled is None else {"unlabelled": unlabelled}
-    return lambda: model.fit(z, x, batch_size=batch, epochs=EPOCHS, verbose=0, **more)
+def fitting_arrays(z, x, batch, **more):
+    """A fit of arrays, some of whose rows may carry no label; a step is an epoch."""
+    model = with_physics()
+    model.compile("adam", "mse")
 
+    def work(step):
+        each = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_, **__: step())
+        model.fit(z, x, batch_size=batch, epochs=10**6, verbose=0, callbacks=[each], **more)
 
-def unlabelled_rows(repeats):
-    """Half of the rows without labels, against the same batches of rows that all have them."""
-    rng = np.random.default_rng(0)
-    for batch, steps in BATCHES.items():
-        half = batch * steps // 2
-        z, x = (rng.normal(size=(2 * half, width)).astype("float32") for width in (8, 5))
-        some = fitting_arrays(z[:half], x[:half], z[half:], batch // 2)
-        name = f"(f) `fit`, {EPOCHS} epochs, half of the rows unlabelled, against all labelled"
-        row(name, batch, some, fitting_arrays(z, x, None, batch), repeats)
+    return work
 
 
 def on_some_rows(z, x_pred):
@@ -188,26 +203,6 @@ def sequence_model(mask):
     return kp.PhysicsModel(z, kp.PhysicsRegularization(lambda z, x: 2 * x, [term])(z, x))
 
 
-def option_rows(repeats):
-    """Terms with options against the same terms without."""
-    for batch, steps in BATCHES.items():
-        dataset = batches(batch, steps)
-        plain = fitting(with_physics(), dataset)
-        for name, model in {
-            "`scale`": with_options(scale=True),
-            "`on_rows`": with_options(on_some_rows),
-            "`where`": with_options(where=pump_is_on),
-        }.items():
-            name = f"(g) training step with {name} in both terms against without"
-            row(name, batch, fitting(model, dataset), plain, repeats)
-        scaled = fitting(with_physics(), dataset, kp.ScaledLoss("mse", [0.5] * 5))
-        row("(g) training step with `ScaledLoss` against 'mse'", batch, scaled, plain, repeats)
-        sequences = batches(batch // 8, steps, (10,))
-        masked, plain = (fitting(sequence_model(mask), sequences) for mask in (True, False))
-        name = "(g') training step on sequences of 10 with a masked term against `mask=False`"
-        row(name, batch // 8, masked, plain, repeats)
-
-
 IMPORTS = """
 import time
 start = time.perf_counter(); import keras
@@ -222,23 +217,84 @@ def import_ratio():
     return float(done.stdout)
 
 
-def ratios(first, second, repeats):
-    """Returns a ratio per repeat: of the shortest times of two works that run in turn."""
-    first(), second()  # Here they trace and compile.
-    found = []
-    for _ in range(repeats):
-        times = {first: [], second: []}
-        for run in range(RUNS):
-            for work in (second, first) if run % 2 else (first, second):
-                start = time.perf_counter()
-                work()
-                times[work].append(time.perf_counter() - start)
-        found.append(min(times[first]) / min(times[second]))
-    return found
+def of_data(model, loss="mse"):
+    """Returns a function from batches to a fit of a new model."""
+    return lambda dataset: fitting(model(), dataset, loss)
 
 
-def row(name, batch, first, second, repeats):
-    print_row(name, batch, ratios(first, second, repeats))
+def same_rows(batch):
+    """The method's own error."""
+    yield "(0) training step against the same", *[of_data(with_physics)] * 2
+    yield "(0) the same by hand against the same", *[of_data(ByHand)] * 2
+
+
+def training_rows(batch):
+    for name, other in {
+        "(a) training step against the same by hand, same logs": of_data(ByHand),
+        "(a') the same, by hand without the terms in the logs": of_data(OnlyLoss),
+        "(b) training step against a bare `tf.function` loop": bare_loop,
+    }.items():
+        yield name, of_data(with_physics), other
+
+
+def prediction_rows(batch):
+    for name, function in {"": physics, ", costly physics": costly_physics}.items():
+        yield (
+            f"(c) `predict` against the bare encoder{name}",
+            lambda _, function=function: predicting(with_physics(function), batch),
+            lambda _: predicting(encoder(), batch),
+        )
+
+
+def scheduling_rows(batch):
+    steps = BATCHES[batch]
+    for unit, of, options in (
+        ("epoch", f"epochs of {steps} steps", {"steps": steps}),
+        ("step", "", {}),
+        ("step", "25 steps per execution", {"steps_per_execution": 25}),
+    ):
+        yield (
+            ", ".join(
+                filter(None, ["(e) `fit` with a WeightScheduler against without", repr(unit), of])
+            ),
+            lambda data, unit=unit, options=options: scheduled(
+                with_physics(), data, unit, **options
+            ),
+            lambda data, options=options: fitting(with_physics(), data, **options),
+        )
+
+
+def unlabelled_rows(batch):
+    """Half of the rows without labels, against the same batches of rows that all have them."""
+    rng, half = np.random.default_rng(0), batch * COUNT // 2
+    z, x = (rng.normal(size=(2 * half, width)).astype("float32") for width in (8, 5))
+    yield (
+        "(f) `fit` of arrays, half of the rows unlabelled, against all labelled",
+        lambda _: fitting_arrays(z[:half], x[:half], batch // 2, unlabelled=z[half:]),
+        lambda _: fitting_arrays(z, x, batch),
+    )
+
+
+def option_rows(batch):
+    """Terms with options against the same terms without."""
+    for name, model in {
+        "`scale`": partial(with_options, scale=True),
+        "`on_rows`": partial(with_options, on_some_rows),
+        "`where`": partial(with_options, where=pump_is_on),
+    }.items():
+        name = f"(g) training step with {name} in both terms against without"
+        yield name, of_data(model), of_data(with_physics)
+    scaled = of_data(with_physics, kp.ScaledLoss("mse", [0.5] * 5))
+    yield "(g) training step with `ScaledLoss` against 'mse'", scaled, of_data(with_physics)
+
+
+def mask_rows(batch):
+    name = f"(h) training step on {batch // 8} sequences of 10, masked term against `mask=False`"
+    data = batches(batch // 8, (10,))
+    yield (
+        name,
+        *(lambda _, mask=mask: fitting(sequence_model(mask), data) for mask in (True, False)),
+    )
 
 
 def print_row(name, batch, values):
@@ -247,62 +303,43 @@ def print_row(name, batch, values):
     sys.stdout.flush()
 
 
-def training_rows(repeats):
-    for batch, steps in BATCHES.items():
-        dataset = batches(batch, steps)
-        ours = fitting(with_physics(), dataset)
-        for name, other in {
-            "(a) training step against the same by hand, same logs": fitting(ByHand(), dataset),
-            "(a') the same, by hand without the terms in the logs": fitting(OnlyLoss(), dataset),
-            "(b) training step against a bare `tf.function` loop": bare_loop(dataset),
-        }.items():
-            row(name, batch, ours, other, repeats)
-
-
-def prediction_rows(repeats):
-    for batch, steps in BATCHES.items():
-        bare = predicting(compiled(encoder()), batch * steps, batch)
-        for name, function in {"": physics, ", costly physics": costly_physics}.items():
-            model = predicting(compiled(with_physics(function)), batch * steps, batch)
-            row(f"(c) `predict` against the bare encoder{name}", batch, model, bare, repeats)
-
-
-def scheduling_rows(repeats):
-    for unit, executed in (("epoch", 1), ("step", 1), ("step", 25)):
-        for batch, steps in BATCHES.items():
-            dataset = batches(batch, steps)
-            model = with_physics()
-            plain = fitting(model, dataset)
-            model.compile("adam", "mse", steps_per_execution=executed)
-            name = f"(e) `fit` with a WeightScheduler against without, unit {unit!r}"
-            name += f", {executed} steps per execution" if executed > 1 else ""
-            row(name, batch, scheduled(model, dataset, unit), plain, repeats)
-
-
-def import_rows(repeats):
-    imports = [import_ratio() for _ in range(repeats + 1)][1:]
-    print_row("(d) `import keras_physreg` against `import keras`", "", imports)
+def print_rows(rows, batch, data, arguments):
+    steps = BATCHES[batch]
+    for name, first, second in rows(batch):
+        values = []
+        for _ in range(arguments.pairs):
+            ordered = ratio(first(data), second(data), arguments.turns, steps)
+            swapped = ratio(second(data), first(data), arguments.turns, steps)
+            values.append((ordered / swapped) ** 0.5)
+        print_row(name, batch, values)
 
 
 ROWS = {
+    "0": same_rows,
     "ab": training_rows,
     "c": prediction_rows,
     "e": scheduling_rows,
     "f": unlabelled_rows,
     "g": option_rows,
-    "d": import_rows,
+    "h": mask_rows,
 }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--rows", default="abcdefg", help="letters of the rows to print")
+    parser.add_argument("--pairs", type=int, default=5, help="times to make the models of a row")
+    parser.add_argument("--turns", type=int, default=100, help="turns of each work")
+    parser.add_argument("--rows", default="0abcdefgh", help="letters of the rows to print")
+    parser.add_argument("--batch", type=int, choices=[*BATCHES], help="one batch size alone")
     arguments = parser.parse_args()
     print("| what | batch size | ratio, median | quartiles |\n| --- | --- | --- | --- |")
     for letters, rows in ROWS.items():
         if set(letters) & set(arguments.rows):
-            rows(arguments.repeats)
+            for batch in [arguments.batch] if arguments.batch else BATCHES:
+                print_rows(rows, batch, batches(batch), arguments)
+    if "d" in arguments.rows:
+        imports = [import_ratio() for _ in range(arguments.pairs + 1)][1:]
+        print_row("(d) `import keras_physreg` against `import keras`", "", imports)
 
 
 if __name__ == "__main__":
