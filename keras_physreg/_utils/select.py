@@ -1,4 +1,4 @@
-"""Selects between two tensors of one shape, per row or as a whole."""
+"""Selects between two tensors of one shape, and multiplies so that 0 times NaN is 0."""
 
 from typing import Any
 
@@ -44,3 +44,19 @@ def select(condition: Any, first: Any, second: Any) -> Any:
         condition=by_row, x=tf.reshape(first, rows), y=tf.reshape(second, rows)
     )
     return tf.reshape(flat, shape)
+
+
+def times(value: Any, weight: Any) -> Any:
+    """Returns a number times a weight >= 0: 0 at weight 0, as its gradient is, even for NaN.
+
+    Args:
+        value: Scalar tensor.
+        weight: Scalar tensor of the same dtype.
+
+    Example:
+    >>> float(times(ops.array(float("nan")), ops.array(0.0)))
+    0.0
+    """
+    if keras.backend.backend() == "tensorflow":
+        return tf.math.multiply_no_nan(value, weight)
+    return ops.where(weight > 0, weight * value, ops.zeros_like(value))

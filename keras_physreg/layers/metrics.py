@@ -28,16 +28,26 @@ class NamedMeans(Logged):
         self.total = self.add_variable(shape, "zeros", name="total")
         self.rows = self.add_variable(shape, "zeros", name="rows")
 
-    def update_state(self, values: Mapping[str, Any], rows: Any, again: bool = False) -> None:
+    def update_state(
+        self,
+        values: Mapping[str, Any],
+        rows: Any,
+        again: bool = False,
+        empty: Mapping[str, Any] | None = None,
+    ) -> None:
         """Adds one batch.
 
         Args:
             values: Means over the rows of the batch, by name; some names may be missing.
-            rows: Number of rows of the batch, or of each mean by name.
+            rows: Number of rows of the batch.
             again: Whether the same rows were added before; the means are then summed.
+            empty: Booleans by name: whether a mean is one of no rows, so that it does not count.
         """
-        each = rows if isinstance(rows, Mapping) else dict.fromkeys(values, rows)
-        counts = self._stacked({name: each[name] for name in values})
+        counts = ops.cast(rows, self.dtype)
+        empty = empty or {}
+        is_missing = [empty.get(n, False) if n in values else True for n in self.names]
+        if any(flag is not False for flag in is_missing):
+            counts = ops.where(ops.stack(is_missing), ops.zeros((), self.dtype), counts)
         self.total.assign_add(counts * self._stacked(values))
         if not again:
             self.rows.assign_add(counts)

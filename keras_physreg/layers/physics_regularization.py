@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_physreg._utils.owners import owners
 from keras_physreg.constants.constant import Constant
@@ -255,11 +254,8 @@ class PhysicsRegularization(keras.layers.Layer):
         """
         self._log(True)
         losses = {f"{value.name}_loss": value.loss for value in values}
-        counted = {
-            f"{v.name}_loss": rows if v.is_empty is None else ops.where(v.is_empty, 0, rows)
-            for v in values
-        }
-        self._term_losses.update_state(losses, counted, again)
+        empty = {f"{v.name}_loss": v.is_empty for v in values if v.is_empty is not None}
+        self._term_losses.update_state(losses, rows, again, empty)
         if self.constants:
             self._constant_values.update_state(logged_values(self.constants))
 

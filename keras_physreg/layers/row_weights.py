@@ -11,14 +11,20 @@ from keras_physreg.terms.term import PhysicsTerm
 
 
 def row_weights(term: PhysicsTerm, evaluation: Evaluation) -> Any | None:
-    """Returns how much each row, step or value of a term counts; `None` if all count alike.
+    """Returns how much each row, step or value of a term counts, as float32; see `counting`."""
+    weights = counting(term, evaluation)
+    return None if weights is None else ops.cast(weights, "float32")
+
+
+def counting(term: PhysicsTerm, evaluation: Evaluation) -> Any | None:
+    """Returns which rows, steps or values of a term count, or how much; `None` if all count alike.
 
     Args:
         term: The term.
         evaluation: The evaluation that the term is computed from.
 
     Returns:
-        A tensor with the shape of the first axes of the output.
+        A tensor with the shape of the first axes of the output, of booleans or float32.
 
     Raises:
         ValueError: If the prediction has a Keras mask whose steps are not those of the output.
@@ -43,7 +49,7 @@ def _masks(term: PhysicsTerm, evaluation: Evaluation, rank_of_where: int) -> lis
                 "`where` for the steps of the output; or give the term `mask=False` if all of "
                 "them count."
             )
-    return [ops.cast(mask, "float32") for mask in fitting]
+    return [ops.cast(mask, "bool") for mask in fitting]
 
 
 def _begins_with(output: Any, mask: Any) -> bool:

@@ -11,7 +11,7 @@ from keras_physreg._utils.select import select
 from keras_physreg._utils.user_errors import explained
 from keras_physreg.layers.call_physics import at_full_precision
 from keras_physreg.layers.evaluation import row_count
-from keras_physreg.terms.row_weights import as_weights
+from keras_physreg.terms.row_weights import as_weights, holding
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def select_rows(where: Callable[[Any], Any], inputs: Any, term: str) -> Selected
             f"{what} must return one value per row. It returned shape {got} for inputs of "
             f"{'an unknown number of' if known is None else known} rows."
         )
-    holds = weights != 0
+    holds = holding(weights)
     return SelectedRows(
         weights, ops.any(holds, axis=tuple(range(1, len(got)))) if got[1:] else holds
     )

@@ -1,18 +1,22 @@
 """Computes the loss of one term, unweighted and weighted."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_physreg._utils.select import times
 from keras_physreg.layers.evaluation import Evaluation, TermValue
 from keras_physreg.layers.label_as_prediction import message_without_label, weight_of_labels
-from keras_physreg.layers.row_weights import row_weights
+from keras_physreg.layers.row_weights import counting
 from keras_physreg.layers.shield import shield
 from keras_physreg.layers.step import current_step
 from keras_physreg.terms import references
+from keras_physreg.terms.deviations import is_of_deviation
 from keras_physreg.terms.loss import term_loss, term_reference
+from keras_physreg.terms.row_weights import holding
 from keras_physreg.terms.term import PhysicsTerm
 
 
@@ -50,17 +54,19 @@ def term_value(
         labels: The label, used if the layer was called without `targets`.
         sample_weight: Weights of the rows, or `None`.
     """
-    active = variable > 0
-    weights = [row_weights(term, part) for _, part in parts]
+    term_weight = ops.convert_to_tensor(variable)
+    active = term_weight > 0
+    weights = [counting(term, part) for _, part in parts]
     losses = [
         _part_loss(term, active, factor, part, labels, sample_weight, where)
         for (factor, part), where in zip(parts, weights, strict=True)
     ]
     loss = losses[0] if len(losses) == 1 else ops.sum(ops.stack(losses))
     is_empty = _is_empty([part.outputs[term.name] for _, part in parts])
-    if is_empty is not None:  # The mean over no rows is NaN; it must not count.
+    if is_empty is not None and (sample_weight is not None or not is_of_deviation(term)):
+        # The mean over no rows is NaN; it must not count.
         loss = ops.where(is_empty, ops.zeros_like(loss), loss)
-    weighted = ops.where(active, ops.cast(variable, loss.dtype) * loss, ops.zeros_like(loss))
+    weighted = times(loss, ops.cast(term_weight, loss.dtype))
     return TermValue(term.name, loss, weighted, is_empty, _is_nowhere(weights))
 
 
@@ -85,7 +91,7 @@ def _is_nowhere(weights: Sequence[Any]) -> Any:
     """Returns a scalar boolean: whether no value counts; `None` if all do."""
     if any(each is None for each in weights):
         return None
-    holds = [ops.any(each != 0) for each in weights]
+    holds = [ops.any(holding(each)) for each in weights]
     return ops.logical_not(holds[0] if len(holds) == 1 else ops.any(ops.stack(holds)))
 
 
@@ -112,9 +118,8 @@ def _part_loss(
     reference = term_reference(term, output, part.roots(labels))
     if term.trains == "constants":
         reference = ops.stop_gradient(reference)
-    holds = None if where is None else where != 0
-    output, reference = (shield(each, active, holds) for each in (output, reference))
-    loss = term_loss(term, output, reference, sample_weight, where)
+    guard = functools.partial(shield, active=active)
+    loss = term_loss(term, output, reference, sample_weight, where, guard)
     if factor is None:
         return loss
     # At factor 0 the rows may hold NaN or infinity.

@@ -4,6 +4,8 @@ Each term counts once per call of the model. `compute_loss`, which has the label
 terms; a user's own code that reads `losses` counts the terms that need no label.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,8 +83,9 @@ def is_foreign(model: keras.Model, step: Step) -> bool:
 def sum_weighted(values: Sequence[TermValue]) -> Any:
     """Returns the sum of the weighted term losses, in float32 or wider."""
     dtype = keras.backend.result_type("float32", keras.config.floatx())
-    weighted = [ops.cast(value.weighted, dtype) for value in values]
-    return ops.sum([ops.zeros((), dtype), *weighted])
+    if not values:
+        return ops.zeros((), dtype)
+    return functools.reduce(operator.add, [ops.cast(value.weighted, dtype) for value in values])
 
 
 def check_counted(step: Step, methods: Sequence[str]) -> None:

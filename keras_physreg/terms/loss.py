@@ -1,5 +1,6 @@
 """Computes the unweighted loss of a term: its output against its reference, averaged over rows."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -7,12 +8,14 @@ from keras import ops
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg.terms import references
+from keras_physreg.terms.deviations import deviation_loss, is_of_deviation
 from keras_physreg.terms.loss_values import (
     aligned,
     check_has_rows,
     loss_values,
     loss_values_where,
 )
+from keras_physreg.terms.row_weights import holding
 from keras_physreg.terms.term import PhysicsTerm
 
 
@@ -51,6 +54,7 @@ def term_loss(
     reference: Any,
     sample_weight: Any | None = None,
     where: Any | None = None,
+    guard: Callable[..., Any] = lambda tensor, holds=None: tensor,
 ) -> Any:
     """Returns the scalar loss of a term: the mean over rows, each with its weight.
 
@@ -63,12 +67,19 @@ def term_loss(
         output: Tensor of shape `(batch, ...)`.
         reference: Tensor of the same shape.
         sample_weight: Row weights of shape `(batch,)` or `(batch, 1)`, or `None`.
-        where: Which values count, with which weight >= 0: a tensor with the shape of the first
+        where: Which values count, or with which weight >= 0: a tensor with the shape of the first
             axes of `output`, by whose sum the sum is then divided; `None`: all count alike.
+        guard: Function from a tensor, through which gradients flow, to a tensor of the same value
+            that may change them. Its argument `holds` is a boolean tensor with the shape of the
+            first axes: where gradients must be 0, it is false.
 
     Returns:
         A scalar tensor; 0 if `where` is 0 everywhere.
     """
+    if sample_weight is None and is_of_deviation(term):
+        return deviation_loss(term, output, reference, where, guard)
+    holds = None if where is None else holding(where)
+    output, reference = (guard(each, holds=holds) for each in (output, reference))
     loss = keras.losses.get(term.loss)
     if where is not None:
         return _loss_where(term, output, reference, sample_weight, where)

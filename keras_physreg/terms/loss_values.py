@@ -8,7 +8,7 @@ from keras import ops
 from keras_physreg._utils.select import select
 from keras_physreg._utils.serialization import display_name
 from keras_physreg._utils.user_errors import explained
-from keras_physreg.terms.row_weights import with_rank
+from keras_physreg.terms.row_weights import holding, with_rank
 from keras_physreg.terms.scale import divided
 from keras_physreg.terms.term import PhysicsTerm
 
@@ -56,7 +56,7 @@ def loss_values_where(
     The derivatives of values that do not count need not be finite; `shield` keeps them out.
     """
     output, reference = _in_units_of_scale(term, output, reference)
-    holds = where != 0
+    holds = holding(where)
     if not isinstance(term.loss, str):  # It may combine rows.
         output, reference = _finite_where_not(holds, term, output, reference)
     if len(where.shape) == len(output.shape) > 1:  # A loss averages over the last axis.

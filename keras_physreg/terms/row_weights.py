@@ -10,7 +10,7 @@ from keras_physreg._utils.errors import received
 
 
 def as_weights(weights: Any, what: str) -> Any:
-    """Returns weights as a float32 tensor through which no gradient flows.
+    """Returns weights as a boolean or float32 tensor through which no gradient flows.
 
     Args:
         weights: Boolean tensor or array, or numbers >= 0.
@@ -29,7 +29,8 @@ def as_weights(weights: Any, what: str) -> Any:
         dtype = keras.backend.standardize_dtype(tensor.dtype)
         if dtype == "string":
             raise TypeError
-        tensor = ops.stop_gradient(ops.cast(tensor, "float32"))
+        if dtype != "bool":
+            tensor = ops.stop_gradient(ops.cast(tensor, "float32"))
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{what} must be a boolean tensor, or weights >= 0. {received('where', weights)}"
@@ -62,14 +63,30 @@ def fitted(weights: Any, output: Any, what: str) -> Any:
 
 
 def combined(weights: Sequence[Any]) -> Any | None:
-    """Returns the product of weights, aligned by their first axes; `None` if there are none."""
+    """Returns the product of weights, aligned by their first axes; `None` if there are none.
+
+    It is boolean if all of them are.
+    """
     if not weights:
         return None
     rank = max(len(each.shape) for each in weights)
     product, *others = (with_rank(each, rank) for each in weights)
     for other in others:
-        product = product * other
+        if is_boolean(product) and is_boolean(other):
+            product = ops.logical_and(product, other)
+        else:
+            product = ops.cast(product, "float32") * ops.cast(other, "float32")
     return product
+
+
+def holding(weights: Any) -> Any:
+    """Returns a boolean tensor: where weights are not 0."""
+    return weights if is_boolean(weights) else weights != 0
+
+
+def is_boolean(weights: Any) -> bool:
+    """Returns whether weights only tell what counts."""
+    return bool(keras.backend.standardize_dtype(weights.dtype) == "bool")
 
 
 def with_rank(weights: Any, rank: int) -> Any:

@@ -247,20 +247,19 @@ def prediction_rows(batch):
 
 
 def scheduling_rows(batch):
-    steps = BATCHES[batch]
-    for unit, of, options in (
-        ("epoch", f"epochs of {steps} steps", {"steps": steps}),
-        ("step", "", {}),
-        ("step", "25 steps per execution", {"steps_per_execution": 25}),
+    steps, name = BATCHES[batch], "(e) `fit` with a WeightScheduler against without, unit"
+    for unit, more, options, in_turn in (
+        ("epoch", ", epochs of a turn", {"steps": steps}, steps),
+        ("step", "", {}, steps),
+        ("step", ", 25 steps per execution", {"steps_per_execution": 25}, 1),
     ):
         yield (
-            ", ".join(
-                filter(None, ["(e) `fit` with a WeightScheduler against without", repr(unit), of])
-            ),
+            f"{name} {unit!r}{more}",
             lambda data, unit=unit, options=options: scheduled(
                 with_physics(), data, unit, **options
             ),
             lambda data, options=options: fitting(with_physics(), data, **options),
+            in_turn,
         )
 
 
@@ -304,9 +303,10 @@ def print_row(name, batch, values):
 
 
 def print_rows(rows, batch, data, arguments):
-    steps = BATCHES[batch]
-    for name, first, second in rows(batch):
-        values = []
+    for name, first, second, *steps in rows(batch):
+        if name[1] not in arguments.rows:
+            continue
+        steps, values = steps[0] if steps else BATCHES[batch], []
         for _ in range(arguments.pairs):
             ordered = ratio(first(data), second(data), arguments.turns, steps)
             swapped = ratio(second(data), first(data), arguments.turns, steps)
