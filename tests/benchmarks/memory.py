@@ -1,12 +1,11 @@
 """How much memory sweeps leave behind: many sweeps, one after the other, in one process.
 
-python tests/benchmarks/memory.py [--sweeps 20] [--cases one alike cleared unlike workers tuner]
+python tests/benchmarks/memory.py [--sweeps 20] [--cases one alike cleared unlike tuner]
 
 Each case runs in a process of its own. "one": all sweeps are of one model. "alike": each is of a
 model that is built anew; the one before is gone. "cleared": the same, and
 `keras.backend.clear_session` after each sweep. "unlike": each model has one more unit than the one
-before, so that no program can be used again. "workers": the same, and each sweep has a worker
-process of its own, which is gone after it. "tuner": in place of each sweep, one trial of a model
+before, so that no program can be used again. "tuner": in place of each sweep, one trial of a model
 unlike the others by KerasTuner's RandomSearch, compiled with `jit_compile=True`.
 
 The memory is that of the process (resident set), after a garbage collection and after glibc's
@@ -15,14 +14,11 @@ The memory is that of the process (resident set), after a garbage collection and
 
 import argparse
 import ctypes
-import functools
 import gc
-import multiprocessing
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +27,8 @@ import numpy as np
 
 import keras_physreg as kp
 
-CASES = ("one", "alike", "cleared", "unlike", "workers", "tuner")
-UNLIKE = ("unlike", "workers", "tuner")
+CASES = ("one", "alike", "cleared", "unlike", "tuner")
+UNLIKE = ("unlike", "tuner")
 
 
 def resident() -> float:
@@ -56,12 +52,10 @@ def build(units: int, **compile_arguments: Any) -> kp.PhysicsModel:
     return model
 
 
-def sweep(model: Any, data: Any, **arguments: Any) -> None:
+def sweep(model: Any, data: Any) -> None:
     """Sweeps both terms."""
     weights = [1e-3, 1e-1, 1.0]
-    kp.sanity_sweep(
-        model, *data, cv=4, weights=weights, epochs=5, extend_to=0, verbose=0, **arguments
-    )
+    kp.sanity_sweep(model, *data, cv=4, weights=weights, epochs=5, extend_to=0, verbose=0)
 
 
 def search(units: int, data: Any) -> None:
@@ -87,14 +81,11 @@ def measure(case: str, sweeps: int) -> list[tuple[float, float]]:
     data, found, model = (z, 2 * z[:, :2]), [], build(16)
     for number in range(sweeps):
         units = 16 + number * (case in UNLIKE)
-        if case not in ("one", "workers", "tuner"):
+        if case not in ("one", "tuner"):
             model = build(units)
         begin = time.perf_counter()
         if case == "tuner":
             search(units, data)
-        elif case == "workers":
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as worker:
-                sweep(functools.partial(build, units), data, executor=worker)
         else:
             sweep(model, data)
         seconds = time.perf_counter() - begin
