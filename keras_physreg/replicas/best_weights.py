@@ -1,6 +1,5 @@
 """BestWeights: keeps each replica's weights at its best epoch, inside the program."""
 
-import math
 from typing import Any
 
 import keras
@@ -25,9 +24,9 @@ class BestWeights:
         self._epoch = keras.Variable(np.full(size, -1), dtype="int32", trainable=False)
 
     @property
-    def bytes(self) -> int:
-        """The bytes that the weights take."""
-        return sum(v.value.dtype.size * math.prod(v.shape) for v in self._kept)
+    def variables(self) -> list[keras.Variable]:
+        """The variables that hold the best weights, and their scores and epochs."""
+        return [*self._kept, self._score, self._epoch]
 
     def reset(self) -> None:
         """Resets the scores, and stores the present weights."""

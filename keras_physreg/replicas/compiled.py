@@ -139,11 +139,12 @@ class CompiledTrainer:
         while True:
             begin = time.perf_counter()
             try:
-                compiled = self._compiled(job, spec, replicas)
+                compiled = self._programs(job, spec, len(replicas))
                 runner = Runner(compiled.programs, Feed(job, compiled.spec), job.epochs)
-                seconds = time.perf_counter() - begin
-                optimizer = _optimizer_values(job, compiled.programs[0])
                 with compiled.of(job.step):
+                    self._compile(compiled, runner, replicas)
+                    seconds = time.perf_counter() - begin
+                    optimizer = _optimizer_values(job, compiled.programs[0])
                     runner.train(replicas, weights, optimizer, job.progress)
                 return runner, seconds
             except tf.errors.ResourceExhaustedError as error:
@@ -157,40 +158,41 @@ class CompiledTrainer:
                     ) from error
                 self._limit = -(-size // 2)
 
-    def _compiled(self, job: Job, spec: ProgramSpec, replicas: np.ndarray) -> Compiled:
-        """Returns programs for a specification, from the cache or newly compiled."""
+    def _programs(self, job: Job, spec: ProgramSpec, replicas: int) -> Compiled:
+        """Returns programs for a specification, from the cache or new ones."""
         count = len(self._places)
         for compiled in self._cache:
-            enough = len(replicas) <= MAX_GROUPS_PER_PROGRAM * compiled.slots
+            enough = replicas <= MAX_GROUPS_PER_PROGRAM * compiled.slots
             full = compiled.programs[0].size >= self._limit and len(compiled.programs) == count
             if compiled.spec.can_replace(spec) and (enough or full):
-                self._cache.remove(compiled)
-                self._cache.append(compiled)
                 return compiled
         self._cache = [known for known in self._cache if not spec.can_replace(known.spec)]
-        groups = -(-len(replicas) // self._limit)
-        groups = min(-(-groups // count) * count, len(replicas))  # Equally many per core.
-        size = -(-len(replicas) // groups)
+        groups = -(-replicas // self._limit)
+        groups = min(-(-groups // count) * count, replicas)  # Equally many per core.
+        size = -(-replicas // groups)
         self._forget(size * count)
-        compiled = self._compile(job, spec, replicas, size, self._places[:groups])
-        self._cache.append(compiled)
-        return compiled
+        return self._new_programs(job, spec, size, self._places[:groups])
 
-    def _compile(
-        self,
-        job: Job,
-        spec: ProgramSpec,
-        replicas: np.ndarray,
-        size: int,
-        places: Sequence[str | None],
+    def _new_programs(
+        self, job: Job, spec: ProgramSpec, size: int, places: Sequence[str | None]
     ) -> Compiled:
         mapper, jit = self.engine.mapper, self.engine.jit
         assert mapper is not None
         with compiling():
             programs = [Program(job.step, spec, size, mapper, jit, place) for place in places]
-            Runner(programs, Feed(job, spec), job.epochs).compile(replicas)
-        self.compiles += sum(program.compiles for program in programs)
+        for program in programs[1:]:
+            if program.device is None:  # Each GPU has its own.
+                program.share(programs[0])
         return Compiled(spec, programs)
+
+    def _compile(self, compiled: Compiled, runner: Runner, replicas: np.ndarray) -> None:
+        """Compiles programs that are new, or get data of another shape, and keeps them."""
+        before = sum(program.compiles for program in compiled.programs)
+        self._cache = [known for known in self._cache if known is not compiled]
+        with compiling():
+            runner.compile(replicas)
+        self.compiles += sum(program.compiles for program in compiled.programs) - before
+        self._cache.append(compiled)
 
     def _forget(self, slots: int) -> None:
         """Drops the least recently used programs, to make room for so many replicas."""

@@ -57,7 +57,10 @@ def train_by_fastest(
         if engines.is_slow_by_xla(origin.graphs.train):
             job = replace(job, step=job.step.with_kernels_of_fit())
         if (trainer := known.find(origin)) is not None:
-            return trainer, trainer.train(job, weights)
+            try:
+                return trainer, trainer.train(job, weights)
+            except CannotCompileError:  # For data of another shape.
+                known.drop(origin)
     failures = Failures()
     probe: Probe | None = None
     for engine in engines.candidates(job.step, requested, origin and origin.graphs.train):

@@ -99,6 +99,10 @@ class KnownTrainers:
                 return trainer
         return None
 
+    def drop(self, origin: Origin) -> None:
+        """Drops the trainer with the programs of this origin."""
+        self._known[:] = [known for known in self._known if known.origin != origin]
+
     def add(self, origin: Origin, trainer: CompiledTrainer) -> None:
         """Keeps a trainer, in place of the one that was used longest ago."""
         self._keep(replace(origin, graphs=origin.graphs.to_compare()), trainer)

@@ -19,6 +19,7 @@ from keras_physreg.replicas.feed import Data
 from keras_physreg.replicas.optimizers import constrain, stacked_optimizer, without_reduction
 from keras_physreg.replicas.program_spec import ProgramSpec
 from keras_physreg.replicas.replica_step import ReplicaStep, Updates
+from keras_physreg.replicas.shared_run import SharedRun
 from keras_physreg.replicas.streamed_rows import Streamed, joined
 from keras_physreg.unlabelled.arrays import gather
 
@@ -49,7 +50,8 @@ class Program:
         self.spec, self.size, self._map, self.device = spec, size, mapper, device
         with self.on_device():
             self._create_variables(step)
-        self.run = tf.function(self._run, autograph=False, jit_compile=jit)
+        self._owns_run = True
+        self._shared = SharedRun(self._run, self._variables, jit, self.on_device)
 
     def _create_variables(self, step: ReplicaStep) -> None:
         self.trainable = [self._stacked(v) for v in step.variables.trainable]
@@ -75,15 +77,36 @@ class Program:
         self._step = step
 
     @property
+    def _variables(self) -> list[keras.Variable]:
+        """The state of the program."""
+        own = [*self.trainable, *self.state, *self.metrics]
+        return [*own, *self.optimizer.variables, *self.best.variables]
+
+    @property
     def bytes(self) -> int:
         """The bytes that the state of the program takes."""
-        variables = [*self.trainable, *self.state, *self.metrics, *self.optimizer.variables]
-        return sum(v.value.dtype.size * math.prod(v.shape) for v in variables) + self.best.bytes
+        return sum(v.value.dtype.size * math.prod(v.shape) for v in self._variables)
 
     @property
     def compiles(self) -> int:
-        """How often the program was compiled: once, unless its inputs change in shape."""
-        return self.run.experimental_get_tracing_count()
+        """How often the program was compiled: once, unless its inputs change in shape.
+
+        A program that shares what another one compiled counts 0.
+        """
+        return self._shared.compiles if self._owns_run else 0
+
+    def share(self, other: Program) -> None:
+        """Runs what another program compiles, which has the same specification and size."""
+        self._owns_run, self._shared = False, other._shared
+
+    def trace(self, *arguments: Any) -> None:
+        """Traces the program for inputs of these shapes, unless it shares that of another one."""
+        if self._owns_run:
+            self._shared.trace(self._variables, *arguments)
+
+    def run(self, *arguments: Any) -> dict[str, Any]:
+        """Trains some epochs: see `_run`."""
+        return self._shared(self._variables, *arguments)
 
     def load(self, weights: list[np.ndarray], optimizer: list[np.ndarray]) -> None:
         """Loads replicas into the program: arrays of shape `(size, ...)`, replicas first."""

@@ -58,7 +58,7 @@ class ProgramSteps:
         assert engine.mapper is not None
         with compiling():
             self._program = Program(job.step, spec, PROBE_REPLICAS, engine.mapper, False)
-            self._program.run.get_concrete_function(*self._inputs)
+            self._program.trace(*self._inputs)
 
     def take(self, start: Start) -> list[dict[str, np.ndarray]]:
         """Runs the steps.

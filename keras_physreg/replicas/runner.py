@@ -34,13 +34,16 @@ class Runner:
         self._events: queue.Queue[int] = queue.Queue()
 
     def compile(self, replicas: np.ndarray) -> None:
-        """Traces the programs one after the other, and compiles them at the same time."""
+        """Traces the programs one after the other, and compiles them at the same time.
+
+        Programs that share what one of them compiles wait for it.
+        """
         some = np.resize(replicas, self.size)
         *arguments, count = self.feed.data(some), *self.feed.epochs(some, 0, 1)
         arguments.append(tf.zeros_like(count))  # A call with 0 epochs only compiles.
         for program in self.programs:  # A model is traced by one thread at a time.
             with program.on_device():
-                program.run.get_concrete_function(*arguments)
+                program.trace(*arguments)
 
         def compile(program: Program) -> None:
             with program.on_device():

@@ -1,5 +1,6 @@
 """ReplicaTrainer: trains copies of a model that differ in term weights, seeds and rows."""
 
+import contextlib
 import functools
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ import keras
 from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.arguments import checked_programs, checked_seeds
+from keras_physreg.replicas.compiled import CannotCompileError
 from keras_physreg.replicas.engine_choice import Trainer, train_by_fastest
 from keras_physreg.replicas.history import ReplicaHistory
 from keras_physreg.replicas.job import Job
@@ -53,6 +55,7 @@ class ReplicaTrainer(TrainedReplicas):
             recurrent layers. `history.engine` names the engine and the reason.
         replicas_per_program: Maximum of replicas per program; `None` for 32, and on GPUs for all
             that fit. There is one program per core, or per GPU; more replicas run in several calls.
+            What is compiled by XLA is compiled once for all cores.
 
     Raises:
         TypeError: If an argument has a wrong type.
@@ -101,7 +104,7 @@ class ReplicaTrainer(TrainedReplicas):
 
     @property
     def compiles(self) -> int:
-        """The number of programs compiled since `fit`: one per core and number of rows."""
+        """How many programs `fit` and `refit` compiled: one per number of rows, for all cores."""
         return 0 if self._trainer is None else self._trainer.compiles
 
     def fit(
@@ -250,7 +253,8 @@ class ReplicaTrainer(TrainedReplicas):
         weights = job.starting_weights()
         with job.points_in_use():
             if self._trainer is not None:
-                return self._trainer.train(job, weights)
+                with contextlib.suppress(CannotCompileError):  # For rows of another number.
+                    return self._trainer.train(job, weights)
             self._trainer, outcome = train_by_fastest(
                 job, weights, self.engine, self.replicas_per_program
             )

@@ -6,9 +6,10 @@ import weakref
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_physreg as kp
-from keras_physreg.replicas import known_trainers
+from keras_physreg.replicas import engines, known_trainers
 from keras_physreg.replicas.program import Program
 from tests import kept_graphs
 from tests.variants import slow_but
@@ -118,6 +119,39 @@ def test_programs_that_are_traced_again_run_the_step_of_the_model_in_training(pr
     assert programs[0].compiles == 2
     kept_graphs.forget_programs()
     assert_same(shared, fitted(build(), more, rows=rows))
+
+
+@pytest.mark.parametrize("way", slow_but({"more data"}, ["other rows", "more data", "refit"]))
+def test_known_programs_that_fail_to_compile_again_give_way_to_another_engine(
+    way, quick, monkeypatch
+):
+    """As new ones do: for other numbers of rows, or for a longer table of data."""
+    stack = engines.stacked
+
+    def stacked(function, values):
+        if failing:
+            raise tf.errors.UnimplementedError(None, None, "no more stacks")
+        return stack(function, values)
+
+    failing = False
+    monkeypatch.setattr(engines, "stacked", stacked)
+    fit = {"epochs": 2, "batch_size": 8, "verbose": 0}
+    few, many = [np.arange(16)] * 2, [np.arange(20)] * 2
+    weights, longer = {"law": [0.0, 0.5]}, (np.concatenate([Z, Z]), np.concatenate([X, X]))
+    trainer = kp.ReplicaTrainer(build(), weights, seeds=(1, 2))
+    assert trainer.fit(Z, X, rows=few, **fit).engine.startswith("stacked")
+    failing = True
+    if way == "refit":
+        history = trainer.refit(weights, (1, 2), 0, many)
+    else:
+        data, rows = ((Z, X), many) if way == "other rows" else (longer, few)
+        trainer = kp.ReplicaTrainer(build(), weights, seeds=(1, 2))
+        history = trainer.fit(*data, rows=rows, **fit)
+    assert history.engine.startswith("in-turn")
+    assert "stacked: failed (no more stacks)" in history.engine
+    expected = fitted(build(), rows=few if way == "more data" else many)
+    for key, values in history.history.items():
+        np.testing.assert_allclose(values, expected[key], rtol=1e-4, err_msg=key)
 
 
 class HalfError(keras.metrics.MeanAbsoluteError):
@@ -235,8 +269,9 @@ def test_large_programs_go_with_their_model(programs, monkeypatch):
 def test_programs_count_their_bytes(programs):
     fitted(build())
     # Of 4 bytes each, per replica: 8 weights of the layer and that of the term, as they are and at
-    # the best epoch; totals and counts of 2 metrics, and of 3 losses and 1 loss of a term.
-    each = 4 * (2 * (8 + 1) + 2 * (2 + 3 + 1))
+    # the best epoch, with that epoch and its score; totals and counts of 2 metrics, and of 3 losses
+    # and 1 loss of a term.
+    each = 4 * (2 * (8 + 1) + 2 + 2 * (2 + 3 + 1))
     (program,) = programs
     assert program.bytes == 2 * each + 4 + 8  # The rate of SGD, and its count of steps.
 
