@@ -11,6 +11,8 @@ from tests import problems
 from tests.problems import arrays_equal, bare_model, data, endpoint_model, physics_model, terms
 from tests.variants import slow_but, slow_but_rows
 
+REWRITTEN_GRAPHS = True
+
 
 def test_the_layer_returns_its_prediction_itself():
     layer = kp.PhysicsRegularization(problems.residual, {"r": 1.0})

@@ -12,6 +12,8 @@ from tests.layers.some_rows import BATCH, HOLDS, MORE_BATCH, by_on_rows, by_wher
 from tests.problems import arrays_equal
 from tests.variants import slow_but
 
+REWRITTEN_GRAPHS = True
+
 WAYS = {"on_rows": by_on_rows, "where": by_where}
 EPOCHS = 3
 

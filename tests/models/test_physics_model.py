@@ -9,6 +9,7 @@ from tests import problems
 from tests.problems import arrays_equal, bare_model, data, physics_model, terms, trainable_values
 from tests.variants import slow_but
 
+REWRITTEN_GRAPHS = True
 EXECUTIONS = {
     "graph": {},
     "jit": {"jit_compile": True},

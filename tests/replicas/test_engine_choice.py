@@ -117,7 +117,6 @@ class Cautious(SGD):
 
 
 STACKED = {
-    "loss_scale_factor": lambda: SGD(0.05, loss_scale_factor=8.0),
     "loss_scale_factor, clipnorm": lambda: SGD(0.1, loss_scale_factor=8.0, clipnorm=0.05),
     "clipvalue": lambda: Adam(0.01, clipvalue=0.01),
     "clipnorm": lambda: Adam(0.01, clipnorm=0.05),
@@ -130,7 +129,6 @@ STACKED = {
     "unsaid schedule": unsaid_schedule,
     "weight decay": lambda: AdamW(0.01, weight_decay=0.5),
     "unsaid attribute": slowing,
-    "nesterov": lambda: SGD(0.1, momentum=0.9, nesterov=True),
     "lion": lambda: keras.optimizers.Lion(0.01),
 }
 IN_TURN = {

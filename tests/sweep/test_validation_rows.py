@@ -80,6 +80,7 @@ def test_the_report_names_the_rows_and_warns_of_few(result):
     assert result.recommended_epochs == result.recommendation.epochs
 
 
+@pytest.mark.slow
 def test_files_keep_the_rows(result, tmp_path):
     result.save(tmp_path / "sweep.json")
     loaded = kp.SweepResult.load(tmp_path / "sweep.json")
