@@ -72,7 +72,7 @@ def test_disconnected(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", slow_but({"stop_gradient"}, DISCONNECTED))
+@pytest.mark.parametrize("kind", ["stop_gradient", "no gradient in TensorFlow"])
 def test_disconnected_at_weight_0(kind):
     check_disconnected(kind, 0.0)
 
@@ -258,7 +258,8 @@ QUICK_PLACES = {"just above; given", "just below; held out"}
 @pytest.mark.parametrize(
     "kind",
     slow_but(
-        QUICK_PLACES, [f"{place}; {rows}" for place in PLACES for rows in ("given", "held out")]
+        QUICK_PLACES,
+        [*(f"{place}; given" for place in PLACES), "just below; held out", "far above; held out"],
     ),
 )
 def test_against_the_floor(kind):

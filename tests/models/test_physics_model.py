@@ -64,13 +64,15 @@ def test_training_follows_the_gradient_of_the_formula(execution):
         np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-7)
 
 
+LAYER = "a layer, not finite"
 PHYSICS = {
     "finite": lambda: problems.doubling,
     "not finite": lambda: problems.not_finite,
-    "a layer, not finite": problems.NotFiniteGain,
+    LAYER: problems.NotFiniteGain,
 }
-ZERO = [f"{physics}; {execution}" for execution in EXECUTIONS for physics in PHYSICS]
-QUICK = {"a layer, not finite; graph"}
+ZERO = [f"not finite; {execution}" for execution in EXECUTIONS]
+ZERO += [f"{physics}; {by}" for by in ("graph", "jit") for physics in ("finite", LAYER)]
+QUICK = {f"{LAYER}; graph"}
 
 
 @pytest.mark.parametrize("kind", slow_but(QUICK, ZERO))

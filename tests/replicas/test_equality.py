@@ -89,7 +89,8 @@ def test_replicas_equal_fit_without_xla(kind, quick):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["in-turn", "sequential"])
-def test_engines_agree(engine, one_program):
+def test_engines_agree(engine, one_program, monkeypatch):
+    monkeypatch.setattr(engine_choice, "Probe", Unprobed)
     check(models.mlp, models.mlp_data, engine, (0, 1, 2), engine=engine)
 
 
