@@ -420,7 +420,9 @@ def test_conflict_with_the_data(weight, sign, expected):
     [
         pytest.param(lambda x: x[:, 0] - 1, (1.0, 1.0), True, id="equal weights"),
         pytest.param(lambda x: x[:, 0] - 1, (1.0, 0.0), False, id="off", marks=pytest.mark.slow),
-        pytest.param(lambda x: x[:, 0] - 1, (1.0, 0.01), False, id="too weak"),
+        pytest.param(
+            lambda x: x[:, 0] - 1, (1.0, 0.01), False, id="too weak", marks=pytest.mark.slow
+        ),
         pytest.param(
             lambda x: x[:, 1] - 1, (1.0, 1.0), False, id="another component", marks=pytest.mark.slow
         ),
@@ -467,7 +469,7 @@ def test_weight_0_says_nothing_of_weights():
 # Is it finite?
 
 
-@pytest.mark.parametrize("weight", [0.0, 1.0])
+@pytest.mark.parametrize("weight", slow_but({1.0}, [0.0, 1.0]))
 def test_non_finite_rows_and_components_are_named(weight):
     z, x = data()
     z[:, 0] = 1.0

@@ -550,9 +550,9 @@ def test_an_inequality_that_every_label_breaks_is_told():
 @pytest.mark.parametrize(
     "physics",
     [
-        lambda z, p: ops.abs(p - law(z)),
+        pytest.param(lambda z, p: ops.abs(p - law(z)), marks=pytest.mark.slow),
         lambda z, p: ops.sum((p - law(z)) ** 2, -1),
-        lambda z, p: ops.exp(p[:, 0]),
+        pytest.param(lambda z, p: ops.exp(p[:, 0]), marks=pytest.mark.slow),
     ],
     ids=["size", "square", "exponential"],
 )

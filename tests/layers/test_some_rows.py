@@ -38,7 +38,7 @@ def check(way, hold, share=None, unlabelled=False, **compile_args):
         np.testing.assert_allclose(history[key], values, rtol=1e-5, err_msg=key)
 
 
-@pytest.mark.parametrize("hold", slow_but({"boolean", "weights"}, HOLDS))
+@pytest.mark.parametrize("hold", slow_but({"weights"}, HOLDS))
 @pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_mean_is_over_the_rows_that_count(way, hold):
     check(way, hold)
