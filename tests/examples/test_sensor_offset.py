@@ -92,6 +92,7 @@ def test_before_any_training_the_diagnosis_tells_gain_and_offset_apart():
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "new"
+    monkeypatch.setattr(ir, "FILES", {name: ir.FILES[name] for name in ("RMIS 2022", "RMIS 2019")})
     options = ["--steps", "40", "--seeds", "2", "--out", str(folder)]
     monkeypatch.setattr(sys, "argv", ["sensor_offset.py", *options])
     example.main()
