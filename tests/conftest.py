@@ -86,14 +86,16 @@ def _rewrite_graphs(wanted):
 
 @pytest.fixture(autouse=True, scope="module")
 def _fresh_session(request):
-    """Graphs run as they are traced, but for files that say `REWRITTEN_GRAPHS = True`.
+    """In the default run graphs run as traced, but for files that say `REWRITTEN_GRAPHS = True`.
 
-    These train what TensorFlow's rewriting of graphs could change: physics that is not finite.
+    These train what TensorFlow's rewriting of graphs could change: physics that is not finite, or
+    programs that round alike. Slow tests have all graphs rewritten.
     """
     import keras
 
     kept = kept_graphs.registered()
-    _rewrite_graphs(getattr(request.module, "REWRITTEN_GRAPHS", False))
+    quick = request.config.option.markexpr == "not slow"
+    _rewrite_graphs(not quick or getattr(request.module, "REWRITTEN_GRAPHS", False))
     yield
     kept_graphs.let_go(kept)
     kept_graphs.forget_programs()
