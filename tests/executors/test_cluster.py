@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-KILLS = int(os.environ.get("KILLS", "1"))
+KILLS = int(os.environ.get("KILLS", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_nothing_is_lost_or_counted_twice_when_workers_are_killed(client, monkey
     fit(distributed_trainer(client, model, replicas_per_program=3), epochs=40)
     seconds = time.perf_counter() - begin
     rng, killed = random.Random(0), [None]
-    for _ in range(3 * KILLS + 3):
+    for _ in range(3 * KILLS):
         done.clear()
         killer = Killer(client, processes(client, killed[-1]), rng.uniform(0, seconds))
         killer.start()
