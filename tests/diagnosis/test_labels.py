@@ -56,7 +56,6 @@ COMPARED = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("term", slow_but([("prediction", [1], "mae")], COMPARED), ids=str)
 def test_floor_and_network_are_compared_under_the_loss_of_the_term(term):
     reference, components, loss = term
