@@ -9,6 +9,8 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # There is a worker per core.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 
@@ -72,11 +74,28 @@ def _fresh_settings():
     gc.collect(0)
 
 
+def _rewrite_graphs(wanted):
+    """Turns Grappler on or off, which takes an eighth of the time of tests."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not wanted})
+
+
 @pytest.fixture(autouse=True, scope="module")
-def _fresh_session():
+def _fresh_session(request):
+    """In the default run graphs run as traced, but for files that say `REWRITTEN_GRAPHS = True`.
+
+    These train what TensorFlow's rewriting of graphs could change: physics that is not finite, or
+    programs that round alike. Slow tests have all graphs rewritten.
+    """
     import keras
 
     kept = kept_graphs.registered()
+    quick = request.config.option.markexpr == "not slow"
+    _rewrite_graphs(not quick or getattr(request.module, "REWRITTEN_GRAPHS", False))
     yield
     kept_graphs.let_go(kept)
     kept_graphs.forget_programs()

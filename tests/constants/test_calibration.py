@@ -8,6 +8,8 @@ from keras import ops
 import keras_physreg as kp
 from tests.variants import slow_but
 
+REWRITTEN_GRAPHS = True
+
 GAIN, OFFSET = 1.3, 0.2
 NOISES = (0.01, 0.1, 0.5)  # of the measurement, where the quantity has a standard deviation of 1
 # Per constant, a chance of 6e-5 to miss the truth because of the noise of the data.

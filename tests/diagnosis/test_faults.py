@@ -14,7 +14,7 @@ QUICK_HEALTHY = ("heavy tails",)
 
 
 def cases(names, quick, rows):
-    """The quick ones at 64 rows, and all at the least and at most."""
+    """The quick ones at 64 rows, and all at other numbers of rows."""
     return [
         pytest.param(
             name,
@@ -30,7 +30,7 @@ def cases(names, quick, rows):
 
 @pytest.mark.parametrize(
     ("name", "rows"),
-    cases(FAULTS, QUICK_FAULTS, lambda name: [n for n in (16, 64, 1000) if n >= FAULTS[name][2]]),
+    cases(FAULTS, QUICK_FAULTS, lambda name: [16] if FAULTS[name][2] == 16 else [64, 1000]),
 )
 def test_a_fault_is_found_by_name(name, rows):
     hit, others = found(name, rows)

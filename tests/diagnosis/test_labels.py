@@ -56,7 +56,6 @@ COMPARED = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("term", slow_but([("prediction", [1], "mae")], COMPARED), ids=str)
 def test_floor_and_network_are_compared_under_the_loss_of_the_term(term):
     reference, components, loss = term
@@ -523,7 +522,7 @@ def test_a_factor_in_one_of_two_inputs_is_told_though_both_go_along_in_part():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("noise", slow_but({1.1}, [0.1, 1.1, 3.0]))
+@pytest.mark.parametrize("noise", [0.1, 3.0])
 def test_noise_however_large_is_no_factor(noise):
     """Of errors on either side the slope lies between the two regressions."""
     for seed in range(5):
@@ -550,9 +549,9 @@ def test_an_inequality_that_every_label_breaks_is_told():
 @pytest.mark.parametrize(
     "physics",
     [
-        lambda z, p: ops.abs(p - law(z)),
+        pytest.param(lambda z, p: ops.abs(p - law(z)), marks=pytest.mark.slow),
         lambda z, p: ops.sum((p - law(z)) ** 2, -1),
-        lambda z, p: ops.exp(p[:, 0]),
+        pytest.param(lambda z, p: ops.exp(p[:, 0]), marks=pytest.mark.slow),
     ],
     ids=["size", "square", "exponential"],
 )

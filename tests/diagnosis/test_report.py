@@ -35,7 +35,7 @@ def both(z, x):
 TERMS = [kp.PhysicsTerm("double", weight=0.3), kp.PhysicsTerm("label", "target", weight=0.0)]
 
 
-@pytest.mark.parametrize("cls", [kp.PhysicsModel, keras.Model])
+@pytest.mark.parametrize("cls", slow_but({kp.PhysicsModel}, [kp.PhysicsModel, keras.Model]))
 def test_every_number_of_the_table_in_closed_form(cls):
     z, x = data()
     z_val, x_val = data(40, seed=1)

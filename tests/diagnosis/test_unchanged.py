@@ -52,7 +52,6 @@ def state_of(model):
     [
         pytest.param(kp.PhysicsModel, False, False, marks=pytest.mark.slow),
         (kp.PhysicsModel, True, True),
-        pytest.param(keras.Model, False, True, marks=pytest.mark.slow),
         pytest.param(keras.Model, True, False, marks=pytest.mark.slow),
     ],
 )

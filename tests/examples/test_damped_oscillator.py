@@ -33,9 +33,9 @@ def test_measurements_end_in_the_middle():
 
 @pytest.mark.slow
 def test_the_equation_carries_the_network_beyond_the_measurements():
-    constants, u = example.train(1.0, seed=0, epochs=15, iterations=300)
+    constants, u = example.train(1.0, seed=0, epochs=8, iterations=200)
     assert constants == pytest.approx(example.TRUTH, rel=0.1)
-    _, alone = example.train(0.0, seed=0, epochs=15)
+    _, alone = example.train(0.0, seed=0, epochs=8)
     assert example.errors(u)[1] < 0.1 < example.errors(alone)[1]
 
 

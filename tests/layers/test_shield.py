@@ -12,6 +12,7 @@ from tests.variants import slow_but
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.tensorflow
+REWRITTEN_GRAPHS = True
 X = np.array([[0.25, 4.0], [9.0, 1.0]], "float32")
 
 

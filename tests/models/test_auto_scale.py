@@ -103,7 +103,7 @@ REFERENCES = {
 }
 
 
-@pytest.mark.parametrize("kind", REFERENCES)
+@pytest.mark.parametrize("kind", slow_but({"steps"}, REFERENCES))
 def test_shapes(kind):
     shape, expected = REFERENCES[kind]
     z = np.random.default_rng(0).normal(size=shape, scale=7.0).astype("float32")

@@ -68,7 +68,6 @@ results = {}
 kinds = {"model": kp.PhysicsModel, "plain": keras.Model}
 cases = {
     "even": (32, problems.doubling, kp.PhysicsModel, problems.terms()),
-    "layer": (32, problems.Gain, kp.PhysicsModel, problems.terms()),
     "constant": (32, problems.BoundedGain, kp.PhysicsModel, problems.terms()),
     "plain": (32, problems.residual, keras.Model, {"r": 0.5}),
     "bare": (37, None, None, None),
@@ -89,16 +88,16 @@ print("RESULTS" + json.dumps(results))
 """
 
 
-QUICK = ["constant"]
 WARNINGS = [
     f"warnings, {kind}, {term}" for kind in ("model", "plain") for term in ("dead", "alive")
 ]
-SLOW = ["even", "layer", "plain", "unlabelled, arrays", "unlabelled, dataset"]
+ALIKE = ["even", "constant", "plain", "unlabelled, arrays", "unlabelled, dataset"]
 
 
 @functools.cache
-def results_of(*cases):
-    """What cases give on one device and on two, from one process."""
+def results():
+    """What all cases give on one device and on two, from one process."""
+    cases = [*ALIKE, "ragged", "bare", *WARNINGS]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *cases],
@@ -121,20 +120,16 @@ def flat(values):
     return [x for v in values for x in flat(v)] if isinstance(values, list) else [values]
 
 
-def result_of(case):
-    return results_of(*(QUICK if case in QUICK else [*SLOW, "ragged", "bare", *WARNINGS]))[case]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("case", QUICK + SLOW)
+@pytest.mark.parametrize("case", ALIKE)
 def test_two_devices_train_as_one_with_the_same_global_batch(case):
-    assert worst_difference(*result_of(case)) < 1e-5
+    assert worst_difference(*results()[case]) < 1e-5
 
 
 @pytest.mark.slow
 def test_a_ragged_last_batch_differs_a_little_as_it_does_without_physics():
     """The means of all devices count the same, even of 2 and of 3 rows: see the README."""
-    with_physics, bare = ([run[0]["loss"] for run in result_of(c)] for c in ("ragged", "bare"))
+    with_physics, bare = ([run[0]["loss"] for run in results()[c]] for c in ("ragged", "bare"))
     for one, two in (with_physics, bare):
         assert two == pytest.approx(one, rel=0.05)
         assert two != pytest.approx(one, rel=1e-6)
@@ -143,4 +138,4 @@ def test_a_ragged_last_batch_differs_a_little_as_it_does_without_physics():
 @pytest.mark.slow
 @pytest.mark.parametrize("case", WARNINGS)
 def test_a_term_that_trains_nothing_is_told_once_on_any_number_of_devices(case):
-    assert result_of(case) == ([1, 1] if case.endswith("dead") else [0, 0])
+    assert results()[case] == ([1, 1] if case.endswith("dead") else [0, 0])

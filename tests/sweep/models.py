@@ -112,10 +112,6 @@ def plain():
     return _compiled(keras.Model(z, layer(z, x)))
 
 
-def clipped():
-    return mlp(keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.05))
-
-
 def constrained():
     z = keras.Input((3,))
     x = LAYERS.Dense(2, kernel_constraint=keras.constraints.UnitNorm(axis=0))(z)

@@ -115,12 +115,17 @@ def test_equals_random_search(programs, tmp_path, request):
     if programs == "as shipped":
         request.getfixturevalue("as_shipped")
 
+    eagerly = False
+
     def seeded(hp):
         keras.utils.set_random_seed(3)
-        return build(hp)
+        model = build(hp)
+        model.run_eagerly = eagerly
+        return model
 
     tuner = make_tuner(tmp_path, seeded, random_oracle(2), seed=None)
     search(tuner, shuffle=False, batch_size=5)
+    eagerly = True
     plain = keras_tuner.RandomSearch(
         tuner.hypermodel, tuner.hypermodel.objective, 2, seed=1, directory=tmp_path
     )
