@@ -140,10 +140,8 @@ def _looks(
         for name, rows in points.items()
         if not callable(rows) and not isinstance(rows, tf.data.Dataset)
     }
-    of_points, every = (
-        frozenset(points),
-        {n for each in physics_layers(model) for n in each.term_names},
-    )
+    of_points = frozenset(points)
+    every = frozenset(name for layer in physics_layers(model) for name in layer.term_names)
     sources, complete = ([], False) if x is None else _sources(x, y, sample_weight, unlabelled)
     first = sources[0][0] if sources else None
     if first is not None or own:
@@ -153,7 +151,7 @@ def _looks(
         looks = _look_at(model, sources, of_points)
         found = {name: (look, complete) for name, look in looks.items()}
     for name, tensors in own.items():
-        looks = _look_at(model, [(tensors, None, None)], frozenset(every - {name}))
+        looks = _look_at(model, [(tensors, None, None)], every - {name}, at_once=True)
         found |= {term: (look, True) for term, look in looks.items()}
     return found
 
@@ -174,7 +172,18 @@ def _sources(x: Any, y: Any, sample_weight: Any, unlabelled: Any) -> tuple[list[
     return sources, complete
 
 
-def _look_at(model: keras.Model, sources: list[Any], skipped: frozenset[str]) -> dict[str, _Look]:
+def _look_at(
+    model: keras.Model, sources: list[Any], skipped: frozenset[str], at_once: bool = False
+) -> dict[str, _Look]:
+    """Returns the rows of each term that were checked.
+
+    Args:
+        model: The model.
+        sources: Data `(x, y, sample_weight)`.
+        skipped: Terms that are not computed on these rows.
+        at_once: Whether all rows make one batch: physics may compare the points of a set with one
+            another.
+    """
     looks: dict[str, _Look] = {}
 
     def look(x: Any, y: Any, sample_weight: Any) -> dict[str, dict[str, Any]]:
@@ -185,8 +194,9 @@ def _look_at(model: keras.Model, sources: list[Any], skipped: frozenset[str]) ->
         if not model.run_eagerly:  # Traced once for batches of any size.
             run.get_concrete_function(*keras.tree.map_structure(_of_any_size, source))
         size = arrays.size(source)
-        for first in range(0, size, ROWS_PER_CALL):
-            batch = arrays.gather(source, np.arange(first, min(first + ROWS_PER_CALL, size)))
+        count = max(size, 1) if at_once else ROWS_PER_CALL
+        for first in range(0, size, count):
+            batch = arrays.gather(source, np.arange(first, min(first + count, size)))
             for term, found in run(*batch).items():
                 looks.setdefault(term, _Look()).add(found)
     return looks
