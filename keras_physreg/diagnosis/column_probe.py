@@ -36,7 +36,11 @@ class ColumnUse:
 
 
 def column_use(
-    model: keras.Model, rows: Rows, batch_size: int, names: Collection[str]
+    model: keras.Model,
+    rows: Rows,
+    batch_size: int,
+    names: Collection[str],
+    skipped: frozenset[str] = frozenset(),
 ) -> dict[str, ColumnUse]:
     """Returns how terms use the columns of their predictions, by shifting one after the other.
 
@@ -45,16 +49,18 @@ def column_use(
         rows: The rows, of which the first batch is looked at.
         batch_size: Rows in a batch.
         names: The terms to look at.
+        skipped: Terms of a `PhysicsModel` that are not computed on these rows.
 
     Returns:
         What is known, by the term's name: not of predictions with many columns, or where the
         physics does not run on shifted ones.
     """
+    names = set(names) - skipped
     if not names:
         return {}
     batch = next(rows.batches(batch_size))
     try:
-        look = compiled(model, _Look(model, names).look, rows, batch_size)
+        look = compiled(model, _Look(model, names, skipped).look, rows, batch_size)
         found = look(batch.x, batch.y, batch.sample_weight)
     except Exception:  # The user's physics may run at the model's own predictions alone.
         return {}
@@ -66,14 +72,14 @@ def column_use(
 
 
 class _Look:
-    def __init__(self, model: keras.Model, names: Collection[str]) -> None:
-        self._model, self._names = model, names
+    def __init__(self, model: keras.Model, names: Collection[str], skipped: frozenset[str]) -> None:
+        self._model, self._names, self._skipped = model, names, skipped
 
     def look(self, x: Any, y: Any, sample_weight: Any) -> dict[str, tuple[Any, Any]]:
         """Returns of each term which columns move its output, and which have a gradient."""
         del y, sample_weight
         # In the scope no variable is assigned, that of a random state neither.
-        with scope_of([], []), unweighted_step(self._model) as step:
+        with scope_of([], []), unweighted_step(self._model, self._skipped) as step:
             with new_tape() as tape:
                 call_unnoticed(self._model, x, False)
             return self._use(list(step.evaluations), tape)

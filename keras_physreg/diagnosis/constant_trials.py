@@ -23,7 +23,11 @@ MOVE_SIZE = 1.5
 
 
 def try_constants(
-    model: keras.Model, constants: Sequence[Constant], rows: Rows, batch_size: int
+    model: keras.Model,
+    constants: Sequence[Constant],
+    rows: Rows,
+    batch_size: int,
+    skipped: frozenset[str] = frozenset(),
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
     """Returns `tried` and `escapes`, as in `Sensitivities`.
 
@@ -32,11 +36,12 @@ def try_constants(
         constants: Its trainable constants.
         rows: The rows to look at.
         batch_size: Rows in a batch.
+        skipped: Terms of a `PhysicsModel` that are not computed on these rows.
     """
     tried: dict[str, Any] = {}
     escapes: dict[str, dict[str, float]] = {}
     try:
-        program = compiled(model, _Trials(model, constants).look, rows, batch_size)
+        program = compiled(model, _Trials(model, constants, skipped).look, rows, batch_size)
         for batch in rows.batches(batch_size):
             share = len(batch.numbers) / len(rows.numbers)
             losses, escaped = program(batch.x, batch.y, batch.sample_weight)
@@ -60,8 +65,10 @@ def scope_of(variables: Sequence[keras.Variable], values: Sequence[Any]) -> kera
 
 
 class _Trials:
-    def __init__(self, model: keras.Model, constants: Sequence[Constant]) -> None:
-        self._model = model
+    def __init__(
+        self, model: keras.Model, constants: Sequence[Constant], skipped: frozenset[str]
+    ) -> None:
+        self._model, self._skipped = model, skipped
         self._raws = [constant.raw for constant in constants]
         rng = np.random.default_rng(0)
         self._moves = [
@@ -78,7 +85,7 @@ class _Trials:
         values = [ops.copy(raw) for raw in self._raws]
         losses: dict[str, Any] = {}
         escapes: dict[str, Any] = {}
-        with unweighted_step(self._model) as step:
+        with unweighted_step(self._model, self._skipped) as step:
             with scope_of(self._raws, values):
                 call_unnoticed(self._model, x, False)
             for evaluation in list(step.evaluations):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import keras
 import numpy as np
 
 from keras_physreg.constants.constant import find_constants
-from keras_physreg.diagnosis.column_probe import column_use
+from keras_physreg.diagnosis.column_probe import ColumnUse, column_use
 from keras_physreg.diagnosis.connections import connection
 from keras_physreg.diagnosis.constant_diagnosis import (
     ConstantDiagnosis,
@@ -25,7 +25,7 @@ from keras_physreg.diagnosis.labels import with_columns
 from keras_physreg.diagnosis.measured import DiagnosisData
 from keras_physreg.diagnosis.output_columns import output_columns
 from keras_physreg.diagnosis.physics_probe import probe_physics
-from keras_physreg.diagnosis.probe_rows import Rows
+from keras_physreg.diagnosis.probe_rows import Rows, sets_of_rows
 from keras_physreg.diagnosis.rules_conflicts import conflicts
 from keras_physreg.diagnosis.rules_constants import (
     constant_findings,
@@ -75,7 +75,7 @@ def examine(
     """
     apart = {name: own for name, own in (points or {}).items() if own is not rows}
     elsewhere = frozenset(apart)
-    with with_columns(output_columns(model, rows)):
+    with with_columns(output_columns(model, rows, elsewhere)):
         meter = GradientMeter(model, training, in_full=True)
         seen = measure(meter, rows, batch_size, elsewhere)
         seen = with_points(model, meter, seen, apart, batch_size)
@@ -86,13 +86,15 @@ def examine(
             unlabelled = measure(meter, unlabelled_rows, batch_size, elsewhere)
         held_out = _held_out(model, held_out_rows, batch_size, elsewhere)
         gradients = meter.result(unlabelled_share)
-        probe = probe_physics(model, rows, batch_size)
-        notes = {**notes, **dict.fromkeys(probe.needs_network, NO_FLOOR)}
+        sets = sets_of_rows(model, rows, apart)
+        probes = [probe_physics(model, own, batch_size, skipped) for own, skipped in sets]
+        needs_network = frozenset(name for probe in probes for name in probe.needs_network)
+        notes = {**notes, **dict.fromkeys(needs_network, NO_FLOOR)}
         for floors in (
             *(seen.at_labels, held_out.at_labels),
             *(seen.rows_at_labels, held_out.rows_at_labels),
         ):
-            for name in probe.needs_network:
+            for name in needs_network:
                 floors.pop(name, None)
         for name in seen.without_values:
             if name not in unlabelled.at_prediction:
@@ -101,11 +103,11 @@ def examine(
             _row(model, layer, name, seen, held_out, unlabelled, gradients, notes.get(name))
             for name, layer in find_terms(model).items()
         )
-        terms = _with_use(model, terms, rows, batch_size)
-        terms = label_facts(model, terms, rows, seen, held_out, probe.needs_network, limits)
+        terms = _with_use(model, terms, sets, batch_size)
+        terms = label_facts(model, terms, rows, seen, held_out, needs_network, limits, apart)
     found = [*_weightless(rows), *_data_findings(seen.data_loss, gradients)]
     found += [finding for row in terms for finding in term_findings(row, limits)]
-    found += physics_findings(probe)
+    found += [finding for probe in probes for finding in physics_findings(probe)]
     found += conflicts(terms, gradients, limits)
     constants, of_constants = _look_at_constants(model, rows, batch_size, gradients, limits, apart)
     found += of_constants
@@ -127,11 +129,16 @@ def examine(
 
 
 def _with_use(
-    model: keras.Model, terms: tuple[TermDiagnosis, ...], rows: Rows, batch_size: int
+    model: keras.Model,
+    terms: tuple[TermDiagnosis, ...],
+    sets: Sequence[tuple[Rows, frozenset[str]]],
+    batch_size: int,
 ) -> tuple[TermDiagnosis, ...]:
     """Looks at how terms use their prediction that do not reach all that feeds it."""
     partly = {row.term for row in terms if row.connection.missing or row.connection.idle}
-    use = column_use(model, rows, batch_size, partly)
+    use: dict[str, ColumnUse] = {}
+    for own, skipped in sets:
+        use |= column_use(model, own, batch_size, partly, skipped)
     return tuple(
         replace(row, connection=replace(row.connection, use=use.get(row.term))) for row in terms
     )
@@ -154,12 +161,15 @@ def with_points(
         batch_size: Rows in a batch.
     """
     every, without = frozenset(find_terms(model)), list(seen.without_values)
-    found = dict(seen.at_prediction)
+    found, by_row = dict(seen.at_prediction), dict(seen.rows_at_prediction)
     for name, own in points.items():
         there = measure(meter, own, batch_size, every - {name})
         found |= there.at_prediction
+        by_row |= there.rows_at_prediction
         without += there.without_values
-    return replace(seen, at_prediction=found, without_values=tuple(without))
+    return replace(
+        seen, at_prediction=found, without_values=tuple(without), rows_at_prediction=by_row
+    )
 
 
 def _held_out(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import keras
@@ -27,6 +27,7 @@ def label_facts(
     held_out: Measurement,
     without_floor: Collection[str],
     limits: Thresholds,
+    points: Mapping[str, Rows],
 ) -> tuple[TermDiagnosis, ...]:
     """Returns the terms with what the labels show about them.
 
@@ -38,12 +39,14 @@ def label_facts(
         held_out: The terms on the held-out rows.
         without_floor: Names of terms that have no floor.
         limits: The limits beyond which a number becomes a finding.
+        points: Rows by term, of the terms that are not judged on the given rows.
     """
-    few = {row.term: _few_rows(row, rows, seen, limits) for row in terms}
-    left_out = frozenset(n for each in few.values() if each for n in each.numbers)
+    few = {row.term: _few_rows(row, points.get(row.term, rows), seen, limits) for row in terms}
+    of_rows = [each for name, each in few.items() if each and name not in points]
+    left_out = frozenset(n for each in of_rows for n in each.numbers)
     residuals: dict[str, Separated] = {}
     if any(row.reference is None and row.labels is not None for row in terms):
-        residuals = separate_residuals(model, rows, left_out, limits.confidence)
+        residuals = separate_residuals(model, rows, left_out, limits.confidence, frozenset(points))
     return tuple(
         replace(
             row,

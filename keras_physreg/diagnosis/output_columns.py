@@ -17,7 +17,9 @@ MAX_COLUMNS = 1024
 MAX_ROWS = 32
 
 
-def output_columns(model: keras.Model, rows: Rows) -> Columns:
+def output_columns(
+    model: keras.Model, rows: Rows, skipped: frozenset[str] = frozenset()
+) -> Columns:
     """Returns which column of which output each column of a prediction is, where all are one.
 
     A physics layer may take slices of an output as a dict, or the parts that an output is
@@ -26,6 +28,7 @@ def output_columns(model: keras.Model, rows: Rows) -> Columns:
     Args:
         model: A built model.
         rows: The rows, of which the first are looked at.
+        skipped: Terms of a `PhysicsModel` that are not computed on these rows.
 
     Returns:
         Per physics layer, by its `id`, and per tensor of its prediction the places of its columns;
@@ -36,7 +39,7 @@ def output_columns(model: keras.Model, rows: Rows) -> Columns:
     batch = next(rows.batches(MAX_ROWS))
     found: Columns = {}
     try:
-        with scope_of([], []), unweighted_step(model) as step:
+        with scope_of([], []), unweighted_step(model, skipped) as step:
             outputs = keras.tree.flatten(call_unnoticed(model, batch.x, False))
             for evaluation in list(step.evaluations):
                 parts = keras.tree.flatten(evaluation.prediction)

@@ -35,8 +35,8 @@ class PhysicsProbe:
         broadcasts: Of each term, whether its output is computed by way of `(rows,)` broadcast
             against `(rows, 1)`; `None` where that cannot be seen.
         needs_network: The terms that still depend on the network with the labels as prediction.
-        updates: Of each physics layer, under its first term, which variables of the network it
-            moves in training.
+        updates: Of each physics layer, under its first term on these rows, which variables of the
+            network it moves in training.
     """
 
     rows: int = 0
@@ -46,15 +46,18 @@ class PhysicsProbe:
     updates: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def probe_physics(model: keras.Model, rows: Rows, batch_size: int) -> PhysicsProbe:
+def probe_physics(
+    model: keras.Model, rows: Rows, batch_size: int, skipped: frozenset[str] = frozenset()
+) -> PhysicsProbe:
     """Calls a model on one batch a few times; nothing in it changes.
 
     Args:
         model: A built model.
         rows: The rows, of which the first batch is looked at.
         batch_size: Rows in a batch.
+        skipped: Terms of a `PhysicsModel` that are not computed on these rows.
     """
-    batch, looks = next(rows.batches(batch_size)), _Looks(model)
+    batch, looks = next(rows.batches(batch_size)), _Looks(model, skipped)
     stay, move = np.float32(0), np.float32(NETWORK_MOVE)
     calls = [(batch.x, stay), (batch.x, stay), (_with_another_row(batch.x), stay), (batch.x, move)]
     try:
@@ -84,11 +87,11 @@ def probe_physics(model: keras.Model, rows: Rows, batch_size: int) -> PhysicsPro
 class _Looks:
     """Calls of one model; what is known by the time that they are traced is in the attributes."""
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, skipped: frozenset[str]) -> None:
         self.broadcasts: dict[str, bool | None] = {}
         self.differentiates: set[str] = set()  # Terms with a gradient by the network at the labels.
         self.updates: dict[str, tuple[str, ...]] = {}
-        self._model = model
+        self._model, self._skipped = model, skipped
         networks = [
             network_variables(model, layer, model.trainable_variables)
             for layer in physics_layers(model)
@@ -109,7 +112,7 @@ class _Looks:
         del sample_weight
         found = {}
         values = [_moved_by(move, v, seed) for seed, v in enumerate(self._network)]
-        with unweighted_step(self._model) as step, new_tape() as tape:
+        with unweighted_step(self._model, self._skipped) as step, new_tape() as tape:
             tape.watch(values)
             with scope_of(self._network, values):
                 y_pred = call_unnoticed(self._model, x, False)
@@ -128,7 +131,8 @@ class _Looks:
                                 "at_labels": at_labels.get(term.name, []),
                             }
             for evaluation in list(step.evaluations):
-                self._note_updates(evaluation)
+                if evaluation.computed:
+                    self._note_updates(evaluation)
         for name, parts in found.items():
             gradient = gradient_or_none(tape, parts["at_labels"], values) or []
             if any(part is not None for part in gradient):
@@ -143,7 +147,7 @@ class _Looks:
         state = network_variables(self._model, layer, self._model.non_trainable_variables)
         moved = [v.path for v in state if scope.get_current_value(v) is not None]
         if moved:
-            self.updates[layer.term_names[0]] = tuple(moved)
+            self.updates[evaluation.computed[0]] = tuple(moved)
 
 
 def _at_labels(evaluation: Evaluation, y: Any, y_pred: Any) -> dict[str, list]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_physreg._utils.errors import received, whole_number
+from keras_physreg.inspection import find_terms
 
 NUMBERS = "biufc"  # The kinds of NumPy's dtypes that are numbers.
 
@@ -26,12 +27,22 @@ class Batch:
 
 @dataclass(frozen=True)
 class Rows:
-    """Chosen rows of arrays; nothing is copied until a batch is asked for."""
+    """Chosen rows of arrays; nothing is copied until a batch is asked for.
+
+    Args:
+        x: Inputs.
+        y: Labels, or `None`.
+        sample_weight: Weights of the rows, or `None`.
+        numbers: Numbers of the chosen rows.
+        at_once: Whether they make one batch: physics may compare the points of a set with one
+            another.
+    """
 
     x: Any
     y: Any
     sample_weight: Any
     numbers: np.ndarray
+    at_once: bool = False
 
     def shapes(self) -> str:
         """Returns the shapes of the arrays, in words."""
@@ -45,6 +56,7 @@ class Rows:
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yields batches, the last one possibly smaller."""
+        batch_size = len(self.numbers) if self.at_once else batch_size
         for start in range(0, len(self.numbers), batch_size):
             numbers = self.numbers[start : start + batch_size]
             data = keras.tree.map_structure(
@@ -100,6 +112,21 @@ def choose_rows(
     if max_samples is not None and count > max_samples:
         numbers = np.sort(np.random.default_rng(0).choice(count, max_samples, replace=False))
     return Rows(x, y, sample_weight, numbers)
+
+
+def sets_of_rows(
+    model: keras.Model, rows: Rows, points: Mapping[str, Rows]
+) -> list[tuple[Rows, frozenset[str]]]:
+    """Returns each set of rows with the names of the terms that are not computed on it.
+
+    Args:
+        model: Any Keras model with physics layers.
+        rows: Rows of all terms without points.
+        points: Rows by term.
+    """
+    every = frozenset(find_terms(model))
+    sets = [(rows, frozenset(points))] if every - {*points} else []
+    return sets + [(own, every - {name}) for name, own in points.items()]
 
 
 def check_rows(owner: str, model: keras.Model, rows: Rows) -> None:

@@ -168,8 +168,9 @@ def diagnose(
             arrays, a dataset of inputs, or a sampler, of which 1024 rows are taken. Terms that need
             no label are judged there too.
         points: Per term, inputs on which it alone is judged, as in `PhysicsModel.fit`: arrays, a
-            dataset of inputs, or a sampler, of which 1024 rows are taken. `x` may then be `None`:
-            other facts, such as those about constants, are found on the first term's points.
+            dataset of inputs, or a sampler, of which 1024 rows are taken. `x` may then be `None`.
+            The points of a term make one batch, as its function may compare them with one another:
+            if it does, give no more points than `max_samples`.
         unlabelled_share: As in `PhysicsModel.fit`. `None`: gradients of terms that need no label
             are means over all rows. A number `s` in (0, 1]: they are `(1 - s)` times the mean over
             labelled rows plus `s` times the mean over unlabelled ones.
@@ -257,7 +258,9 @@ def _points(
             f"{type(model)}"
         )
     return {
-        term: _inputs_alone(model, points[term], max_samples, f"points[{term!r}]")
+        term: dataclasses.replace(
+            _inputs_alone(model, points[term], max_samples, f"points[{term!r}]"), at_once=True
+        )
         for term in check_terms(model, points, "points")
     }
 

@@ -15,8 +15,7 @@ from keras_physreg.constants.constant import MAX_LOGGED_ELEMENTS, Constant
 from keras_physreg.diagnosis.constant_trials import scope_of, try_constants
 from keras_physreg.diagnosis.graphs import compiled, gradient_or_none, new_tape
 from keras_physreg.diagnosis.observation import call_unnoticed, unweighted_step
-from keras_physreg.diagnosis.probe_rows import Rows
-from keras_physreg.inspection import find_terms
+from keras_physreg.diagnosis.probe_rows import Rows, sets_of_rows
 
 # Two ways to one derivative differ by rounding only.
 TOLERANCE = 1e-3
@@ -73,20 +72,23 @@ def sensitivities(
     meter = _Meter(model, constants)
     gramians: dict[str, Any] = {}
     counts: dict[str, float] = {}
-    of_points, every = dict(points or {}), frozenset(find_terms(model))
-    given = [(rows, frozenset(of_points))]
-    given += [(own, every - {name}) for name, own in of_points.items()]
-    for some, skipped in given:
+    tried: dict[str, np.ndarray] = {}
+    escapes: dict[str, dict[str, float]] = {}
+    for some, skipped in sets_of_rows(model, rows, points or {}):
         measure = functools.partial(meter.measure, skipped)
         program = compiled(model, measure, some, batch_size)
         for batch in some.batches(batch_size):
             for name, (gramian, count) in program(batch.x, batch.y, batch.sample_weight).items():
                 gramians[name] = gramians.get(name, 0.0) + ops.convert_to_numpy(gramian)
                 counts[name] = counts.get(name, 0.0) + float(count)
+        at_others = try_constants(model, constants, some, batch_size, skipped)
+        tried |= at_others[0]
+        escapes |= at_others[1]
     return Sensitivities(
         {name: gramian / max(counts[name], 1.0) for name, gramian in gramians.items()},
         meter.connected,
-        *try_constants(model, constants, rows, batch_size),
+        tried,
+        escapes,
     )
 
 

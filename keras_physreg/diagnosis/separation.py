@@ -58,7 +58,11 @@ class Separated:
 
 
 def separate_residuals(
-    model: keras.Model, rows: Rows, without: frozenset[int], confidence: float
+    model: keras.Model,
+    rows: Rows,
+    without: frozenset[int],
+    confidence: float,
+    skipped: frozenset[str] = frozenset(),
 ) -> dict[str, Separated]:
     """Returns per residual how its part from the labels goes along with that from the inputs.
 
@@ -73,6 +77,7 @@ def separate_residuals(
         rows: The rows.
         without: Numbers of rows to leave out.
         confidence: Probability of the intervals.
+        skipped: Terms of a `PhysicsModel` that are not computed on these rows.
 
     Returns:
         What is known, by the name of the term; nothing of terms that are no residuals.
@@ -82,7 +87,7 @@ def separate_residuals(
     if rows.y is None or not residuals or not blocks:
         return {}
     try:
-        program = compiled(model, _Look(model).look, rows, MAX_BLOCK)
+        program = compiled(model, _Look(model, skipped).look, rows, MAX_BLOCK)
         tables: dict[str, list[np.ndarray]] = {}
         labels = [_labels(rows.y, numbers) for numbers in blocks]
         for numbers in blocks:
@@ -97,19 +102,20 @@ def separate_residuals(
 
 
 class _Look:
-    def __init__(self, model: keras.Model) -> None:
-        self._model = model
+    def __init__(self, model: keras.Model, skipped: frozenset[str]) -> None:
+        self._model, self._skipped = model, skipped
 
     def look(self, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
         """Returns the residuals with the labels in place of the prediction."""
         del sample_weight
         found: dict[str, Any] = {}
         # In the scope no variable is assigned, that of a random state neither.
-        with scope_of([], []), unweighted_step(self._model) as step:
+        with scope_of([], []), unweighted_step(self._model, self._skipped) as step:
             y_pred = call_unnoticed(self._model, x, False)
             for evaluation in list(step.evaluations):
                 labels = labels_as_prediction(evaluation, y, y_pred)
-                residuals = [t for t in evaluation.layer.terms if _is_residual(t)]
+                terms, computed = evaluation.layer.terms, evaluation.computed
+                residuals = [t for t in terms if _is_residual(t) and t.name in computed]
                 if labels is None or evaluation.targets is not None or not residuals:
                     continue
                 there = evaluation.layer.evaluate_again(evaluation, labels)

@@ -12,20 +12,25 @@ import numpy as np
 from keras_physreg._utils.owners import with_sublayers
 from keras_physreg._utils.variables import unchanged, values_of
 from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.first_points import FirstPoints
 from keras_physreg.replicas.hidden_state import hidden_variables
 from keras_physreg.replicas.optimizer_copy import IMMUTABLE, internal_names
+from keras_physreg.replicas.preparation import NO_POINTS
 from keras_physreg.replicas.replica_step import Variables, labelled
 
 TOLERANCE = 1e-5  # relative, between the losses of a model and of its copy on the same rows
 
 
-def difference_of(model: keras.Model, copy: keras.Model, data: Batches) -> str | None:
+def difference_of(
+    model: keras.Model, copy: keras.Model, data: Batches, points: FirstPoints = NO_POINTS
+) -> str | None:
     """Returns how a copy differs from a model; `None` if it does not.
 
     Args:
         model: A built model.
         copy: Its copy.
         data: Labelled data, of which the first batch is evaluated.
+        points: The points of a first step, which are evaluated, too.
     """
     own, others = (Variables.of(each).weights for each in (model, copy))
     if [(v.name, tuple(v.shape)) for v in own] != [(v.name, tuple(v.shape)) for v in others]:
@@ -37,7 +42,7 @@ def difference_of(model: keras.Model, copy: keras.Model, data: Batches) -> str |
         return f"its optimizer is of {type(copy.optimizer)}, the model's of {type(model.optimizer)}"
     if settings := _different_settings(model.optimizer, copy.optimizer):
         return f"its optimizer has other settings: {', '.join(settings)}"
-    logs, of_copy = (_evaluated(each, data) for each in (model, copy))
+    logs, of_copy = (_evaluated(each, data, points) for each in (model, copy))
     if logs.keys() != of_copy.keys():
         return (
             f"it logs {sorted(of_copy)}, the model logs {sorted(logs)} (Keras numbers layers: give "
@@ -103,12 +108,13 @@ def _equal(value: Any, other: Any) -> bool:
     return bool(np.array_equal(value, other, equal_nan=isinstance(value, float)))
 
 
-def _evaluated(model: keras.Model, data: Batches) -> dict[str, Any]:
+def _evaluated(model: keras.Model, data: Batches, points: FirstPoints) -> dict[str, Any]:
     """Returns the logs of one batch, without changing the model."""
     x, y, sample_weight = data.take(np.arange(min(data.size, data.batch_size)))
     hidden = [variable for _, variable in hidden_variables(model)]
     try:
-        with unchanged([*model.variables, *hidden]), labelled(model):
+        x, more = points.of_step(model, x)
+        with unchanged([*model.variables, *hidden]), labelled(model, **more):
             y_pred = model(x)
             loss = model.compute_loss(x, y, y_pred, sample_weight, training=False)
             logs = model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)

@@ -24,6 +24,7 @@ from keras_physreg.executors.pickled import dumps, loads
 from keras_physreg.executors.user_objects import UserObjects
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.first_points import FirstPoints
 from keras_physreg.replicas.replica_step import Variables
 
 Build = Callable[[], keras.Model]
@@ -53,13 +54,20 @@ class SentModel:
     is_built_by_function: bool
 
     @classmethod
-    def of(cls, model: keras.Model, build: Build | None, data: Batches) -> SentModel:
+    def of(
+        cls,
+        model: keras.Model,
+        build: Build | None,
+        data: Batches,
+        points: FirstPoints = preparation.NO_POINTS,
+    ) -> SentModel:
         """Packs a model, and checks that the copy computes what the model computes.
 
         Args:
             model: A built model.
             build: A function that builds the model, or `None`.
             data: The labelled data.
+            points: The points of a first step.
 
         Raises:
             ValueError: If the model cannot be sent, or the copy would be another model.
@@ -72,8 +80,8 @@ class SentModel:
                     sent = cls(dumps(build), weights, seeds, built, True)
                 else:
                     sent = cls(*_saved(model), seeds, built, False)
-                copy = sent.make(data)
-                difference = difference_of(model, copy, data)
+                copy = sent.make(data, points)
+                difference = difference_of(model, copy, data, points)
                 if difference is None and build is not None:
                     difference = different_setting(model, copy)
         except Exception as error:
@@ -89,23 +97,24 @@ class SentModel:
             )
         return sent
 
-    def make(self, data: Batches) -> keras.Model:
+    def make(self, data: Batches, points: FirstPoints = preparation.NO_POINTS) -> keras.Model:
         """Returns the model, with its weights.
 
         Args:
             data: The labelled data, on which a model is built.
+            points: The points of a first step, on which it is built, too.
         """
-        model = self._made(loads(self.objects), data)
+        model = self._made(loads(self.objects), data, points)
         states = _seed_states(model)
         if len(states) == len(self.seeds):  # Else the check of the copy tells what differs.
             for state, value in zip(states, self.seeds, strict=True):
                 state.assign(value)
         return model
 
-    def _made(self, objects: Any, data: Batches) -> keras.Model:
+    def _made(self, objects: Any, data: Batches, points: FirstPoints) -> keras.Model:
         if self.is_built_by_function:
             model = objects()
-            preparation.build(model, data)
+            preparation.build(model, data, points=points)
             if self.optimizer_built:
                 model.optimizer.build(model.trainable_variables)
             _load_content(self.content, ".weights.h5", model.load_weights)
@@ -115,7 +124,7 @@ class SentModel:
             if not self.optimizer_built:  # Keras builds it in the copy; then it has no state yet.
                 warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
             model = _load_content(self.content, ".keras", load)
-        preparation.build(model, data)
+        preparation.build(model, data, points=points)
         return model
 
 

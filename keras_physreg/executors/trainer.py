@@ -112,7 +112,7 @@ class DistributedTrainer(ReplicaTrainer):
         given = replace(self._given, **_in_memory(self._given))
         settings: dict[str, Any] = {"unit": self.table.unit, "engine": self.engine}
         settings["replicas_per_program"] = self.replicas_per_program
-        model = SentModel.of(self.model, self.build, given.train())
+        model = SentModel.of(self.model, self.build, given.train(), given.first_points)
         program = dumps(Program(model, settings, KerasSettings.of_process()))
         data = dumps(given)
         # Trainers of other models, on the same data, use the data that workers have.

@@ -117,7 +117,7 @@ def _first(program: Shared, data: Shared, group: Group) -> WorkerTrainer:
     _keep(_data, data.key, fit, MAX_DATA)
     sent: Program = loads(program.content)
     with sent.settings.in_use():
-        model = sent.model.make(fit.train())
+        model = sent.model.make(fit.train(), fit.first_points)
         trainer = WorkerTrainer(model, group.weights, group.seeds, **sent.trainer)
         trainer.objects, trainer.settings = UserObjects(model).name(), sent.settings
         with keras.saving.custom_object_scope(trainer.objects):

@@ -12,11 +12,11 @@ from keras import ops
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.owners import with_sublayers
-from keras_physreg.layers.build_physics import is_built
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 from keras_physreg.layers.row_weights import row_weights
 from keras_physreg.layers.step import open_step
 from keras_physreg.layers.uses_on_rows import uses_on_rows
+from keras_physreg.models.building import build_network, build_physics_on
 from keras_physreg.unlabelled import arrays
 
 ROWS_PER_CALL = 1024
@@ -135,18 +135,24 @@ def _looks(
 ) -> dict[str, tuple[_Look, bool]]:
     """Returns per term the rows that were checked, and whether these are all of its rows."""
     found: dict[str, tuple[_Look, bool]] = {}
-    if x is not None:
-        sources, complete = _sources(x, y, sample_weight, unlabelled)
-        _build(model, sources[0][0])
-        looks = _look_at(model, sources)
-        found = {name: (look, complete) for name, look in looks.items() if name not in points}
-    for name, rows in points.items():
-        if not callable(rows) and not isinstance(rows, tf.data.Dataset):
-            tensors = arrays.as_tensors(rows, "points")
-            _build(model, tensors)
-            looks = _look_at(model, [(tensors, None, None)])
-            if name in looks:
-                found[name] = (looks[name], True)
+    own = {
+        name: arrays.as_tensors(rows, "points")
+        for name, rows in points.items()
+        if not callable(rows) and not isinstance(rows, tf.data.Dataset)
+    }
+    of_points = frozenset(points)
+    every = frozenset(name for layer in physics_layers(model) for name in layer.term_names)
+    sources, complete = ([], False) if x is None else _sources(x, y, sample_weight, unlabelled)
+    first = sources[0][0] if sources else None
+    if first is not None or own:
+        build_network(model, next(iter(own.values())) if first is None else first)
+        build_physics_on(model, first, own, of_points - {*own})
+    if sources:
+        looks = _look_at(model, sources, of_points)
+        found = {name: (look, complete) for name, look in looks.items()}
+    for name, tensors in own.items():
+        looks = _look_at(model, [(tensors, None, None)], every - {name}, at_once=True)
+        found |= {term: (look, True) for term, look in looks.items()}
     return found
 
 
@@ -166,28 +172,31 @@ def _sources(x: Any, y: Any, sample_weight: Any, unlabelled: Any) -> tuple[list[
     return sources, complete
 
 
-def _build(model: keras.Model, inputs: Any) -> None:
-    """Builds a model by calls on one row: new variables would get no values in `_look_at`."""
-    row = arrays.gather(inputs, np.zeros(1, "int64"))
-    for _ in range(2):  # The first call builds the network, and the next one the physics.
-        if not is_built(model):
-            with open_step(model, "labelled"):
-                model(row, training=False)
+def _look_at(
+    model: keras.Model, sources: list[Any], skipped: frozenset[str], at_once: bool = False
+) -> dict[str, _Look]:
+    """Returns the rows of each term that were checked.
 
-
-def _look_at(model: keras.Model, sources: list[Any]) -> dict[str, _Look]:
+    Args:
+        model: The model.
+        sources: Data `(x, y, sample_weight)`.
+        skipped: Terms that are not computed on these rows.
+        at_once: Whether all rows make one batch: physics may compare the points of a set with one
+            another.
+    """
     looks: dict[str, _Look] = {}
 
     def look(x: Any, y: Any, sample_weight: Any) -> dict[str, dict[str, Any]]:
-        return _differentiated(model, x, y, sample_weight)
+        return _differentiated(model, x, y, sample_weight, skipped)
 
     run: Any = look if model.run_eagerly else tf.function(look, autograph=False)
     for source in sources:
         if not model.run_eagerly:  # Traced once for batches of any size.
             run.get_concrete_function(*keras.tree.map_structure(_of_any_size, source))
         size = arrays.size(source)
-        for first in range(0, size, ROWS_PER_CALL):
-            batch = arrays.gather(source, np.arange(first, min(first + ROWS_PER_CALL, size)))
+        count = max(size, 1) if at_once else ROWS_PER_CALL
+        for first in range(0, size, count):
+            batch = arrays.gather(source, np.arange(first, min(first + count, size)))
             for term, found in run(*batch).items():
                 looks.setdefault(term, _Look()).add(found)
     return looks
@@ -197,10 +206,12 @@ def _of_any_size(tensor: Any) -> Any:
     return None if tensor is None else tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
 
 
-def _differentiated(model: keras.Model, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
+def _differentiated(
+    model: keras.Model, x: Any, y: Any, sample_weight: Any, skipped: frozenset[str]
+) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     scope = keras.StatelessScope(collect_losses=True, initialize_variables=False)
-    step_of_model = open_step(model, "labelled", unshielded=True)
+    step_of_model = open_step(model, "labelled", unshielded=True, skipped=skipped)
     with tf.GradientTape(persistent=True) as tape, scope, step_of_model as step:
         model(x, training=False)
         seen = [_compared(evaluation, y, sample_weight) for evaluation in step.evaluations]

@@ -10,9 +10,8 @@ import keras
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.errors import did_you_mean, received
 from keras_physreg._utils.owners import with_sublayers
-from keras_physreg.layers.build_physics import is_built
 from keras_physreg.layers.physics_regularization import physics_layers
-from keras_physreg.layers.step import open_step
+from keras_physreg.models.building import build_network, build_physics_on
 from keras_physreg.models.fit_points import check_no_labels, input_specs
 from keras_physreg.models.physics_model import PhysicsModel
 from keras_physreg.models.run_step import has_own_train_step
@@ -92,7 +91,9 @@ def as_rows(
     """Returns all rows as tensors, and builds the model by calls on one of them."""
     if x is None:
         check_no_labels({"y": y, "sample_weight": sample_weight})
-        return Rows(points=_point_tensors(model, points, None))
+        of_points = _point_tensors(model, points, None)
+        build_physics_on(model, None, of_points)
+        return Rows(points=of_points)
     y = keras.tree.lists_to_tuples(y)
     if keras.tree.is_nested(y) and not keras.tree.is_nested(sample_weight):
         sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
@@ -101,8 +102,10 @@ def as_rows(
     if unlabelled is not None:
         unlabelled = arrays.as_tensors(unlabelled, "unlabelled", device=None)
         check_alike(x, unlabelled)
-    _build(model, x)
-    return Rows(x, y, sample_weight, unlabelled, _point_tensors(model, points, x))
+    build_network(model, x)
+    of_points = _point_tensors(model, points, x)
+    build_physics_on(model, x, of_points)
+    return Rows(x, y, sample_weight, unlabelled, of_points)
 
 
 def _point_tensors(model: keras.Model, points: Any, x: Any) -> dict[str, Any]:
@@ -113,14 +116,6 @@ def _point_tensors(model: keras.Model, points: Any, x: Any) -> dict[str, Any]:
     if x is None:
         check_rows_for_all(model, found.terms)
     return {term: found.whole[term] for term in found.terms}
-
-
-def _build(model: keras.Model, x: Any) -> None:
-    row = arrays.gather(x, [0])
-    for _ in range(2):  # The first call builds the network, and the next one the physics.
-        if not is_built(model):
-            with open_step(model, "labelled"):
-                model(row, training=False)
 
 
 def check_trainable(model: keras.Model) -> None:

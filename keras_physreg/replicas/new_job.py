@@ -14,6 +14,7 @@ from keras_physreg.models.fit_points import check_no_labels
 from keras_physreg.models.left_out_rows import check_left_out_rows
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.first_points import FirstPoints
 from keras_physreg.replicas.job import Job
 from keras_physreg.replicas.optimizers import batches_seen
 from keras_physreg.replicas.replica_points import (
@@ -67,6 +68,11 @@ class FitArguments:
         data = (x, self.y, self.sample_weight)
         return preparation.as_batches("x, y, sample_weight", data, self.batch_size)
 
+    @property
+    def first_points(self) -> FirstPoints:
+        """The points of a first step."""
+        return FirstPoints(self.points, self.points_batch_size, self.x is not None)
+
     def validation(self, batch_size: int) -> Batches | None:
         """Returns the held-out data that all replicas share, or `None`."""
         if self.validation_data is None:
@@ -112,11 +118,11 @@ def first_job(
     validation = given.validation(held_out_batch_size)
     check_no_points(model, given.points)
     check_before_build(model, given.points, given.points_batch_size)
-    preparation.build(model, train, given.verbose)
+    preparation.build(model, train, given.verbose, given.first_points)
     check_left_out_rows(
         model, given.x, given.y, given.sample_weight, given.unlabelled, given.points
     )
-    preparation.check_repeatable(model, train)
+    preparation.check_repeatable(model, train, given.first_points)
     streamed = unlabelled_rows(
         model, given.unlabelled, given.unlabelled_batch_size, given.unlabelled_share, train
     )

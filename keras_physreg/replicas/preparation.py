@@ -14,9 +14,12 @@ from keras_physreg.diagnosis.probe_rows import labels_misfit
 from keras_physreg.layers.step import Evaluation, open_step
 from keras_physreg.models.auto_scale import resolve_scales
 from keras_physreg.replicas.batches import Batches
+from keras_physreg.replicas.first_points import FirstPoints
 from keras_physreg.replicas.hidden_state import hidden_variables
 from keras_physreg.replicas.replica_step import labelled
 from keras_physreg.unlabelled import arrays
+
+NO_POINTS = FirstPoints()
 
 
 def check_model(model: Any) -> None:
@@ -62,15 +65,21 @@ def _check_in_memory(name: str, data: Any) -> None:
         )
 
 
-def build(model: keras.Model, data: Batches, verbose: str | int = 0) -> None:
+def build(
+    model: keras.Model,
+    data: Batches,
+    verbose: str | int = 0,
+    points: FirstPoints = NO_POINTS,
+) -> None:
     """Calls the model once, which creates its variables, loss and metrics.
 
     Terms of `scale="auto"` first get their scales, from all rows.
 
     Args:
         model: A compiled model.
-        data: All labelled rows.
+        data: All labelled rows; any points, if there are none.
         verbose: Whether to say what these scales are; 0 for silence.
+        points: The points of a first step.
     """
     x, y, _ = data.data
     resolve_scales(model, x, y, verbose)
@@ -83,7 +92,8 @@ def build(model: keras.Model, data: Batches, verbose: str | int = 0) -> None:
         )
     hidden = [variable for _, variable in hidden_variables(model)]
     try:
-        with unchanged([*model.variables, *hidden]), labelled(model):
+        x, more = points.of_step(model, x)
+        with unchanged([*model.variables, *hidden]), labelled(model, **more):
             y_pred = model(x)
             with _labels_to_blame(model, y):
                 model.compute_loss(x, y, y_pred, sample_weight, training=False)
@@ -103,11 +113,12 @@ def _labels_to_blame(model: keras.Model, y: Any) -> Iterator[None]:
         raise
 
 
-def check_repeatable(model: keras.Model, data: Batches) -> None:
+def check_repeatable(model: keras.Model, data: Batches, points: FirstPoints = NO_POINTS) -> None:
     """Raises if model or physics give other values when they are called again."""
     x, y, _ = data.take(np.arange(min(data.size, data.batch_size)))
+    x, more = points.of_step(model, x)
     for (first, terms), (second, again) in zip(
-        _evaluations(model, x, y), _evaluations(model, x, y), strict=True
+        _evaluations(model, x, y, more), _evaluations(model, x, y, more), strict=True
     ):
         names = ", ".join(f"'{name}'" for name in first.layer.term_names)
         if not _equal((first.inputs, first.prediction), (second.inputs, second.prediction)):
@@ -152,14 +163,15 @@ def log_names(model: keras.Model, validation: bool) -> list[str]:
 
 
 def _evaluations(
-    model: keras.Model, x: Any, y: Any
+    model: keras.Model, x: Any, y: Any, more: dict[str, Any]
 ) -> list[tuple[Evaluation, dict[str, Evaluation]]]:
     """Returns what the physics layers compute in a call, without changing the model.
 
-    For each layer its evaluation, and the evaluations of its terms by name.
+    For each layer its evaluation, and the evaluations of its terms by name; `more` are further
+    fields of the `Step`.
     """
     hidden = [variable for _, variable in hidden_variables(model)]
-    with unchanged([*model.variables, *hidden]), open_step(model, "labelled") as step:
+    with unchanged([*model.variables, *hidden]), open_step(model, "labelled", **more) as step:
         model(x)
         return [(each, each.layer.evaluations(each, y)) for each in step.evaluations]
 

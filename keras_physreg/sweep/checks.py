@@ -12,6 +12,7 @@ import numpy as np
 from keras_physreg._utils.errors import is_whole, received
 from keras_physreg.inspection import check_known, find_terms
 from keras_physreg.replicas import preparation
+from keras_physreg.replicas.first_points import FirstPoints
 from keras_physreg.replicas.hidden_state import stateful_layers
 from keras_physreg.sweep.splits import Splits, checked_splits
 from keras_physreg.terms.term import check_weight
@@ -113,7 +114,11 @@ def checked_cv(
 
 
 def prepare(
-    model: keras.Model, training_data: Any, validation_data: Any, verbose: str | int
+    model: keras.Model,
+    training_data: Any,
+    validation_data: Any,
+    verbose: str | int,
+    points: FirstPoints,
 ) -> tuple[int, int | None]:
     """Builds the model, or raises unless it is compiled and the data are in memory.
 
@@ -122,6 +127,7 @@ def prepare(
         training_data: Tuple `(x, y, sample_weight)`, with points as `x` if there are no rows.
         validation_data: Held-out data, or `None`.
         verbose: Whether to say what automatic scales are; 0 for silence.
+        points: The points of a first step.
 
     Returns:
         The number of training rows, and that of rows of validation data, or `None`.
@@ -132,7 +138,7 @@ def prepare(
     held_out = None
     if validation_data is not None:
         held_out = preparation.as_batches("validation_data", validation_data, None).size
-    preparation.build(model, training, verbose)
+    preparation.build(model, training, verbose, points)
     return training.size, held_out
 
 

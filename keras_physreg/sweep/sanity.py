@@ -13,6 +13,7 @@ from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
 from keras_physreg.diagnosis import Diagnosis, diagnose
 from keras_physreg.executors.checks import checked_pool
+from keras_physreg.replicas.first_points import FirstPoints
 from keras_physreg.replicas.replica_points import rows_to_build_on
 from keras_physreg.sweep import checks
 from keras_physreg.sweep import others as other_terms
@@ -203,7 +204,8 @@ def sanity_sweep(
     others_of_rows |= {"batch_size": batch_size}
     counts = check_points(model, rows | others_of_rows, given, monitor)
     first = rows_to_build_on(x, points, points_batch_size), y, sample_weight
-    labelled, held_out = checks.prepare(model, first, validation_data, verbose)
+    first_points = FirstPoints(points, points_batch_size, x is not None)
+    labelled, held_out = checks.prepare(model, first, validation_data, verbose, first_points)
     if x is not None:
         checks.check_monitor(model, monitor)
     splits = checks.checked_cv(validation_data, cv, repeats, groups, x, y, seeds[0])
