@@ -40,14 +40,18 @@ def deviation_loss(
         guard: Function from the deviation to a tensor of the same value, which may change its
             gradient.
     """
-    size = ops.cast(ops.size(output), output.dtype) if None in output.shape else None
     deviation = guard(output if term.reference is None else output - reference)
+    # The sum of many values leaves the range of 16 bits.
+    dtype = keras.backend.result_type(deviation.dtype, "float32")
+    deviation = ops.cast(deviation, dtype)
     deviation = divided(f"physics term '{term.name}'", term.scale, deviation)
     function = _FUNCTIONS[keras.losses.get(term.loss)]
     if where is not None:
         return _loss_where(function, deviation, where)
     values = function(deviation)
-    return ops.mean(values) if size is None else ops.divide_no_nan(ops.sum(values), size)
+    if None not in output.shape and 0 not in output.shape:
+        return ops.mean(values)
+    return ops.divide_no_nan(ops.sum(values), ops.cast(ops.size(output), dtype))
 
 
 def _loss_where(function: Callable[[Any], Any], deviation: Any, where: Any) -> Any:

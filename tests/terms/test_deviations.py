@@ -60,14 +60,25 @@ def test_what_does_not_count_reaches_neither_loss_nor_gradient(where):
 @pytest.mark.parametrize("where", [False, True], ids=["all rows", "where"])
 @pytest.mark.parametrize("rows", [0, 3])
 def test_the_loss_of_no_values_is_zero(rows, where):
-    @tf.function(input_signature=[tf.TensorSpec((None, 2)), tf.TensorSpec((None,), tf.bool)])
     def run(output, holds):
         term = PhysicsTerm("x", "input")
         return term_loss(term, output, tf.zeros_like(output), None, holds if where else None)
 
+    specs = [tf.TensorSpec((None, 2)), tf.TensorSpec((None,), tf.bool)]
     nothing = tf.zeros(rows, tf.bool)
     expected = 4.0 if rows and not where else 0.0
-    assert float(run(tf.fill((rows, 2), 2.0), nothing)) == expected
+    for each in (run, tf.function(run, input_signature=specs)):
+        assert float(each(tf.fill((rows, 2), 2.0), nothing)) == expected
+
+
+@pytest.mark.parametrize("where", [False, True], ids=["all rows", "where"])
+def test_many_rows_of_16_bits_do_not_overflow(where):
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), "float16")])
+    def run(output):
+        holds = output[:, 0] > 0 if where else None
+        return term_loss(PhysicsTerm("x"), output, tf.zeros_like(output), None, holds)
+
+    assert float(run(tf.fill((4000, 2), tf.constant(300.0, "float16")))) == 90000.0
 
 
 def test_large_units_do_not_overflow():
