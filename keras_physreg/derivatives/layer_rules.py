@@ -13,8 +13,16 @@ from keras_physreg.derivatives.series import elu, is_linear, relu, series_of
 Rule = Callable[..., Jet]
 
 
-def apply(layer: keras.layers.Layer, jets: list[Jet]) -> Jet:
-    """Returns the jet of a layer's output, for the jets of its inputs."""
+def apply(layer: keras.layers.Layer, jets: list[Jet], transposed: bool = False) -> Jet:
+    """Returns the jet of a layer's output, for the jets of its inputs.
+
+    Args:
+        layer: The layer.
+        jets: The jets of its inputs.
+        transposed: Whether tensors have the shape `(columns, rows)`.
+    """
+    if transposed and isinstance(layer, keras.layers.Dense):
+        return _transposed_dense(layer, *jets)
     return _RULES[type(layer)](layer, *jets)
 
 
@@ -34,6 +42,11 @@ def has_rule(layer: Any) -> bool:
     if isinstance(layer, keras.layers.Concatenate):
         return layer.axis in (-1, 1)
     return True
+
+
+def is_transposable(layer: keras.layers.Layer) -> bool:
+    """Returns whether the rule of a layer also holds for tensors of shape `(columns, rows)`."""
+    return type(layer) in _TRANSPOSABLE
 
 
 def is_random(layer: Any) -> bool:
@@ -62,6 +75,14 @@ def _dense(layer: Any, jet: Jet) -> Jet:
     result = jet.linear(lambda c: ops.matmul(c, kernel))
     if layer.use_bias:
         result = result + _like(layer.bias, jet)
+    return _activated(layer, result)
+
+
+def _transposed_dense(layer: Any, jet: Jet) -> Jet:
+    kernel = ops.transpose(_like(layer.kernel, jet))
+    result = jet.linear(lambda c: ops.matmul(kernel, c))
+    if layer.use_bias:
+        result = result + ops.expand_dims(_like(layer.bias, jet), -1)
     return _activated(layer, result)
 
 
@@ -128,3 +149,18 @@ _RULES: dict[type, Rule] = {
     keras.layers.Rescaling: _rescaling,
     keras.layers.Subtract: _difference,
 }
+# Dense has a rule of its own, the others treat all elements alike.
+_TRANSPOSABLE = frozenset(
+    {
+        keras.layers.Activation,
+        keras.layers.Add,
+        keras.layers.Average,
+        keras.layers.Dense,
+        keras.layers.Dropout,
+        keras.layers.ELU,
+        keras.layers.Identity,
+        keras.layers.Multiply,
+        keras.layers.ReLU,
+        keras.layers.Subtract,
+    }
+)

@@ -43,6 +43,18 @@ def has_rule(operation: Any, args: tuple) -> bool:
     return True
 
 
+def is_transposable(operation: Any, args: tuple) -> bool:
+    """Returns whether the rule of an operation also holds for tensors of shape `(columns, rows)`.
+
+    Args:
+        operation: An operation with a rule.
+        args: Its arguments; those that are no numbers are tensors of the network.
+    """
+    if type(operation).__name__ in ("Concatenate", "GetItem"):
+        return False
+    return not any(len(getattr(arg, "shape", ())) for arg in keras.tree.flatten(args))
+
+
 def _keeps_rows(key: Any) -> bool:
     """Returns whether an index of a tensor `(rows, columns)` takes all rows and a matrix."""
     if not isinstance(key, tuple) or len(key) != 2 or not isinstance(key[1], slice):

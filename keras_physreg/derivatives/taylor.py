@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_physreg._utils.functional import Functional
 from keras_physreg.derivatives import layer_rules, operation_rules
@@ -69,9 +70,30 @@ class Taylor:
     def run(self, jets: list[Jet]) -> Jet:
         """Returns the jet of the output.
 
+        Where all rules allow it, the rows are along the last axis meanwhile: a processor is faster
+        on one long axis than on many short ones, as those of narrow layers are.
+
         Args:
             jets: The jets of the inputs, in the order of `keras.tree.flatten`.
         """
+        if self._is_transposable and all(len(jet.value.shape) == 2 for jet in jets):
+            turned = [jet.linear(ops.transpose) for jet in jets]
+            return self._run(turned, True).linear(ops.transpose)
+        return self._run(jets, False)
+
+    @property
+    def _is_transposable(self) -> bool:
+        """Returns whether all steps have a rule for jets with the rows along the last axis."""
+        return all(
+            step.part._is_transposable
+            if isinstance(step.part, Taylor)
+            else layer_rules.is_transposable(step.part)
+            if isinstance(step.part, keras.layers.Layer)
+            else operation_rules.is_transposable(step.part, step.args)
+            for step in self.steps
+        )
+
+    def _run(self, jets: list[Jet], transposed: bool) -> Jet:
         known = {slot.position: jet for slot, jet in zip(self.inputs, jets, strict=True)}
 
         def filled(value: Any) -> Any:
@@ -79,7 +101,7 @@ class Taylor:
 
         for step in self.steps:
             args = keras.tree.map_structure(filled, step.args)
-            known[step.result.position] = _apply(step.part, args)
+            known[step.result.position] = _apply(step.part, args, transposed)
         return known[self.output.position]
 
     @classmethod
@@ -125,11 +147,13 @@ def _part(layer: Any) -> Any:
     return Taylor.of(layer) if type(layer) in (keras.Sequential, Functional) else None
 
 
-def _apply(part: Any, args: tuple) -> Jet:
+def _apply(part: Any, args: tuple, transposed: bool) -> Jet:
     if not isinstance(part, Taylor | keras.layers.Layer):
         return operation_rules.apply(part, args)
     jets = [jet for jet in keras.tree.flatten(args) if isinstance(jet, Jet)]
-    return part.run(jets) if isinstance(part, Taylor) else layer_rules.apply(part, jets)
+    if isinstance(part, Taylor):
+        return part._run(jets, transposed)
+    return layer_rules.apply(part, jets, transposed)
 
 
 def _recorded(network: keras.Model) -> tuple[list[tuple], list[Any], list[Any]]:
