@@ -131,7 +131,6 @@ def test_bias_is_a_number_for_outputs_of_one_component():
     np.testing.assert_allclose(report["one"].bias, residual.mean() / residual.std(), rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_rows_without_trust_are_left_out_of_floor_and_bias():
     z, x = data()
     weights = np.where(np.arange(len(z)) < 30, 1.0, 0.0)
