@@ -135,6 +135,8 @@ class Taylor:
                 return None
             if usable is None or not isinstance(result, keras.KerasTensor):
                 return None
+            if not is_operation and not _are_tensors(args):
+                return None  # The rules of layers know no constants.
             args = keras.tree.map_structure(slot, args)
             steps.append(Step(usable, args, slot(result)))
         return cls(tuple(steps), tuple(map(slot, inputs)), slot(outputs[0]))
@@ -145,6 +147,10 @@ def _part(layer: Any) -> Any:
     if layer_rules.has_rule(layer):
         return layer
     return Taylor.of(layer) if type(layer) in (keras.Sequential, Functional) else None
+
+
+def _are_tensors(args: Any) -> bool:
+    return all(isinstance(arg, keras.KerasTensor) for arg in keras.tree.flatten(args))
 
 
 def _apply(part: Any, args: tuple, transposed: bool) -> Jet:

@@ -30,6 +30,7 @@ class FewRows:
         rest: Mean loss of the other rows.
         at_labels: Whether it is the loss at the labels, not at the prediction.
         traits: What they have in common in the inputs, in words.
+        of: Name of the rows: those of `x`, or the points of a term.
     """
 
     numbers: tuple[int, ...]
@@ -38,10 +39,11 @@ class FewRows:
     rest: float
     at_labels: bool
     traits: tuple[str, ...]
+    of: str = "x"
 
 
 def find_few_rows(
-    values: RowValues | None, x: Any, at_labels: bool, limits: Thresholds
+    values: RowValues | None, x: Any, at_labels: bool, limits: Thresholds, of: str = "x"
 ) -> FewRows | None:
     """Returns the rows that carry the loss, or `None` where it is spread over more of them.
 
@@ -50,6 +52,7 @@ def find_few_rows(
         x: Inputs of the model, array or structure of arrays of all rows.
         at_labels: Whether the values are those at the labels.
         limits: What counts as few rows, and as nearly all of the loss.
+        of: What a user calls these rows.
     """
     if values is None or len(values.losses) < limits.few_rows_count:
         return None
@@ -73,13 +76,14 @@ def find_few_rows(
         float(shares[count - 1]),
         float(losses[order[count:]].mean()),
         at_labels,
-        tuple(_traits(x, few, np.setdiff1d(values.numbers, few))),
+        tuple(_traits(of, x, few, np.setdiff1d(values.numbers, few))),
+        of,
     )
 
 
-def _traits(x: Any, few: np.ndarray, others: np.ndarray) -> Iterator[str]:
+def _traits(of: str, x: Any, few: np.ndarray, others: np.ndarray) -> Iterator[str]:
     """Yields the input columns in which the few rows lie together, the clearest first."""
-    columns = list(_columns(x))
+    columns = list(_columns(of, x))
     found = []
     for name, column in columns:
         inside, outside = column[few], column[others]
@@ -104,13 +108,13 @@ def _chance(inside: np.ndarray, outside: np.ndarray) -> float:
     return min(1.0, count * share ** (count - 1))
 
 
-def _columns(x: Any) -> Iterator[tuple[str, np.ndarray]]:
+def _columns(of: str, x: Any) -> Iterator[tuple[str, np.ndarray]]:
     """Yields the columns of the inputs with their names; none of images or sequences."""
     if isinstance(x, dict):
-        named = {f"x[{name!r}]": part for name, part in x.items()}
+        named = {f"{of}[{name!r}]": part for name, part in x.items()}
     else:
         parts = keras.tree.flatten(x)
-        named = {"x" if len(parts) == 1 else f"x[{k}]": part for k, part in enumerate(parts)}
+        named = {of if len(parts) == 1 else f"{of}[{k}]": part for k, part in enumerate(parts)}
     left = MAX_COLUMNS
     for name, part in named.items():
         array = np.asarray(part) if hasattr(part, "shape") else None

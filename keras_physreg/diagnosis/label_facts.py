@@ -41,7 +41,7 @@ def label_facts(
         limits: The limits beyond which a number becomes a finding.
         points: Rows by term, of the terms that are not judged on the given rows.
     """
-    few = {row.term: _few_rows(row, points.get(row.term, rows), seen, limits) for row in terms}
+    few = {row.term: _few_rows(row, rows, points.get(row.term), seen, limits) for row in terms}
     of_rows = [each for name, each in few.items() if each and name not in points]
     left_out = frozenset(n for each in of_rows for n in each.numbers)
     residuals: dict[str, Separated] = {}
@@ -62,7 +62,7 @@ def label_facts(
 
 
 def _few_rows(
-    row: TermDiagnosis, rows: Rows, seen: Measurement, limits: Thresholds
+    row: TermDiagnosis, rows: Rows, points: Rows | None, seen: Measurement, limits: Thresholds
 ) -> FewRows | None:
     """Returns the rows that carry a floor that matters; without one, those that carry the loss."""
     at_labels = row.labels is not None
@@ -74,7 +74,9 @@ def _few_rows(
     if at_labels and summary.loss < limits.few_rows_floor * row.here.trusted_loss:
         return None
     values = (seen.rows_at_labels if at_labels else seen.rows_at_prediction).get(row.term)
-    return find_few_rows(values, rows.x, at_labels, limits)
+    if points is None:
+        return find_few_rows(values, rows.x, at_labels, limits)
+    return find_few_rows(values, points.x, at_labels, limits, f"points[{row.term!r}]")
 
 
 def _relations(

@@ -153,6 +153,9 @@ def check_rows(owner: str, model: keras.Model, rows: Rows) -> None:
 def labels_misfit(model: keras.Model, y: Any) -> str:
     """Returns which labels are not of the shape of an output; not wrong by itself, but a cause."""
     outputs = getattr(model, "outputs", None) or []
+    names = getattr(model, "output_names", None) or []
+    if isinstance(y, dict) and y.keys() == set(names):
+        y = [y[name] for name in names]
     labels = keras.tree.flatten(y)
     if y is None or len(labels) != len(outputs):
         return ""

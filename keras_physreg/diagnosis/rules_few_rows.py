@@ -17,11 +17,12 @@ def few_rows_findings(row: TermDiagnosis) -> Iterator[Finding]:
     if few is None:
         return
     where = "at the labels" if few.at_labels else "at the predictions"
+    rows = "rows" if few.of == "x" else f"rows of `{few.of}`"
     yield Finding(
         "few-rows",
         "warning",
         row.term,
-        f"{len(few.numbers)} of {few.count} rows ({100 * len(few.numbers) / few.count:.2g} %) "
+        f"{len(few.numbers)} of {few.count} {rows} ({100 * len(few.numbers) / few.count:.2g} %) "
         f"carry {100 * few.share:.3g} % of the loss of '{row.term}' {where}: rows {_listed(few)}; "
         f"the mean of the others is {few.rest:.3g}.{_traits(few)}",
         "Look at these rows. If the law does not hold there, leave them out of the term "

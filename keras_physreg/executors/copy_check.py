@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import warnings
 from typing import Any
 
 import keras
@@ -61,27 +60,30 @@ def _named(variables: list[keras.Variable]) -> str:
 def different_setting(model: keras.Model, copy: keras.Model) -> str | None:
     """Returns in which setting the layers of two models that a function built differ, or `None`.
 
-    Some, as the rate of a dropout, count in training alone.
+    Some, as the rate of a dropout, count in training alone. Whole numbers and words are not
+    compared: they may count calls, or hold a name.
     """
-    own, others = (Counter(_settings(each)) for each in (model, copy))
-    if own == others:
-        return None
-    of_copy, of_model = (sorted(map(str, more)) for more in (others - own, own - others))
-    return f"it has layers of {', '.join(of_copy)}, the model has {', '.join(of_model)}"
+    own, others = (with_sublayers(each) for each in (model, copy))
+    if [type(layer) for layer in own] != [type(layer) for layer in others]:
+        return None  # What the model computes is compared anyway.
+    for layer, other in zip(own, others, strict=True):
+        first, second = _real_numbers(layer), _real_numbers(other)
+        for key in first.keys() & second.keys():
+            if first[key] != second[key]:
+                kind = type(layer).__name__
+                return f"its {kind} has {key}={second[key]}, that of the model {key}={first[key]}"
+    return None
 
 
-def _settings(model: keras.Model) -> Iterator[tuple[Any, ...]]:
-    """Yields the class of each layer with the numbers and words of its configuration."""
-    for layer in with_sublayers(model):
-        try:
+def _real_numbers(layer: keras.layers.Layer) -> dict[str, float]:
+    """Returns the settings of a layer that are real numbers, as far as it tells them."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Lambdas are not saved here.
             config = layer.get_config()
-        except Exception:  # It cannot tell, as many layers of users.
-            continue
-        told = {k: v for k, v in config.items() if isinstance(v, str | int | float | None)}
-        yield (
-            type(layer).__name__,
-            *(f"{k}={v!r}" for k, v in told.items() if k not in ("name", "seed")),
-        )
+    except Exception:  # It cannot tell, as many layers of users.
+        return {}
+    return {k: float(v) for k, v in config.items() if isinstance(v, float | np.floating)}
 
 
 def _different_settings(optimizer: keras.Optimizer, other: keras.Optimizer) -> list[str]:

@@ -20,6 +20,7 @@ from keras_physreg.models.building import build_network, build_physics_on
 from keras_physreg.unlabelled import arrays
 
 ROWS_PER_CALL = 1024
+MAX_AT_ONCE = 65_536  # Of points that may be compared with one another; 2 kB each, or more.
 MAX_NAMED_ROWS = 10
 
 
@@ -181,8 +182,8 @@ def _look_at(
         model: The model.
         sources: Data `(x, y, sample_weight)`.
         skipped: Terms that are not computed on these rows.
-        at_once: Whether all rows make one batch: physics may compare the points of a set with one
-            another.
+        at_once: Whether all rows make one batch, unless they are very many: physics may compare
+            the points of a set with one another.
     """
     looks: dict[str, _Look] = {}
 
@@ -194,7 +195,7 @@ def _look_at(
         if not model.run_eagerly:  # Traced once for batches of any size.
             run.get_concrete_function(*keras.tree.map_structure(_of_any_size, source))
         size = arrays.size(source)
-        count = max(size, 1) if at_once else ROWS_PER_CALL
+        count = max(size, 1) if at_once and size <= MAX_AT_ONCE else ROWS_PER_CALL
         for first in range(0, size, count):
             batch = arrays.gather(source, np.arange(first, min(first + count, size)))
             for term, found in run(*batch).items():

@@ -62,6 +62,7 @@ def train_by_fastest(
             except CannotCompileError:  # For data of another shape.
                 known.drop(origin)
     failures = Failures()
+    failed: CannotCompileError | None = None
     probe: Probe | None = None
     for engine in engines.candidates(job.step, requested, origin and origin.graphs.train):
         if engine.mapper is None:
@@ -81,8 +82,9 @@ def train_by_fastest(
                 known.add(origin, trainer)
             return trainer, outcome
         except CannotCompileError as error:
+            failed = error
             failures.add(f"{engine.name}{' by XLA' * engine.jit}", f"failed ({error})")
     raise ValueError(
         f"engine='{requested}' cannot train model '{job.step.model.name}' as `fit` would"
         f"{failures}. Use engine='auto'."
-    )
+    ) from failed

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy
 
+from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.errors import received, whole_number
 from keras_physreg._utils.variables import unchanged
 from keras_physreg.diagnosis.probe_rows import labels_misfit
@@ -107,7 +108,7 @@ def _labels_to_blame(model: keras.Model, y: Any) -> Iterator[None]:
     """Says so where an error comes with labels of another shape than the outputs."""
     try:
         yield
-    except Exception as error:
+    except (ValueError, tf.errors.InvalidArgumentError) as error:
         if misfit := labels_misfit(model, y):
             raise ValueError(f"`y` {misfit} {error}") from error
         raise

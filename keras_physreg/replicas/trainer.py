@@ -255,9 +255,10 @@ class ReplicaTrainer(TrainedReplicas):
             if self._trainer is not None:
                 with contextlib.suppress(CannotCompileError):  # For rows of another number.
                     return self._trainer.train(job, weights)
-            self._trainer, outcome = train_by_fastest(
+            trainer, outcome = train_by_fastest(
                 job, weights, self.engine, self.replicas_per_program
             )
+            self._trainer = self._trainer or trainer  # Other rows may suit it again.
         return outcome
 
     def _history(self, job: Job, outcome: Outcome, seconds: float) -> ReplicaHistory:

@@ -214,3 +214,14 @@ def test_gradients_by_the_weights_are_those_of_the_whole():
         gradients.append(tape.gradient(loss, inside.trainable_variables))
     for ours, whole in zip(*gradients, strict=True):
         np.testing.assert_allclose(ours, whole, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("merge", [keras.layers.Multiply, keras.layers.Add, keras.layers.Subtract])
+def test_a_constant_in_a_layer_counts(merge):
+    inputs = keras.Input((2,))
+    network = keras.Model(inputs, merge()([inputs, np.array([[2.0, 3.0]], "float32")]))
+    z = np.ones((4, 2), "float32")
+    found = kp.Derivatives(network, ["x"], inputs=["x", "t"], output="u")(z)
+    np.testing.assert_allclose(found["u"], network(z))
+    slope = 2.0 if merge is keras.layers.Multiply else 1.0
+    np.testing.assert_allclose(found["u_x"], [[slope, 0.0]] * 4)
