@@ -28,6 +28,7 @@ print(sorted(new & {"keras_tuner", "matplotlib", "pandas", "scipy", "tensorflow"
 """
 
 
+@pytest.mark.slow
 def test_importing_loads_nothing_that_is_not_used_yet():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False

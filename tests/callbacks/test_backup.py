@@ -61,6 +61,7 @@ def test_weights_that_were_cut_off_are_those_of_the_epoch_before(kept, backup, w
     assert resumed["weights"] == whole["weights"]
 
 
+@pytest.mark.slow
 def test_metadata_that_were_cut_off_stop_the_training_with_an_error(backup):
     (backup / "training_metadata.json").write_text("")
     with pytest.raises(json.JSONDecodeError):

@@ -82,6 +82,7 @@ def constants_of(model):
     return np.array([kp.get_constants(model)[name] for name in ("gain", "offset")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", slow_but({0.1}, NOISES))
 def test_recovered_from_the_labels_beside_a_network(noise):
     inputs, x = measured(noise)

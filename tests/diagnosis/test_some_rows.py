@@ -69,6 +69,7 @@ def test_the_floor_has_the_weights_of_the_rows():
     assert row.floor == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_a_bias_is_that_of_the_rows_that_count(way):
     fair, off = (kp.diagnose(model(*WAYS[way]), *rows(offset)) for offset in (0.0, 3.0))

@@ -211,7 +211,7 @@ def test_a_model_that_would_come_out_wrong_is_refused_with_its_cure(model, reaso
     assert far.pool.executor.tasks == 0
 
 
-@pytest.mark.parametrize("by_function", [False, True])
+@pytest.mark.parametrize("by_function", slow_but([True], [False, True]))
 def test_dropout_masks_are_those_of_one_process(by_function):
     def build():
         return make(layer=lambda: keras.layers.Dropout(0.4))
@@ -235,6 +235,7 @@ def test_a_function_whose_dropout_differs_between_calls_is_refused():
     assert far.pool.executor.tasks == 0
 
 
+@pytest.mark.slow
 def test_settings_that_a_copy_cannot_tell_are_not_compared():
     counts = iter(range(9))
 

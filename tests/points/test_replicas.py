@@ -83,6 +83,7 @@ def alone():
     return linear.model(linear.OF_POINTS, loss=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", slow_but({"stacked"}, EVERY))
 def test_samplers_and_batches_of_points(engine):
     given = {**CHANGING, "epochs": 2, "steps_per_epoch": 4}

@@ -77,6 +77,7 @@ def test_a_process_without_this_package_loads_it(tmp_path):
         np.testing.assert_allclose(found["spread"], expected[1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_spread_is_that_of_a_sample():
     trainer, z = trained.of_kind("mlp")
     center, spread = trainer.ensemble(spread=True).predict(z, verbose=0)

@@ -178,6 +178,7 @@ def dropping_model():
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_xla")
 def test_replicas_drop_with_the_mean_of_fit_each_seed_in_its_way_and_say_so():
     z = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")

@@ -121,6 +121,7 @@ def test_programs_that_are_traced_again_run_the_step_of_the_model_in_training(pr
     assert_same(shared, fitted(build(), more, rows=rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", slow_but({"more data"}, ["other rows", "more data", "refit"]))
 def test_known_programs_that_fail_to_compile_again_give_way_to_another_engine(
     way, quick, monkeypatch

@@ -99,6 +99,7 @@ def test_rounds_share_one_program(searched):
     assert searched[2] == [1]
 
 
+@pytest.mark.slow
 def test_logs_of_each_execution(searched):
     _, folder, _ = searched
     for trial in "01234":
