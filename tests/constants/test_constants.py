@@ -561,6 +561,7 @@ def test_a_frozen_constant_stays():
     assert kp.get_constants(model)["offset"] != 0.0
 
 
+@pytest.mark.slow
 def test_at_weight_0_a_constant_stays_and_the_model_trains_as_without():
     model = model_of(Line(), {"line": 0.0})
     bare = model_of(lambda z, x: x, {"line": 0.0})

@@ -211,7 +211,8 @@ def test_a_model_that_would_come_out_wrong_is_refused_with_its_cure(model, reaso
     assert far.pool.executor.tasks == 0
 
 
-@pytest.mark.parametrize("by_function", slow_but([True], [False, True]))
+@pytest.mark.slow
+@pytest.mark.parametrize("by_function", [False, True])
 def test_dropout_masks_are_those_of_one_process(by_function):
     def build():
         return make(layer=lambda: keras.layers.Dropout(0.4))

@@ -270,6 +270,7 @@ def test_masks_pass_and_those_of_the_input_do_not_spill():
     assert loss["data_loss"] == pytest.approx(np.mean(model.predict(x, verbose=0) ** 2), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_zero_weight_in_a_plain_model_trains_as_the_bare_one():
     z, x = data()
     models = [

@@ -57,6 +57,7 @@ def by_default():
     return sweep(calibrated(), keep="recommended")
 
 
+@pytest.mark.slow
 def test_a_calibration_term_is_not_swept_and_stays_on(by_default):
     assert list(by_default.terms) == ["law"]
     assert by_default.terms["law"].others == {"calibration": 1.0}

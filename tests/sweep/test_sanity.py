@@ -371,6 +371,7 @@ def test_a_subclassed_model_that_was_not_built():
     assert len(set(result.terms["x"].measured["score"][0])) == 8
 
 
+@pytest.mark.slow
 def test_summary_plot_and_files(tmp_path, done):
     mpl.use("Agg")
     result = done

@@ -43,6 +43,7 @@ def assert_same(first, second, tolerance=1e-6):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_at_weight_zero_unlabelled_rows_change_nothing():
     off = {"x": 0.0, "z": 0.0}
     with_rows, without = linear.model(), linear.model()

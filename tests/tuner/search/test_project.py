@@ -158,6 +158,7 @@ def test_killed_search_goes_on(tmp_path, undisturbed, oracle, owner, name, call,
     assert tuner.get_best_models()[0].built
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("oracle", slow_but({"random"}, ["random", "grid"]))
 def test_killed_again_and_again(tmp_path, undisturbed, oracle):
     for replicas in (2, 1, 2):
