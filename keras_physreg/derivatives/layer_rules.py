@@ -1,7 +1,7 @@
 """Rules by which jets pass through Keras layers."""
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import keras
@@ -21,9 +21,7 @@ def apply(layer: keras.layers.Layer, jets: list[Jet], transposed: bool = False) 
         jets: The jets of its inputs.
         transposed: Whether tensors have the shape `(columns, rows)`.
     """
-    if transposed and isinstance(layer, keras.layers.Dense):
-        return _transposed_dense(layer, *jets)
-    return _RULES[type(layer)](layer, *jets)
+    return (_TRANSPOSED_RULES if transposed else _RULES)[type(layer)](layer, *jets)
 
 
 def has_rule(layer: Any) -> bool:
@@ -46,7 +44,7 @@ def has_rule(layer: Any) -> bool:
 
 def is_transposable(layer: keras.layers.Layer) -> bool:
     """Returns whether the rule of a layer also holds for tensors of shape `(columns, rows)`."""
-    return type(layer) in _TRANSPOSABLE
+    return type(layer) in _TRANSPOSED_RULES
 
 
 def is_random(layer: Any) -> bool:
@@ -82,7 +80,7 @@ def _transposed_dense(layer: Any, jet: Jet) -> Jet:
     kernel = ops.transpose(_like(layer.kernel, jet))
     result = jet.linear(lambda c: ops.matmul(kernel, c))
     if layer.use_bias:
-        result = result + ops.expand_dims(_like(layer.bias, jet), -1)
+        result = result + _column_like(layer.bias, jet)
     return _activated(layer, result)
 
 
@@ -100,18 +98,24 @@ def _has_series(activation: Any) -> bool:
     return is_linear(activation) or series_of(activation) is not None
 
 
-def _rescaling(layer: Any, jet: Jet) -> Jet:
-    return jet * _like(layer.scale, jet) + _like(layer.offset, jet)
+def _rescaling(layer: Any, jet: Jet, like: Callable[[Any, Jet], Any]) -> Jet:
+    return jet * like(layer.scale, jet) + like(layer.offset, jet)
 
 
-def _normalization(layer: Any, jet: Jet) -> Jet:
-    mean = _like(layer.mean, jet)
-    deviation = ops.maximum(ops.sqrt(_like(layer.variance, jet)), keras.config.epsilon())
+def _normalization(layer: Any, jet: Jet, like: Callable[[Any, Jet], Any]) -> Jet:
+    mean = like(layer.mean, jet)
+    deviation = ops.maximum(ops.sqrt(like(layer.variance, jet)), keras.config.epsilon())
     return jet * deviation + mean if layer.invert else (jet - mean) * (1 / deviation)
 
 
 def _like(value: Any, jet: Jet) -> Any:
     return ops.cast(ops.convert_to_tensor(value), jet.value.dtype)
+
+
+def _column_like(value: Any, jet: Jet) -> Any:
+    """Returns one value per column of a layer as a column, one value for all as it is."""
+    tensor = _like(value, jet)
+    return ops.reshape(tensor, (-1, 1)) if tensor.shape else tensor
 
 
 def _identity(layer: Any, jet: Jet) -> Jet:
@@ -134,33 +138,26 @@ def _product(layer: Any, *jets: Jet) -> Jet:
     return reduce(Jet.__mul__, jets)
 
 
-_RULES: dict[type, Rule] = {
+# Rules that treat all elements alike.
+_RULES_OF_ELEMENTS: dict[type, Rule] = {
     keras.layers.Activation: _activated,
     keras.layers.Add: _sum,
     keras.layers.Average: lambda layer, *jets: _sum(layer, *jets) * (1 / len(jets)),
-    keras.layers.Concatenate: lambda layer, *jets: concatenated(list(jets)),
-    keras.layers.Dense: _dense,
     keras.layers.Dropout: _identity,
     keras.layers.ELU: lambda layer, jet: jet.compose(elu),
     keras.layers.Identity: _identity,
     keras.layers.Multiply: _product,
-    keras.layers.Normalization: _normalization,
     keras.layers.ReLU: lambda layer, jet: jet.compose(relu),
-    keras.layers.Rescaling: _rescaling,
     keras.layers.Subtract: _difference,
 }
-# Dense has a rule of its own, the others treat all elements alike.
-_TRANSPOSABLE = frozenset(
-    {
-        keras.layers.Activation,
-        keras.layers.Add,
-        keras.layers.Average,
-        keras.layers.Dense,
-        keras.layers.Dropout,
-        keras.layers.ELU,
-        keras.layers.Identity,
-        keras.layers.Multiply,
-        keras.layers.ReLU,
-        keras.layers.Subtract,
-    }
-)
+_RULES: dict[type, Rule] = _RULES_OF_ELEMENTS | {
+    keras.layers.Concatenate: lambda layer, *jets: concatenated(list(jets)),
+    keras.layers.Dense: _dense,
+    keras.layers.Normalization: partial(_normalization, like=_like),
+    keras.layers.Rescaling: partial(_rescaling, like=_like),
+}
+_TRANSPOSED_RULES: dict[type, Rule] = _RULES_OF_ELEMENTS | {
+    keras.layers.Dense: _transposed_dense,
+    keras.layers.Normalization: partial(_normalization, like=_column_like),
+    keras.layers.Rescaling: partial(_rescaling, like=_column_like),
+}

@@ -225,3 +225,23 @@ def test_a_constant_in_a_layer_counts(merge):
     np.testing.assert_allclose(found["u"], network(z))
     slope = 2.0 if merge is keras.layers.Multiply else 1.0
     np.testing.assert_allclose(found["u_x"], [[slope, 0.0]] * 4)
+
+
+def test_units_in_and_out():
+    """Each column has its own scale, as in networks around which quantities keep their units."""
+    network = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Normalization(mean=[0.1, 0.2], variance=[4.0, 9.0]),
+            keras.layers.Rescaling([2.0, 3.0], offset=[0.3, 0.4]),
+            keras.layers.Dense(1, activation="tanh", kernel_initializer="ones"),
+            keras.layers.Normalization(mean=[5.0], variance=[4.0], invert=True),
+        ]
+    )
+    z = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    found = kp.Derivatives(network, ["x", "t", "xt"], inputs=["x", "t"], output="u")(z)
+    tanh = np.tanh((z[:, :1] - 0.1) + (z[:, 1:] - 0.2) + 0.7)  # Slopes of 2 / 2 and 3 / 3.
+    slope = 2 * (1 - tanh**2)
+    expected = {"u": 5 + 2 * tanh, "u_x": slope, "u_t": slope, "u_xt": -2 * tanh * slope}
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=2e-5, atol=1e-6, err_msg=name)
