@@ -193,14 +193,22 @@ def with_options(function=physics, **options):
     return kp.regularize(encoder(), function, terms)
 
 
-def sequence_model(mask):
+def doubled(z, x_pred):
+    return 2 * x_pred
+
+
+def doubled_on_some_rows(z, x_pred):
+    return kp.on_rows(2 * x_pred, z[:, 0, 7] > 0)
+
+
+def sequence_model(function=doubled, **options):
     """The encoder for each of 10 steps, all of which the mask leaves in."""
     keras.utils.set_random_seed(0)
     z = keras.Input((10, 8))
     hidden = keras.layers.Dense(64, activation="tanh")(keras.layers.Masking(1e9)(z))
     x = keras.layers.Dense(5)(keras.layers.Dense(64, activation="tanh")(hidden))
-    term = kp.PhysicsTerm("z", "input", components=range(5), weight=WEIGHTS["z"], mask=mask)
-    return kp.PhysicsModel(z, kp.PhysicsRegularization(lambda z, x: 2 * x, [term])(z, x))
+    term = kp.PhysicsTerm("z", "input", components=range(5), weight=WEIGHTS["z"], **options)
+    return kp.PhysicsModel(z, kp.PhysicsRegularization(function, [term])(z, x))
 
 
 IMPORTS = """
@@ -288,12 +296,18 @@ def option_rows(batch):
 
 
 def mask_rows(batch):
-    name = f"(h) training step on {batch // 8} sequences of 10, masked term against `mask=False`"
-    data = batches(batch // 8, (10,))
-    yield (
-        name,
-        *(lambda _, mask=mask: fitting(sequence_model(mask), data) for mask in (True, False)),
-    )
+    """A term of sequences, with a mask and with all options, against `mask=False`."""
+    name, data = f"(h) training step on {batch // 8} sequences of 10,", batches(batch // 8, (10,))
+    all_options = partial(sequence_model, doubled_on_some_rows, scale=[0.5] * 5)
+    for what, model in {
+        "masked term": sequence_model,
+        "masked term with `scale` and `on_rows`": all_options,
+    }.items():
+        yield (
+            f"{name} {what} against `mask=False`",
+            lambda _, model=model: fitting(model(), data),
+            lambda _: fitting(sequence_model(mask=False), data),
+        )
 
 
 def print_row(name, batch, values):
