@@ -54,7 +54,7 @@ def term_value(
         labels: The label, used if the layer was called without `targets`.
         sample_weight: Weights of the rows, or `None`.
     """
-    term_weight = ops.convert_to_tensor(variable)
+    term_weight = ops.copy(ops.convert_to_tensor(variable))  # One read for both uses.
     active = term_weight > 0
     weights = [counting(term, part) for _, part in parts]
     losses = [
