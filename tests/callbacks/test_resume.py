@@ -1,6 +1,5 @@
 """A training that is killed within a ramp and resumed ends like one that was never stopped."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,14 +9,16 @@ from pathlib import Path
 import pytest
 
 import keras_physreg
+from tests.callbacks.resumable_training import train
 
+REWRITTEN_GRAPHS = True  # As in the process that is killed.
 SCRIPT = Path(__file__).with_name("resumable_training.py")
 PACKAGE = Path(keras_physreg.__file__).parents[1]
 KILLED_IN = 4
 
 
-def train(folder, *arguments):
-    folder.mkdir(exist_ok=True)
+def start(folder, *arguments):
+    folder.mkdir()
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), str(folder), *arguments],
         stdout=subprocess.PIPE,
@@ -26,22 +27,19 @@ def train(folder, *arguments):
     )
 
 
-def result(folder):
-    return json.loads((folder / "result.json").read_text())
-
-
 @pytest.mark.slow
 def test_killed_in_mid_ramp_and_resumed(tmp_path):
+    """Resumed in another process than the one that was killed: in this one."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    with train(whole), train(broken, "--wait-in", str(KILLED_IN)) as process:
+    whole.mkdir()
+    with start(broken, "--wait-in", str(KILLED_IN)) as process:
+        expected = train(whole)
         said = process.stdout.readline()
         process.send_signal(signal.SIGKILL)
     assert (said, process.returncode) == ("ready\n", -signal.SIGKILL)
     assert not (broken / "result.json").exists()
-    with train(broken):
-        pass
+    resumed = train(broken)
 
-    resumed, expected = result(broken), result(whole)
     assert resumed["epochs"] == expected["epochs"][KILLED_IN:]
     remaining = {name: values[KILLED_IN:] for name, values in expected["history"].items()}
     assert resumed["history"] == remaining

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.tensorflow
@@ -18,6 +19,8 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 import keras
 import keras_physreg as kp
 from tests import problems
+from tests.derivatives import networks
+from tests.derivatives.test_training import model_of, rows
 
 def make(physics, model_class, terms):
     if physics is None:
@@ -52,6 +55,14 @@ def train_unlabelled(strategy, rows, kind):
     history = model.fit(**given, epochs=3, shuffle=False, verbose=0).history
     return history, [v.numpy().tolist() for v in model.trainable_variables]
 
+def train_derivatives(strategy, kind):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = model_of(networks.dense(outputs=1) if kind == "rules" else networks.OwnNetwork())
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+    logs = model.fit(*rows(64), batch_size=32, epochs=2, shuffle=False, verbose=0).history
+    return {"pde_loss": logs["pde_loss"]}, [v.numpy().tolist() for v in model.trainable_variables]
+
 def count_warnings(strategy, model_class, dead):
     def physics(z, x):
         return 2 * (keras.ops.stop_gradient(x) if dead else x) - z[:, :2]
@@ -67,7 +78,6 @@ def count_warnings(strategy, model_class, dead):
 results = {}
 kinds = {"model": kp.PhysicsModel, "plain": keras.Model}
 cases = {
-    "even": (32, problems.doubling, kp.PhysicsModel, problems.terms()),
     "constant": (32, problems.BoundedGain, kp.PhysicsModel, problems.terms()),
     "plain": (32, problems.residual, keras.Model, {"r": 0.5}),
     "bare": (37, None, None, None),
@@ -78,7 +88,9 @@ strategies = tf.distribute.get_strategy(), mirrored
 for name in sys.argv[1:]:
     if name.startswith("warnings"):
         kind, dead = name.split(", ")[1:]
-        results[name] = [count_warnings(s, kinds[kind], dead == "dead") for s in strategies]
+        results[name] = count_warnings(mirrored, kinds[kind], dead == "dead")
+    elif name.startswith("derivatives"):
+        results[name] = [train_derivatives(s, name.split(", ")[1]) for s in strategies]
     elif name in cases:
         results[name] = [train(s, *cases[name]) for s in strategies]
     else:
@@ -91,13 +103,14 @@ print("RESULTS" + json.dumps(results))
 WARNINGS = [
     f"warnings, {kind}, {term}" for kind in ("model", "plain") for term in ("dead", "alive")
 ]
-ALIKE = ["even", "constant", "plain", "unlabelled, arrays", "unlabelled, dataset"]
+ALIKE = ["constant", "plain", "unlabelled, arrays", "unlabelled, dataset"]
+DERIVATIVES = ["derivatives, rules", "derivatives, whole"]
 
 
 @functools.cache
 def results():
     """What all cases give on one device and on two, from one process."""
-    cases = [*ALIKE, "ragged", "bare", *WARNINGS]
+    cases = [*ALIKE, *DERIVATIVES, "ragged", "bare", *WARNINGS]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *cases],
@@ -136,6 +149,16 @@ def test_a_ragged_last_batch_differs_a_little_as_it_does_without_physics():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("case", DERIVATIVES)
+def test_two_devices_train_as_one_by_derivatives(case):
+    (alone, expected), (mirrored, weights) = results()[case]
+    np.testing.assert_allclose(mirrored["pde_loss"], alone["pde_loss"], rtol=1e-5)
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("case", WARNINGS)
-def test_a_term_that_trains_nothing_is_told_once_on_any_number_of_devices(case):
-    assert results()[case] == ([1, 1] if case.endswith("dead") else [0, 0])
+def test_a_term_that_trains_nothing_is_told_once_on_two_devices(case):
+    """On one device: see test_unreached_terms.py."""
+    assert results()[case] == case.endswith("dead")

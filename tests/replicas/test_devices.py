@@ -1,5 +1,6 @@
 """Programs on devices. No GPU is at hand: logical devices of a CPU stand in for several."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -13,9 +14,9 @@ from keras_physreg.replicas import compiled, devices, engines
 from keras_physreg.replicas.replica_step import ReplicaStep
 
 TWO = ["/device:CPU:0", "/device:CPU:1"]
-# Trains 6 replicas, unplaced and on two devices, and prints where and how.
+# Trains 6 replicas, unplaced and on two devices, by XLA and without; prints where and how.
 SCRIPT = """
-import json, sys
+import json
 import keras, numpy as np, tensorflow as tf
 import keras_physreg as kp
 from keras_physreg.replicas import compiled, devices, engines
@@ -24,8 +25,6 @@ from tests import kept_graphs
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-if sys.argv[1] == "without XLA":
-    engines.SLOW_BY_XLA = ("MatMul",)
 ran = []
 build = Program.__init__
 def count(self, *arguments):
@@ -71,18 +70,28 @@ def train(per_program):
 
 compiled.cores = lambda: 1
 unplaced = train(None)
+engines.SLOW_BY_XLA, by_xla = ("MatMul",), engines.SLOW_BY_XLA
+without = train(None)
 devices.devices = lambda: ["/device:CPU:0", "/device:CPU:1"]
-placed, groups = train(None), train(2)
-print(json.dumps([unplaced, placed, groups]))
+without = [without, train(None), train(2)]
+engines.SLOW_BY_XLA = by_xla
+print(json.dumps({"by XLA": [unplaced, train(None), train(2)], "without XLA": without}))
 """
+
+
+@functools.cache
+def results():
+    """What both kinds of programs give, from one process."""
+    command = [sys.executable, "-c", SCRIPT]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["by XLA", "without XLA"])
 def test_replicas_are_shared_by_devices(kind):
-    command = [sys.executable, "-c", SCRIPT, kind]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    unplaced, placed, groups = json.loads(output.splitlines()[-1])
+    unplaced, placed, groups = results()[kind]
+    assert ("without XLA" in unplaced["engine"]) == (kind == "without XLA")
     assert "(1 program of 6)" in unplaced["engine"]
     assert "(2 programs of 3 on CPU:0, CPU:1)" in placed["engine"]
     assert "(2 programs of 2 on CPU:0, CPU:1, 3 groups)" in groups["engine"]

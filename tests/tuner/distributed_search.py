@@ -14,7 +14,7 @@ import keras_tuner
 import keras_physreg as kp
 from tests.tuner.searches import DATA, HELD_OUT, RANGES, build
 
-MAX_TRIALS = 8
+MAX_TRIALS = 5
 
 
 class Noting(kp.PhysicsHyperModel):

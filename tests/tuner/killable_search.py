@@ -43,13 +43,17 @@ def log_training(folder):
     GroupTrainer.train = logged
 
 
+def outcomes_of(folder, oracle):
+    """Runs a search; returns what came of each trial."""
+    settings = {"oracle": ORACLES[oracle](), "replicas": 2, "engine": "sequential"}
+    return outcomes(search(make_tuner(folder, build, **settings)))
+
+
 def main(folder, oracle):
     warnings.simplefilter("ignore")
     log_training(folder)
     print("ready", flush=True)
-    settings = {"oracle": ORACLES[oracle](), "replicas": 2, "engine": "sequential"}
-    tuner = search(make_tuner(folder, build, **settings))
-    (folder / "outcomes.json").write_text(json.dumps(outcomes(tuner)))
+    (folder / "outcomes.json").write_text(json.dumps(outcomes_of(folder, oracle)))
 
 
 if __name__ == "__main__":
