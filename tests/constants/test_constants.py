@@ -168,12 +168,18 @@ def course(options, target, size, steps=80, rate=0.05):
     """The values of a constant over its size, while Adam fits it to `target`."""
     constant = kp.Constant(**options, name="c")
     optimizer = keras.optimizers.Adam(rate)
-    values = []
-    for _ in range(steps):
-        values.append(constant.value / size)
+    optimizer.build([constant.raw])
+
+    @tf.function(autograph=False)
+    def step():
         with tf.GradientTape() as tape:
             loss = ops.square((constant() - target) / size)
         optimizer.apply([tape.gradient(loss, constant.raw.value)], [constant.raw])
+
+    values = []
+    for _ in range(steps):
+        values.append(constant.value / size)
+        step()
     return values
 
 
@@ -200,9 +206,8 @@ def test_a_constant_of_1e_9_learns_as_one_of_1(options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "optimizer", slow_but({keras.optimizers.Adam}, [keras.optimizers.Adam, keras.optimizers.SGD])
+    ("optimizer", "target"), [(keras.optimizers.Adam, 50.0), (keras.optimizers.SGD, -5.0)]
 )
-@pytest.mark.parametrize("target", slow_but({50.0}, [-5.0, 50.0]))
 def test_bounds_hold_at_large_learning_rates(optimizer, target):
     constant = kp.Constant(1.0, low=0.2, high=5.0, name="gain")
     physics = Line(gain=constant)
@@ -273,12 +278,9 @@ def test_calling_it_with_something_is_an_error():
 @pytest.mark.parametrize(
     ("cls", "options"),
     [
-        (kp.PhysicsModel, {}),
-        pytest.param(kp.PhysicsModel, {"jit_compile": True}, marks=pytest.mark.slow),
-        pytest.param(keras.Model, {}, marks=[pytest.mark.tensorflow, pytest.mark.slow]),
-        pytest.param(
-            keras.Model, {"run_eagerly": True}, marks=[pytest.mark.tensorflow, pytest.mark.slow]
-        ),
+        (kp.PhysicsModel, {"jit_compile": True}),
+        pytest.param(keras.Model, {}, marks=pytest.mark.tensorflow),
+        pytest.param(keras.Model, {"run_eagerly": True}, marks=pytest.mark.tensorflow),
     ],
 )
 def test_logged_by_name_as_the_last_step_saw_it(cls, options):
@@ -291,7 +293,7 @@ def test_logged_by_name_as_the_last_step_saw_it(cls, options):
             seen.append(kp.get_constants(self.model))
 
     history = model.fit(
-        z, x, batch_size=8, epochs=3, validation_data=(z, x), verbose=0, callbacks=[Look()]
+        z, x, batch_size=8, epochs=2, validation_data=(z, x), verbose=0, callbacks=[Look()]
     ).history
     at_last_steps = seen[3::4]
     for k in range(2):
@@ -300,7 +302,7 @@ def test_logged_by_name_as_the_last_step_saw_it(cls, options):
     np.testing.assert_allclose(history["rate"], [v["rate"] for v in at_last_steps], rtol=1e-5)
     # Validation runs after the last step.
     assert history["val_rate"][-1] == pytest.approx(kp.get_constants(model)["rate"], rel=1e-5)
-    assert len(set(history["rate"])) == 3
+    assert len(set(history["rate"])) == 2
 
 
 @pytest.mark.slow
@@ -614,7 +616,7 @@ def sensor(noise, rows_count=400, seed=0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("noise", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize("noise", [0.01, 1.0])
 def test_constants_of_inputs_alone_are_recovered(noise):
     """Within 4 standard errors of least squares of the truth: a chance of 1e-4 to fail by noise.
 
@@ -640,12 +642,9 @@ def test_constants_of_inputs_alone_are_recovered(noise):
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
-@pytest.mark.parametrize(
-    "engine",
-    ["stacked", *(pytest.param(e, marks=pytest.mark.slow) for e in ("in-turn", "sequential"))],
-)
+@pytest.mark.parametrize("engine", ["stacked", "sequential"])
 def test_each_replica_learns_its_own_constants(engine):
-    """That programs with constants train as `fit` does: see test_replicas_equal_fit."""
+    """That programs with constants train as `fit` does: see tests/replicas/test_equality.py."""
     model = model_of(Line(), {"line": 1.0}, optimizer=keras.optimizers.Adam(0.05))
     z, x = rows()
     model.layers[-1].physics.gain.raw.assign(0.3)
@@ -663,20 +662,6 @@ def test_each_replica_learns_its_own_constants(engine):
     trainer.load_replica(2)
     values = kp.get_constants(model)
     assert values["gain"] != pytest.approx(before["gain"], rel=1e-3)
-
-
-@pytest.mark.tensorflow
-@pytest.mark.slow
-def test_replicas_equal_fit():
-    z, x = rows()
-    model = model_of(Line(), {"line": 1.0}, optimizer=keras.optimizers.Adam(0.05))
-    trainer = kp.ReplicaTrainer(model, {"line": [0.1, 1.0]})
-    replicas = trainer.fit(z, x, epochs=3, batch_size=8, shuffle=False, verbose=0).history
-    for k, weight in enumerate([0.1, 1.0]):
-        alone = model_of(Line(), {"line": weight}, optimizer=keras.optimizers.Adam(0.05))
-        history = alone.fit(z, x, epochs=3, batch_size=8, shuffle=False, verbose=0).history
-        for name in ("gain", "offset"):
-            np.testing.assert_allclose(replicas[name][:, k], history[name], atol=1e-5)
 
 
 def test_clones_draw_nothing_and_keep_their_configuration():

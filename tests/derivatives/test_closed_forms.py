@@ -48,13 +48,24 @@ def replicas(layer, z):
 MODES = [eager] if BACKEND != "tensorflow" else [eager, graph, jit, replicas]
 
 
-@pytest.mark.parametrize("by", slow_but({"rules"}, ["rules", "tapes"]))
+OF_RULES = ["tanh", "silu", ops.sin, "softplus", "gelu"]
+
+
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    "activation", slow_but({"tanh"}, ["tanh", "silu", ops.sin, "softplus", "gelu"])
-)
-def test_derivatives_of_a_network_to_order_4(activation, mode, by):
-    check(activation, mode, by)
+@pytest.mark.parametrize("activation", slow_but({"tanh"}, OF_RULES))
+def test_derivatives_of_a_network_to_order_4(activation, mode):
+    check(activation, mode, "rules")
+
+
+# By tapes the backend differentiates the activation: each one once, and all ways to run with one.
+BY_TAPES = [*(("tanh", mode) for mode in MODES), *((name, eager) for name in OF_RULES[1:])]
+BY_TAPES += [("silu", mode) for mode in MODES[1:2]]  # Has a gradient of TensorFlow's own making.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("activation", "mode"), BY_TAPES)
+def test_derivatives_by_tapes_to_order_4(activation, mode):
+    check(activation, mode, "tapes")
 
 
 @pytest.mark.parametrize(

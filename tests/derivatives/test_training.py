@@ -11,7 +11,7 @@ import keras_physreg as kp
 from tests.derivatives import networks
 from tests.derivatives.closed_forms import ACTIVATIONS, derivative
 from tests.derivatives.networks import burgers
-from tests.variants import slow_but
+from tests.variants import slow_but, slow_but_rows
 
 tensorflow_only = pytest.mark.tensorflow
 
@@ -41,7 +41,6 @@ WAYS = {
     "graph": {},
     "run_eagerly": {"run_eagerly": True},
     "jit": {"jit_compile": True},
-    "many steps": {"steps_per_execution": 3},
     "many steps, jit": {"steps_per_execution": 3, "jit_compile": True},
 }
 
@@ -67,13 +66,12 @@ def trained(kind, way):
 
 @tensorflow_only
 @pytest.mark.parametrize(
-    "way",
-    slow_but(
-        {"graph"},
-        ["graph", "jit", "many steps", pytest.param("many steps, jit", marks=pytest.mark.slow)],
+    ("kind", "way"),
+    slow_but_rows(
+        (0,),
+        [("rules", "graph"), ("rules", "jit"), ("whole", "graph"), ("whole", "many steps, jit")],
     ),
 )
-@pytest.mark.parametrize("kind", slow_but({"rules"}, ["rules", "whole"]))
 def test_every_way_to_train_gives_the_same_weights(kind, way):
     """Whose losses are those of the formula."""
     expected, found = trained("rules", "run_eagerly"), trained(kind, way)
