@@ -118,16 +118,15 @@ class Cautious(SGD):
 
 STACKED = {
     "loss_scale_factor, clipnorm": lambda: SGD(0.1, loss_scale_factor=8.0, clipnorm=0.05),
-    "clipvalue": lambda: Adam(0.01, clipvalue=0.01),
-    "global_clipnorm": lambda: SGD(0.1, momentum=0.9, global_clipnorm=0.05),
+    "weight decay, clipvalue": lambda: AdamW(0.01, weight_decay=0.5, clipvalue=0.01),
+    "function, global_clipnorm": lambda: SGD(lambda: 0.05, momentum=0.9, global_clipnorm=0.05),
     "ema": lambda: Adam(0.01, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3),
-    "ema, no overwriting": lambda: SGD(0.1, use_ema=True, ema_momentum=0.5),
+    "lion, ema, no overwriting": lambda: keras.optimizers.Lion(
+        0.01, use_ema=True, ema_momentum=0.5
+    ),
     "gradient accumulation": lambda: Adam(0.01, gradient_accumulation_steps=3),
-    "function": lambda: SGD(lambda: 0.05),
     "unsaid schedule": unsaid_schedule,
-    "weight decay": lambda: AdamW(0.01, weight_decay=0.5),
     "unsaid attribute": slowing,
-    "lion": lambda: keras.optimizers.Lion(0.01),
 }
 IN_TURN = {
     "excluded from weight decay": (excluding, "attribute '_exclude_from_weight_decay_pattern'"),
@@ -146,11 +145,8 @@ IN_TURN = {
 }
 
 
-QUICK = {"unsaid attribute"}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", slow_but(QUICK, STACKED))
+@pytest.mark.parametrize("kind", STACKED)
 def test_optimizers_train_in_programs_as_in_fit(kind):
     history = compare(lambda: models.mlp(STACKED[kind]()), "stacked")
     assert "6 steps equal those of `fit`" in history.engine
@@ -165,8 +161,7 @@ def test_optimizers_that_cannot_be_stacked_train_in_turn(kind):
 
 
 RAMPED = {
-    "accumulated": (lambda: Adam(0.01, gradient_accumulation_steps=3), 1),
-    "steps_per_execution": (lambda: Adam(0.01), 2),
+    "accumulated, steps_per_execution": (lambda: Adam(0.01, gradient_accumulation_steps=3), 2),
     "sequential": (lambda: SGD(0.1, clipnorm=1.0, gradient_accumulation_steps=2), 1),
 }
 

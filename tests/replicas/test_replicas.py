@@ -22,28 +22,6 @@ def fit(model, weights=(0.0, 1.0), epochs=2, seeds=None, **trainer):
 
 
 @pytest.mark.slow
-def test_other_optimizers_fall_back_to_fit():
-    _, history = fit(models.mlp(keras.optimizers.Lamb()))
-    assert history.engine.startswith("sequential: no program can train it")
-    assert "its steps with Lamb are not those of `fit`" in history.engine
-
-
-class CustomStep(kp.PhysicsModel):
-    def train_step(self, data):
-        return super().train_step(data)
-
-
-@pytest.mark.slow
-def test_custom_train_step_falls_back_to_fit():
-    model = problems.physics_model(model_class=CustomStep)
-    model.compile("sgd", "mse")
-    _, history = fit(model)
-    assert history.engine.startswith("sequential: the model overrides `train_step`")
-    with pytest.raises(ValueError, match=r"train_step.*engine='auto'"):
-        fit(model, engine="stacked")
-
-
-@pytest.mark.slow
 def test_what_does_not_stack_runs_in_turn(quick, monkeypatch):
     def refuse(function, values):
         raise ValueError("no converter")
@@ -92,7 +70,7 @@ def test_groups_and_programs_give_the_same(monkeypatch):
 
 
 @pytest.mark.slow
-def test_many_epochs_in_calls_of_some(one_program, monkeypatch):
+def test_many_epochs_in_calls_of_some(quick, monkeypatch):
     model = models.mlp()
     _, whole = fit(model, epochs=7)
     monkeypatch.setattr(program_spec, "STEPS_PER_CALL", 3)
@@ -103,7 +81,7 @@ def test_many_epochs_in_calls_of_some(one_program, monkeypatch):
 
 
 @pytest.mark.slow
-def test_too_little_memory_halves_the_programs(one_program, monkeypatch):
+def test_too_little_memory_halves_the_programs(quick, monkeypatch):
     load = Program.load
 
     def load_few(self, weights, optimizer):
@@ -117,7 +95,7 @@ def test_too_little_memory_halves_the_programs(one_program, monkeypatch):
 
 
 @pytest.mark.slow
-def test_programs_are_as_large_as_the_free_memory_allows(one_program, monkeypatch):
+def test_programs_are_as_large_as_the_free_memory_allows(quick, monkeypatch):
     monkeypatch.setattr("keras_physreg.replicas.memory.free_memory", lambda: 40_000)
     _, history = fit(models.mlp(), [0.0, 0.1, 0.2, 0.3])
     assert "groups" in history.engine

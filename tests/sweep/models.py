@@ -105,6 +105,10 @@ def constants():
     return _compiled(problems.physics_model(problems.Gain()))
 
 
+def bounded_constant():
+    return _compiled(problems.physics_model(problems.BoundedGain()))
+
+
 def plain():
     z, x = problems.tensors()
     layer = kp.PhysicsRegularization(problems.residual, {"x": 0.1, "z": 0.0})
