@@ -86,16 +86,19 @@ def _rewrite_graphs(wanted):
 
 @pytest.fixture(autouse=True, scope="module")
 def _fresh_session(request):
-    """In the default run graphs run as traced, but for files that say `REWRITTEN_GRAPHS = True`.
+    """Graphs run as traced, but for files that say `REWRITTEN_GRAPHS = True`.
 
-    These train what TensorFlow's rewriting of graphs could change: physics that is not finite, or
-    programs that round alike. Slow tests have all graphs rewritten.
+    These train what TensorFlow's rewriting of graphs could change: physics that is not finite,
+    weights that are read and written in one step, programs that round alike. Files that say
+    `REWRITTEN_GRAPHS = "slow"` have it for their slow tests.
     """
     import keras
 
     kept = kept_graphs.registered()
-    quick = request.config.option.markexpr == "not slow"
-    _rewrite_graphs(not quick or getattr(request.module, "REWRITTEN_GRAPHS", False))
+    wanted = getattr(request.module, "REWRITTEN_GRAPHS", False)
+    if wanted == "slow":
+        wanted = request.config.option.markexpr != "not slow"
+    _rewrite_graphs(wanted)
     yield
     kept_graphs.let_go(kept)
     kept_graphs.forget_programs()

@@ -12,6 +12,7 @@ from tests.callbacks.small_model import Watch, data, half_and_double, physics_mo
 from tests.variants import slow_but
 
 pytestmark = pytest.mark.tensorflow
+REWRITTEN_GRAPHS = "slow"
 RAMPS = {
     "x": kp.Chain(
         [kp.GeometricRamp(1e-10, 1.0, 7, begin=2), kp.Staircase([0.5, 0.0], every=3)], [8]
@@ -36,7 +37,7 @@ def weights_seen(ramps, model, **more):
     return watch.seen, logs
 
 
-HOW = {"graph": {}, "jit": {"jit_compile": True}, "auto": {"jit_compile": "auto"}}
+HOW = {"graph": {}, "jit": {"jit_compile": True}}
 
 
 @pytest.mark.parametrize("how", slow_but({"graph"}, HOW))

@@ -5,6 +5,8 @@ import burgers_inverse as example
 import numpy as np
 import pytest
 
+REWRITTEN_GRAPHS = "slow"
+
 
 def test_residual():
     """With the first guesses of both constants."""
@@ -33,7 +35,9 @@ def test_errors_are_shares_of_the_truth():
 
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):
-    options = ["--epochs", "3", "--iterations", "30", "--out", str(tmp_path)]
+    monkeypatch.setattr(example, "ROWS", 200)
+    monkeypatch.setattr(example, "STEPS_PER_EPOCH", 10)
+    options = ["--epochs", "2", "--iterations", "5", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["burgers_inverse.py", *options])
     example.main()
     lines = capsys.readouterr().out.splitlines()

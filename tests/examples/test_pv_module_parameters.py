@@ -8,6 +8,8 @@ import pytest
 
 import keras_physreg as kp
 
+REWRITTEN_GRAPHS = "slow"
+
 
 @pytest.mark.slow
 def test_model_logs_the_term_losses_and_survives_saving(tmp_path):
@@ -32,6 +34,8 @@ def test_model_logs_the_term_losses_and_survives_saving(tmp_path):
 def test_example_runs(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "new"
     monkeypatch.setattr(example, "STEPS", 5)
+    monkeypatch.delitem(example.SETTINGS, "term x")
+    monkeypatch.delitem(example.SETTINGS, "term z")
     options = ["--epochs", "2", "--seeds", "2", "--out", str(folder)]
     monkeypatch.setattr(sys, "argv", ["pv_module_parameters.py", *options])
     example.main()

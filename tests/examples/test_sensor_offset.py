@@ -8,6 +8,8 @@ import sensor_offset as example
 
 import keras_physreg as kp
 
+REWRITTEN_GRAPHS = "slow"
+
 
 def made(gain=1.1, offset=-15.0, noise=0.0, rows=600, seed=0):
     """Sunlight that equation (1) holds for; offset and noise in W/m2."""
@@ -69,9 +71,8 @@ def test_constants_are_least_squares_at_any_learning_rate_of_the_network(rate):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SURFRAD Alamosa", "RMIS 2019"])
-def test_constants_of_eight_seeds_are_least_squares_in_every_printed_digit(name):
-    data, steps = ir.split(ir.load(name))[0], 1500
+def test_constants_of_eight_seeds_are_least_squares_in_every_printed_digit():
+    data, steps = ir.split(ir.load("RMIS 2019"))[0], 1500
     trainer = kp.ReplicaTrainer(example.build(steps=steps), {}, seeds=range(8))
     trainer.fit(*data, batch_size=len(data.Z), epochs=steps, verbose=0)
     for replica in range(8):
@@ -92,7 +93,7 @@ def test_before_any_training_the_diagnosis_tells_gain_and_offset_apart():
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "new"
-    monkeypatch.setattr(ir, "FILES", {name: ir.FILES[name] for name in ("RMIS 2022", "RMIS 2019")})
+    monkeypatch.setattr(ir, "FILES", {"RMIS 2022": ir.FILES["RMIS 2022"]})
     options = ["--steps", "40", "--seeds", "2", "--out", str(folder)]
     monkeypatch.setattr(sys, "argv", ["sensor_offset.py", *options])
     example.main()

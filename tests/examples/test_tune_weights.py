@@ -5,6 +5,8 @@ import tune_weights as example
 
 from keras_physreg.plotting import pyplot
 
+REWRITTEN_GRAPHS = "slow"
+
 
 @pytest.mark.slow
 def test_example_runs(tmp_path, monkeypatch, capsys):

@@ -7,6 +7,8 @@ import unlabelled_modules as example
 
 import keras_physreg as kp
 
+REWRITTEN_GRAPHS = "slow"
+
 
 def test_learning_curves_are_read_off_what_was_trained(tmp_path, capsys):
     """Errors that fall with labels and with unlabelled modules, without any training."""

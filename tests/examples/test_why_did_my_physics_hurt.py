@@ -8,6 +8,8 @@ import why_did_my_physics_hurt as example
 
 import keras_physreg as kp
 
+REWRITTEN_GRAPHS = "slow"
+
 # Root mean square residual over mean GHI, and mean residual (W/m2), of the source files.
 LADDER = {
     "TMY3 Greensboro": (0.003, 0.18),
@@ -51,15 +53,6 @@ def test_splits_share_no_row():
 
 
 @pytest.mark.slow
-def test_no_gradient_cases_are_disconnected():
-    data, _ = ir.split(ir.load("SURFRAD Alamosa"))
-    for case in (example.captured_prediction, example.numpy_physics):
-        with pytest.warns(UserWarning, match="trains nothing"):
-            report = case(data, 50)
-        assert report.findings[0].code == "disconnected"
-
-
-@pytest.mark.slow
 def test_the_sun_is_hidden_in_a_few_rows():
     """In these rows DNI is 0, and GHI and DHI differ by what the instruments do."""
     report, _ = example.hidden_sun(example.sun_height, 50)
@@ -71,15 +64,12 @@ def test_the_sun_is_hidden_in_a_few_rows():
 
 
 @pytest.mark.slow
-def test_sorted_inputs_do_not_go_along_with_the_labels():
-    codes = [f.code for f in example.sorted_inputs(50).findings]
-    assert "unrelated" in codes
-
-
-@pytest.mark.slow
 def test_example_runs_and_finds_what_it_shows(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "new"
-    monkeypatch.setattr(sys, "argv", ["why_did_my_physics_hurt.py", "--out", str(folder)])
+    options = ["--steps", "600", "--out", str(folder)]
+    monkeypatch.setattr(sys, "argv", ["why_did_my_physics_hurt.py", *options])
+    memorised = example.memorised  # It takes longer than the other cases to show.
+    monkeypatch.setattr(example, "memorised", lambda steps: memorised(2000))
     with pytest.warns(UserWarning, match="trains nothing"):
         example.main()
     printed = capsys.readouterr().out
