@@ -7,7 +7,6 @@ import keras
 import pytest
 
 from tests.callbacks.resumable_training import train
-from tests.variants import slow_but
 
 STEPS, STOPPED = 5, 4  # Steps per epoch, and the epoch that is not reached.
 
@@ -50,7 +49,7 @@ def test_what_is_complete_goes_on_as_if_nothing_had_happened(backup, whole):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kept", slow_but({0.3}, [0.0, 0.3, 0.9]))
+@pytest.mark.parametrize("kept", [0.0, 0.9])
 def test_weights_that_were_cut_off_are_those_of_the_epoch_before(kept, backup, whole):
     weights = backup / "latest.weights.h5"
     content = weights.read_bytes()
