@@ -105,13 +105,13 @@ def test_held_out_rows_that_are_not_alike_are_told():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [models.conv, models.gru, models.plain])
-def test_models_of_every_kind(model):
-    z, x = models.sequences() if model in (models.conv, models.gru) else models.mlp_data()
+@pytest.mark.parametrize(("model", "engine"), [(models.conv, "stacked"), (models.plain, "in-turn")])
+def test_models_of_every_kind(model, engine):
+    z, x = models.sequences() if model is models.conv else models.mlp_data()
     monitor = "val_mae" if model is models.plain else "val_data_loss"
     result = kp.sanity_sweep(
         model(), z, x, (z, x), weights=[1.0], terms=["z"], seeds=2, epochs=2, monitor=monitor,
-        extend_to=0, verbose=0,
+        extend_to=0, verbose=0, engine=engine,
     )  # fmt: skip
     assert result.terms["z"].row_scores.shape == (2, 20)
     assert result.verdicts["z"].basis == "rows"

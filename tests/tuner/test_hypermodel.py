@@ -19,7 +19,6 @@ from tests.variants import slow_but
 NAMES = ["rate", "x_on", "x_weight", "x_ramp", "z_on", "z_weight", "z_ramp"]
 TUNERS = {
     "RandomSearch": {"max_trials": 2, "executions_per_trial": 2},
-    "GridSearch": {"max_trials": 3},
     "BayesianOptimization": {"max_trials": 3, "num_initial_points": 2},
     "Hyperband": {"max_epochs": 3, "factor": 3},
 }
