@@ -190,20 +190,16 @@ def test_three_constants_of_which_no_two_are_collinear():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("move", "which"),
-    [
-        ([8.0], "upper"),
-        pytest.param([1.0], None, marks=pytest.mark.slow),
-        pytest.param([-8.0], "lower", marks=pytest.mark.slow),
-    ],
-)
-def test_near_a_bound(move, which):
-    report = report_of(line, move=move)
-    assert codes(report, "near-bound") == ([("near-bound", "a")] if which else [])
-    if which:
-        (finding,) = (f for f in report.findings if f.code == "near-bound")
-        assert f"near its {which} bound {3 if which == 'upper' else 0.5} V" in finding.message
+def test_near_a_bound():
+    report = report_of(
+        lambda z, x, up, near, down: up * z + near * z**2 + down - x,
+        *({**A, "name": name} for name in ("up", "near", "down")),
+        move=[8.0, 1.0, -8.0],
+    )
+    assert codes(report, "near-bound") == [("near-bound", "up"), ("near-bound", "down")]
+    upper, lower = (f.message for f in report.findings if f.code == "near-bound")
+    assert "near its upper bound 3 V" in upper
+    assert "near its lower bound 0.5 V" in lower
 
 
 @pytest.mark.slow

@@ -11,6 +11,17 @@ QUICK_FAULTS = (
     "inequality broken by labels",
 )
 QUICK_HEALTHY = ("heavy tails",)
+# What many rows could raise an alarm at: noise, tails and small differences.
+MANY_ROWS = {
+    "an estimate beside the label",
+    "labels with noise of one sd",
+    "a residual with noise of one sd",
+    "heavy tails",
+    "an inequality broken by a few",
+    "a norm",
+    "a constant that is learned",
+    "better than the network",
+}
 
 
 def cases(names, quick, rows):
@@ -38,7 +49,8 @@ def test_a_fault_is_found_by_name(name, rows):
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), cases(HEALTHY, QUICK_HEALTHY, lambda name: [16, 64, 1000])
+    ("name", "rows"),
+    cases(HEALTHY, QUICK_HEALTHY, lambda name: [16, 64, 1000] if name in MANY_ROWS else [16]),
 )
 def test_a_healthy_setup_gets_no_warning(name, rows):
     assert alarms(diagnosed(HEALTHY[name], rows, 0)) == []

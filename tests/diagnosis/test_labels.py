@@ -48,11 +48,11 @@ def estimate(reference, components=None, loss="mse", factor=1.0):
     return model_of(physics, terms, seed=0)
 
 
-COMPARED = [
-    (reference, components, loss)
-    for reference in ("target", "prediction")
-    for components in (None, [1])
-    for loss in ("mse", "mae")
+COMPARED = [  # Each two of their values together.
+    ("target", None, "mae"),
+    ("target", [1], "mse"),
+    ("prediction", None, "mse"),
+    ("prediction", [1], "mae"),
 ]
 
 
@@ -280,7 +280,7 @@ def test_one_row_alone_is_only_told_by_an_extreme_input():
     assert said.startswith("x is 50 there")
 
 
-@pytest.mark.parametrize("seed", slow_but({0}, range(4)))
+@pytest.mark.parametrize("seed", slow_but({0}, range(2)))
 def test_healthy_heavy_tails_are_no_few_rows(seed):
     report = report_of(HEALTHY["heavy tails"], 64, seed)
     assert report["t"].few_rows is None
@@ -522,11 +522,10 @@ def test_a_factor_in_one_of_two_inputs_is_told_though_both_go_along_in_part():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("noise", [0.1, 3.0])
-def test_noise_however_large_is_no_factor(noise):
+def test_noise_however_large_is_no_factor():
     """Of errors on either side the slope lies between the two regressions."""
     for seed in range(5):
-        z, x = data(100, seed, noise)
+        z, x = data(100, seed, noise=3.0)
         terms = [kp.PhysicsTerm("t", "target", weight=0.5)]
         report = kp.diagnose(model_of(connected(law), terms, seed), z, x)
         assert "rescaled" not in [f.code for f in report.findings]
