@@ -126,8 +126,8 @@ def check_trainable(model: keras.Model) -> None:
             "to refine."
         )
     for layer in physics_layers(model):
-        own = getattr(layer.physics, "trainable_variables", ())
         for term in layer.terms:
+            own = getattr(layer.functions[term.name], "trainable_variables", ())
             split = term.trains if term.at == "prediction" else None
             if split == "constants" or (split == "network" and own):
                 raise ValueError(

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.variables import values_of
+from keras_physreg.constants.constant import find_constants
 from keras_physreg.models.total_loss import Rows, total_loss
 from keras_physreg.refinement.wide_program import in_float64, operations
 
@@ -64,9 +65,11 @@ class FullBatch:
     ) -> None:
         self._model, self._rows, self._share = model, rows, unlabelled_share
         self.variables = list(model.trainable_variables)
+        rates = {id(constant.raw): constant.rate for constant in find_constants(model)}
+        self._rates = [rates.get(id(variable), 1.0) for variable in self.variables]
         self.connected: dict[str, bool] = {}
         self.precision, self.reason = "float32", ""
-        weights = joined(values_of(self.variables))
+        weights = self.joined(values_of(self.variables))
         program = self._program(weights)
         if len(self._others) < len(self._other_variables()):
             program = self._program(weights)  # The first one has created metrics of the loss.
@@ -86,13 +89,22 @@ class FullBatch:
         """Returns the loss and its gradient at a vector of weights."""
         return self._evaluated(self._run, weights)
 
+    def joined(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns the values of the variables as one float64 vector.
+
+        The variable of a `Constant` is multiplied by its rate: the constant has by this product the
+        derivative that training uses.
+        """
+        pairs = zip(values, self._rates, strict=True)
+        return np.concatenate([np.asarray(value, "float64").ravel() * r for value, r in pairs])
+
     def split(self, weights: np.ndarray) -> list[np.ndarray]:
         """Returns the value of each variable, in its own type."""
         sizes = np.cumsum([math.prod(variable.shape) for variable in self.variables])
-        parts = np.split(weights, sizes[:-1])
+        parts = zip(np.split(weights, sizes[:-1]), self.variables, self._rates, strict=True)
         return [
-            part.reshape(variable.shape).astype(keras.backend.standardize_dtype(variable.dtype))
-            for variable, part in zip(self.variables, parts, strict=True)
+            (part / rate).reshape(v.shape).astype(keras.backend.standardize_dtype(v.dtype))
+            for part, v, rate in parts
         ]
 
     def _other_variables(self) -> list[keras.Variable]:
@@ -119,8 +131,8 @@ class FullBatch:
     def _differentiate(self, weights: Any) -> dict[str, Any]:
         parts = tf.split(weights, [math.prod(v.shape) for v in self.variables])
         values = [
-            tf.cast(tf.reshape(part, v.shape), keras.backend.standardize_dtype(v.dtype))
-            for v, part in zip(self.variables, parts, strict=True)
+            tf.cast(tf.reshape(part / rate, v.shape), keras.backend.standardize_dtype(v.dtype))
+            for v, part, rate in zip(self.variables, parts, self._rates, strict=True)
         ]
         pairs = [*zip(self.variables, values, strict=True)]
         pairs += zip(self._others, self._values, strict=True)
@@ -184,11 +196,6 @@ class FullBatch:
     def _point(weights: np.ndarray, found: dict[str, Any]) -> Point:
         parts = {name: float(part) for name, part in found["parts"].items()}
         return Point(weights, float(found["loss"]), found["gradient"].numpy(), parts)
-
-
-def joined(values: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns arrays as one float64 vector."""
-    return np.concatenate([np.asarray(value, "float64").ravel() for value in values])
 
 
 def _wide(tensor: Any) -> Any:

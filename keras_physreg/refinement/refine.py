@@ -13,7 +13,7 @@ from keras_physreg._utils.variables import assign
 from keras_physreg.models.before_fit import before_fit
 from keras_physreg.refinement import checks
 from keras_physreg.refinement.course import Course, RefineHistory
-from keras_physreg.refinement.full_batch import FullBatch, joined
+from keras_physreg.refinement.full_batch import FullBatch
 from keras_physreg.refinement.scipy_optimize import limited_memory_bfgs, scipy_part
 from keras_physreg.refinement.self_scaled_bfgs import self_scaled_bfgs
 from keras_physreg.unlabelled.checks import check_no_options, check_share
@@ -138,7 +138,7 @@ def _minimised(course: Course, batch: FullBatch, method: str, iterations: int) -
 def _give_best(course: Course, batch: FullBatch) -> float:
     """Assigns the best weights in the types of the model, and returns their loss."""
     values = batch.split(course.best.weights)
-    point = batch.at(joined(values))
+    point = batch.at(batch.joined(values))
     if not point.loss < batch.start.loss:  # Rounding may cost more than was won.
         return batch.start.loss
     assign(batch.variables, values)

@@ -168,9 +168,9 @@ def test_point_sets_alone(loss):
 
 @keras.saving.register_keras_serializable(package="refine")
 class Slope(keras.layers.Layer):
-    def __init__(self, **kwargs):
+    def __init__(self, rate=1.0, **kwargs):
         super().__init__(**kwargs)
-        self.factor = kp.Constant(1.0, low=0.1, high=10.0, name="factor")
+        self.factor = kp.Constant(1.0, low=0.1, high=10.0, rate=rate, name="factor")
 
     def call(self, z, x):
         return self.factor() * x - z[:, :1]
@@ -182,6 +182,19 @@ def test_constants_train():
     done = kp.refine(model, z, y, iterations=100, verbose=0)
     assert float(kp.get_constants(model)["factor"]) == pytest.approx(4.0, rel=1e-5)
     assert done.loss < 1e-11
+
+
+@pytest.mark.parametrize("method", slow_but({"ssbfgs"}, ["ssbfgs", "lbfgs"]))
+def test_the_rate_of_a_constant_has_no_effect(method):
+    """The gradient of training is `rate` times too small for it: no line search may use that."""
+    z, found = data()[0], {}
+    for rate in (1.0, 50.0):
+        keras.utils.set_random_seed(0)
+        model = line(Slope(rate))
+        done = kp.refine(model, z, z[:, :1] / 4, iterations=6, method=method, verbose=0)
+        found[rate] = [*done.history["loss"], done.evaluations, kp.get_constants(model)["factor"]]
+    assert found[1.0][0] > 10 * found[1.0][6]
+    np.testing.assert_allclose(found[50.0], found[1.0], rtol=1e-4)
 
 
 def test_physics_alone():

@@ -185,3 +185,19 @@ def test_a_gradient_that_is_split(trains):
     if trains == "network":
         model.layers[-1].constants[0].trainable = False
         kp.refine(model, *problems.data(), iterations=2, verbose=0)
+
+
+@pytest.mark.parametrize("trains", ["network", "constants"])
+def test_a_gradient_that_is_split_in_one_of_several_functions(trains):
+    class Gain(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.gain = kp.Constant(1.0, name="gain")
+
+        def call(self, z, x):
+            return self.gain() * x - z[:, :2]
+
+    terms = [kp.PhysicsTerm("plain", trains="network"), kp.PhysicsTerm("gained", trains=trains)]
+    model = compiled({"plain": lambda z, x: x, "gained": Gain()}, terms)
+    with pytest.raises(ValueError, match=f"term 'gained' has `trains='{trains}'`"):
+        kp.refine(model, *problems.data(), verbose=0)
