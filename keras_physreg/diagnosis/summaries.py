@@ -23,7 +23,7 @@ class Summary:
     """A term over all rows, at the prediction or at the labels.
 
     Args:
-        loss: The term's loss: mean over the batches, each by its number of rows.
+        loss: The term's loss: mean over the batches, each by what counts in it.
         trusted_loss: The same over the rows whose labels are to be trusted, as the floor is;
             NaN where there are none.
         median: Median of these rows' losses; `None` where rows have no loss of their own.
@@ -139,9 +139,9 @@ def pooled_summary(a: Summary | None, b: Summary | None) -> Summary | None:
 class _Average:
     def __init__(self) -> None:
         self._sum = 0.0
-        self._count = 0
+        self._count = 0.0
 
-    def add(self, value: float, count: int) -> None:
+    def add(self, value: float, count: float) -> None:
         if count:
             self._sum += float(value) * count
             self._count += count
@@ -210,17 +210,17 @@ class _Gathering:
             rows = None  # Physics whose output has other rows than the batch.
         if rows is None or weights is None:
             weights = np.ones(len(numbers))
-        counted = weights > 0
-        self.average.add(loss, len(numbers))
+        counted, weights = weights > 0, weights.astype("float64")
+        self.average.add(loss, weights.sum())
         if rows is not None and trusted is not None:
             counted = counted & trusted
             # A label-free term weighs no rows, but where a label is not to be trusted it has no
             # floor.
             if counted.any():
-                mean = np.average(rows[counted], weights=weights[counted].astype("float64"))
-                self.trusted_average.add(mean, int(trusted.sum()))
+                mean = np.average(rows[counted], weights=weights[counted])
+                self.trusted_average.add(mean, weights[counted].sum())
         else:
-            self.trusted_average.add(loss, len(numbers))
+            self.trusted_average.add(loss, weights.sum())
         self.row_count += int(counted.sum())
         if rows is not None and counted.any():
             self.rows.append(rows[counted])

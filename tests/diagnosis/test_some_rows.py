@@ -69,6 +69,21 @@ def test_the_floor_has_the_weights_of_the_rows():
     assert row.floor == pytest.approx(expected, rel=1e-5)
 
 
+def test_losses_and_floors_are_means_over_what_counts_in_all_batches():
+    """Of 40 sorted rows in batches of 16, the first has few that count, and small weights."""
+    z, x = rows()
+    z, x = z[(order := np.argsort(z[:, 2]))], x[order]
+    with_weights = model(weighted)
+    row = kp.diagnose(with_weights, z, x, batch_size=16, validation_data=(z, x)).terms[0]
+    weights, predicted = np.maximum(z[:, 2], 0), with_weights.predict(z, verbose=0)
+    loss, floor = (
+        np.average(np.mean((each - z[:, :2]) ** 2, axis=1), weights=weights)
+        for each in (predicted, x)
+    )
+    assert [row.loss, row.val_loss] == pytest.approx([loss, loss], rel=1e-5)
+    assert [row.floor, row.val_floor] == pytest.approx([floor, floor], rel=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
 def test_a_bias_is_that_of_the_rows_that_count(way):
