@@ -182,7 +182,8 @@ def _with_another_row(x: Any) -> Any:
         distance += np.mean(others != others[:1], axis=1)
         if leaf.dtype.kind in "iuf":
             gaps = np.abs(others.astype("float64") - others[:1]).mean(axis=1)
-            distance += np.nan_to_num(gaps / max(np.nanmax(gaps), 1e-30))
+            gaps = np.nan_to_num(gaps, posinf=0.0)
+            distance += gaps / max(gaps.max(), 1e-30)
     other = int(np.argmax(distance))
 
     def replaced(leaf: Any) -> Any:

@@ -67,7 +67,11 @@ class Rows:
 
 
 def choose_rows(
-    x: Any, y: Any = None, sample_weight: Any = None, max_samples: int | None = None
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    max_samples: int | None = None,
+    name: str = "x",
 ) -> Rows:
     """Returns the rows to look at: all, or `max_samples` drawn without replacement.
 
@@ -80,6 +84,7 @@ def choose_rows(
         y: Labels, in the same way; none where `x` is a dataset.
         sample_weight: Weights of the rows.
         max_samples: Most rows to take; `None` for all.
+        name: What the user calls `x`, for messages.
 
     Returns:
         The rows.
@@ -92,8 +97,8 @@ def choose_rows(
     max_samples = whole_number("max_samples", max_samples, optional=True)
     if x is None:
         raise TypeError(
-            "`x` must be an array or a structure of arrays of shape `(rows, ...)`, or a dataset. "
-            + received("x", x)
+            f"`{name}` must be an array or a structure of arrays of shape `(rows, ...)`, or a "
+            f"dataset. {received(name, x)}"
         )
     if _is_dataset(x):
         if y is not None or sample_weight is not None:
@@ -103,11 +108,11 @@ def choose_rows(
             )
         x, y, sample_weight = _head(x, max_samples)
     x, y, sample_weight = keras.tree.map_structure(_to_array, (x, y, sample_weight))
-    count = _row_count({"x": x, "y": y, "sample_weight": sample_weight})
-    for name, structure in (("y", y), ("sample_weight", sample_weight)):
+    count = _row_count({name: x, "y": y, "sample_weight": sample_weight})
+    for of, structure in (("y", y), ("sample_weight", sample_weight)):
         for leaf in keras.tree.flatten(structure):
             if leaf is not None and leaf.dtype.kind not in NUMBERS:
-                raise TypeError(f"`{name}` must hold numbers. {_received_array(name, leaf)}")
+                raise TypeError(f"`{of}` must hold numbers. {_received_array(of, leaf)}")
     numbers = np.arange(count)
     if max_samples is not None and count > max_samples:
         numbers = np.sort(np.random.default_rng(0).choice(count, max_samples, replace=False))
@@ -237,8 +242,9 @@ def _row_count(arrays: dict[str, Any]) -> int:
         if leaf is not None
     }
     if None in counts.values():
+        given = [name for name, structure in arrays.items() if structure is not None]
         raise ValueError(
-            "`x`, `y` and `sample_weight` must be arrays, or structures of arrays: turn a list of "
+            f"`{'` and `'.join(given)}` must be arrays, or structures of arrays: turn a list of "
             f"numbers into one by `np.array(...)`. Received: {', '.join(counts)}."
         )
     if len(set(counts.values())) != 1:

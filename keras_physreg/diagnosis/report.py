@@ -272,7 +272,7 @@ def _unlabelled(model: keras.Model, inputs: Any, max_samples: int | None) -> Row
 def _inputs_alone(model: keras.Model, inputs: Any, max_samples: int | None, name: str) -> Rows:
     if callable(inputs) and not hasattr(inputs, "element_spec"):
         inputs = inputs(0, min(SAMPLED_ROWS, max_samples or SAMPLED_ROWS))
-    rows = choose_rows(inputs, max_samples=max_samples)
+    rows = choose_rows(inputs, max_samples=max_samples, name=name)
     if rows.y is not None:
         raise ValueError(
             f"`{name}` takes inputs alone, and the dataset has labels, too: give it as "

@@ -74,6 +74,23 @@ def test_wrong_points():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [(np.ones((0, 3)), ValueError), ([[0.0] * 3], ValueError), (None, TypeError)],
+    ids=["no rows", "a list", "None"],
+)
+def test_points_that_are_no_rows_are_named(given, error):
+    model = linear.model(linear.OF_POINTS, loss=None)
+    with pytest.raises(error, match=r"Received: points\['pde'\]"):
+        kp.diagnose(model, points=linear.POINTS | {"pde": given})
+
+
+def test_points_of_nothing_but_nan():
+    model = linear.model(linear.OF_POINTS, loss=None)
+    report = kp.diagnose(model, points=linear.POINTS | {"pde": np.full((4, 3), np.nan)})
+    assert ("non-finite", "pde") in {(f.code, f.term) for f in report.findings}
+
+
 def test_sensitivity_to_a_constant_is_that_at_the_points():
     class Law(keras.layers.Layer):
         def __init__(self):
