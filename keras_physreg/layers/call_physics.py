@@ -13,7 +13,7 @@ from keras_physreg._utils.user_errors import explained
 from keras_physreg.layers.build_physics import is_built
 from keras_physreg.layers.shield import inside_physics, shield
 from keras_physreg.terms.on_rows import OnRows
-from keras_physreg.terms.row_weights import as_weights, fitted
+from keras_physreg.terms.row_weights import as_weights, check_of_batch, fitted
 
 
 @dataclass
@@ -87,7 +87,7 @@ def call_physics(
             outputs = _run(physics, inputs, prediction, active, guard, constants)
     except Exception as error:
         raise explained(error, physics, where, names) from error
-    return _named(outputs, names, where)
+    return _named(outputs, names, where, (inputs, prediction))
 
 
 def call_unshielded(
@@ -96,10 +96,11 @@ def call_unshielded(
     """Calls the physics without a shield, and returns its outputs by term name."""
     inputs, prediction = at_full_precision((inputs, prediction))
     outputs = physics(inputs, prediction)
-    return _named(outputs, names, f"The physics `{display_name(physics)}`").values
+    where = f"The physics `{display_name(physics)}`"
+    return _named(outputs, names, where, (inputs, prediction)).values
 
 
-def _named(outputs: Any, names: Sequence[str], where: str) -> Outputs:
+def _named(outputs: Any, names: Sequence[str], where: str, batch: Any) -> Outputs:
     named, found = _by_name(outputs, names, where), Outputs()
     for name in names:
         output = named[name]
@@ -108,6 +109,7 @@ def _named(outputs: Any, names: Sequence[str], where: str) -> Outputs:
         if isinstance(output, OnRows):
             what = f"The `where` of `on_rows` for physics term '{name}'"
             weights = as_weights(output.where, what)
+            check_of_batch(weights, batch, what)
             found.where[name] = [fitted(weights, found.values[name], what)]
     return found
 

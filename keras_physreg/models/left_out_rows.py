@@ -14,6 +14,7 @@ from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.owners import with_sublayers
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 from keras_physreg.layers.row_weights import row_weights
+from keras_physreg.layers.selected_rows import select_rows
 from keras_physreg.layers.step import open_step
 from keras_physreg.layers.uses_on_rows import uses_on_rows
 from keras_physreg.models.building import build_network, build_physics_on
@@ -59,9 +60,28 @@ def check_left_out_rows(
     try:
         looks = _looks(model, x, y, sample_weight, unlabelled, dict(points or {}))
     except Exception:  # Data or physics that cannot run: the training raises a better error.
+        _check_lengths(model, x)
         return
     for term, (look, complete) in looks.items():
         look.check(term, complete)
+
+
+def _check_lengths(model: keras.Model, x: Any) -> None:
+    """Raises if the `where` of a term does not return one value per row of a batch.
+
+    In a compiled step, where the number of rows is not known, such an error names no term.
+    """
+    try:
+        inputs = _sources(x, None, None, None)[0][0][0]
+        rows = arrays.gather(inputs, np.arange(min(arrays.size(inputs), ROWS_PER_CALL)))
+        with open_step(model, "arguments") as step:
+            model(rows, training=False)
+    except Exception:
+        return
+    for evaluation in step.evaluations:
+        for term in evaluation.layer.terms:
+            if term.where is not None:
+                select_rows(term.where, evaluation.inputs, term.name)
 
 
 def _leaves_out(model: keras.Model, layer: PhysicsRegularization) -> bool:

@@ -40,6 +40,22 @@ def as_weights(weights: Any, what: str) -> Any:
     return ops.where(tensor >= 0, tensor, ops.full_like(tensor, float("nan")))
 
 
+def check_of_batch(weights: Any, batch: Any, what: str) -> None:
+    """Raises if the number of weights is fixed, although that of the rows in a batch is not.
+
+    Args:
+        weights: Tensor of weights.
+        batch: Structure of tensors with one row per row of the batch.
+        what: What the weights are, for the message.
+    """
+    sizes = {s for part in keras.tree.flatten(batch) for s in getattr(part, "shape", ())[:1]}
+    if None in sizes and not sizes >= set(weights.shape[:1]):
+        raise ValueError(
+            f"{what} must have one value per row of the batch, whose number of rows varies. "
+            f"Compute it from the inputs. Received: shape {tuple(weights.shape)}, for any batch"
+        )
+
+
 def fitted(weights: Any, output: Any, what: str) -> Any:
     """Returns weights whose shape is that of the first axes of an output, or raises.
 

@@ -456,6 +456,30 @@ def test_bad_where(where, error, parts):
         assert part in str(caught.value)
 
 
+OF_FIXED_LENGTH = {
+    "an array of all rows": (lambda z: np.ones(some_rows.ROWS, bool), "(12,"),
+    "the batch on the second axis": (lambda z: ops.transpose(z)[:2] > 0, "(2, "),
+}
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("by", [by_where, by_on_rows], ids=["where", "on_rows"])
+@pytest.mark.parametrize("kind", OF_FIXED_LENGTH)
+def test_a_where_of_fixed_length_does_not_fit_batches_of_any_length(kind, by):
+    where, shape = OF_FIXED_LENGTH[kind]
+    z, x = some_rows.data()
+    with pytest.raises(ValueError, match=r"where.*'z'.*one value per row") as caught:
+        some_rows.model(by, where).fit(z, x, batch_size=5, verbose=0)
+    assert f"shape {shape}" in str(caught.value)
+
+
+@pytest.mark.tensorflow
+def test_a_where_of_the_first_rows_alone_is_named():
+    model = some_rows.model(by_where, lambda z: z[:5, 0] > 0)
+    with pytest.raises(ValueError, match=r"`where` of physics term 'z'.*per row.*\(5,\)"):
+        model.fit(*some_rows.data(), verbose=0)
+
+
 @pytest.mark.parametrize("where", [3.0, "day", keras.layers.Dense, keras.layers.ReLU()], ids=str)
 def test_where_must_be_a_function(where):
     with pytest.raises(TypeError, match="`where` of physics term 'z' must be a function"):

@@ -73,7 +73,6 @@ def test_wrong_points():
         kp.diagnose(model, points={"pde": X})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "error"),
     [(np.ones((0, 3)), ValueError), ([[0.0] * 3], ValueError), (None, TypeError)],
@@ -91,6 +90,7 @@ def test_points_of_nothing_but_nan():
     assert ("non-finite", "pde") in {(f.code, f.term) for f in report.findings}
 
 
+@pytest.mark.slow
 def test_sensitivity_to_a_constant_is_that_at_the_points():
     class Law(keras.layers.Layer):
         def __init__(self):
