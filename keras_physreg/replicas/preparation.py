@@ -19,6 +19,7 @@ from keras_physreg.replicas.first_points import FirstPoints
 from keras_physreg.replicas.hidden_state import hidden_variables
 from keras_physreg.replicas.replica_step import labelled
 from keras_physreg.unlabelled import arrays
+from keras_physreg.unlabelled.fit_arguments import replicas_of
 
 NO_POINTS = FirstPoints()
 
@@ -30,6 +31,12 @@ def check_model(model: Any) -> None:
     if not model.compiled or model.optimizer is None:
         raise ValueError(
             f"Model '{model.name}' is not compiled: call `model.compile(optimizer, loss)` first."
+        )
+    if (devices := replicas_of(model)) > 1:
+        raise ValueError(
+            f"Model '{model.name}' was built in the scope of a `tf.distribute` strategy, for "
+            f"{devices} devices. Build it outside of the scope: its copies are spread over the "
+            "devices themselves."
         )
 
 

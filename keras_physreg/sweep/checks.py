@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,6 +33,7 @@ def built_model(model: Any) -> tuple[keras.Model, Callable[[], keras.Model] | No
     if isinstance(model, keras.Model) or not callable(model):
         preparation.check_model(model)
         return model, None
+    _check_takes_nothing(model)
     built = model()
     if not isinstance(built, keras.Model):
         raise TypeError(
@@ -40,6 +42,21 @@ def built_model(model: Any) -> tuple[keras.Model, Callable[[], keras.Model] | No
         )
     preparation.check_model(built)
     return built, model
+
+
+def _check_takes_nothing(build: Callable) -> None:
+    """Raises if a function needs arguments."""
+    try:
+        signature = inspect.signature(build)
+    except (TypeError, ValueError):  # Some built-in functions have none.
+        return
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise TypeError(
+            "`model` is a function, which must build a compiled Keras model without arguments: "
+            f"wrap it, as in `lambda: build(hp)`. {received('model', build)}"
+        ) from error
 
 
 def checked_terms(model: keras.Model, terms: Any) -> list[str]:

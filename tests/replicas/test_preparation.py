@@ -1,5 +1,7 @@
 """What is checked before replicas train leaves the model as it was, whatever the physics does."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -80,3 +82,12 @@ def test_labels_of_another_shape_are_named():
     trainer = kp.ReplicaTrainer(models.mlp(), {"x": [1.0]})
     with pytest.raises(ValueError, match=r"`y` cannot be compared.*\(20,\).*\(None, 2\)"):
         trainer.fit(z, x[:, 0], verbose=0)
+
+
+def test_a_model_of_several_devices_is_refused(monkeypatch):
+    model = problems.physics_model()
+    model.compile("sgd", "mse")
+    strategy = types.SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr(type(model), "distribute_strategy", strategy, raising=False)
+    with pytest.raises(ValueError, match=r"for 2 devices\. Build it outside of the scope"):
+        kp.ReplicaTrainer(model, {"x": [1.0]})

@@ -416,6 +416,11 @@ def random_physics():
     return model
 
 
+def test_a_function_that_needs_arguments():
+    with pytest.raises(TypeError, match=r"without arguments.*lambda: build\(hp\).*model=<function"):
+        kp.sanity_sweep(lambda hp: models.mlp(), *problems.data(), verbose=0)
+
+
 def with_r2():
     model = problems.physics_model()
     r2, named = keras.metrics.R2Score(), keras.metrics.R2Score(name="fit")
