@@ -151,8 +151,11 @@ def choose_monitor(monitor: str | None, logs: list[str]) -> str:
         preferred = ("val_data_loss", "val_loss", "data_loss", "loss")
         return next(key for key in preferred if key in logs)
     if monitor not in logs:
+        # The term has points in training, and the validation none for it.
+        skipped = monitor.removeprefix("val_") in logs and any(n.startswith("val_") for n in logs)
         raise ValueError(
             f"There is no log named {monitor!r} to monitor. The logs are: {sorted(logs)}."
+            + (" Give `validation_points` of its term, which has `points`." if skipped else "")
             + (
                 " `data_loss` is logged by a `keras_physreg.PhysicsModel`; for a plain "
                 "`keras.Model` compile an unweighted metric, such as `metrics=['mse']`, and "

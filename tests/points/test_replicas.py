@@ -271,3 +271,10 @@ def test_wrong_points(case):
     trainer = kp.ReplicaTrainer(linear.model(linear.OF_POINTS, loss=None), WEIGHTS)
     with pytest.raises((TypeError, ValueError), match=message):
         trainer.fit(verbose=0, **given)
+
+
+def test_a_monitor_without_its_validation_points():
+    trainer = kp.ReplicaTrainer(linear.model(), WEIGHTS)
+    given = {"points": linear.POINTS, "validation_data": (X, Y), "monitor": "val_pde_loss"}
+    with pytest.raises(ValueError, match=r"'val_pde_loss'.*Give `validation_points` of its term"):
+        trainer.fit(X, Y, verbose=0, **given)
