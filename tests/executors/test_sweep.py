@@ -21,6 +21,7 @@ from tests.variants import slow_but_rows
 
 ROWS = data(20, 1.0, seed=1)
 HELD_OUT = data(32, 0.0, seed=2)
+LAST = {"seeds": 4, "score": "last"}
 
 
 def sweep(model=None, **settings):
@@ -49,11 +50,10 @@ def content(result):
         [],
         [
             ({"cv": 3, "repeats": 1, "extend_to": 10.0},),
-            ({"validation_data": HELD_OUT, "seeds": 4, "score": "last"},),
-            ({"validation_data": HELD_OUT, "seeds": 2, "others": "best", "monitor": "val_mae"},),
+            ({"validation_data": HELD_OUT, "others": "best", "monitor": "val_mae", **LAST},),
         ],
     ),
-    ids=["folds, extended", "validation data, by row", "one term after the other"],
+    ids=["folds, extended", "by row, one term after the other"],
 )
 def test_a_sweep_by_workers_finds_the_same(settings):
     model = linear(terms=("law", "again"))

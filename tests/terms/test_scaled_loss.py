@@ -8,7 +8,6 @@ from keras import ops
 import keras_physreg as kp
 from tests.layers import test_masks as masks
 from tests.problems import data
-from tests.variants import slow_but
 
 RNG = np.random.default_rng(0)
 SCALE = np.array([1000.0, 1.0, 0.01])
@@ -134,13 +133,12 @@ def test_one_loss_per_output(kind):
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("engine", slow_but({"stacked"}, ["stacked", "in-turn"]))
-def test_replicas_have_the_losses_of_fit(engine):
+def test_replicas_have_the_losses_of_fit():
     z, y = data()
     encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model = kp.regularize(encoder, lambda z, x: x - z[:, :2], {"same": 0.1})
     compiled(kp.ScaledLoss("mse", [2.0, 0.5]), model)
-    trainer = kp.ReplicaTrainer(model, {"same": [0.0, 0.1]}, engine=engine)
+    trainer = kp.ReplicaTrainer(model, {"same": [0.0, 0.1]}, engine="stacked")
     history = trainer.fit(z, y, epochs=3, shuffle=False, verbose=0).history
     own = model.fit(z, y, epochs=3, shuffle=False, verbose=0).history
     np.testing.assert_allclose(history["data_loss"][:, 1], own["data_loss"], rtol=1e-5)
