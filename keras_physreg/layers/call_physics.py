@@ -87,7 +87,7 @@ def call_physics(
             outputs = _run(physics, inputs, prediction, active, guard, constants)
     except Exception as error:
         raise explained(error, physics, where, names) from error
-    return _named(outputs, names, where, (inputs, prediction))
+    return _named(outputs, names, where)
 
 
 def call_unshielded(
@@ -96,11 +96,10 @@ def call_unshielded(
     """Calls the physics without a shield, and returns its outputs by term name."""
     inputs, prediction = at_full_precision((inputs, prediction))
     outputs = physics(inputs, prediction)
-    where = f"The physics `{display_name(physics)}`"
-    return _named(outputs, names, where, (inputs, prediction)).values
+    return _named(outputs, names, f"The physics `{display_name(physics)}`").values
 
 
-def _named(outputs: Any, names: Sequence[str], where: str, batch: Any) -> Outputs:
+def _named(outputs: Any, names: Sequence[str], where: str) -> Outputs:
     named, found = _by_name(outputs, names, where), Outputs()
     for name in names:
         output = named[name]
@@ -109,7 +108,7 @@ def _named(outputs: Any, names: Sequence[str], where: str, batch: Any) -> Output
         if isinstance(output, OnRows):
             what = f"The `where` of `on_rows` for physics term '{name}'"
             weights = as_weights(output.where, what)
-            check_of_batch(weights, batch, what)
+            check_of_batch(weights, found.values[name], what)
             found.where[name] = [fitted(weights, found.values[name], what)]
     return found
 

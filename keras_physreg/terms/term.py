@@ -48,8 +48,10 @@ class PhysicsTerm:
             `(batch,)` (or `(batch, steps)`). The term's loss is the mean over these rows, 0 if
             there are none. The physics never gets the other rows: a copy of a row that counts
             replaces each. Physics that differentiates the prediction by the inputs needs the true
-            rows: return `keras_physreg.on_rows(output, where)` from it instead. To save the model,
-            register the function with `keras.saving.register_keras_serializable`.
+            rows: return `keras_physreg.on_rows(output, where)` from it instead. On several
+            devices of a `tf.distribute` strategy the mean is that of the means of the devices. To
+            save the model, register the function with
+            `keras.saving.register_keras_serializable`.
         at: `"prediction"`, or `"labels"`: the physics gets the label in place of the prediction,
             on labelled rows. Such a term trains only the constants of the physics;
             `sample_weight` applies to it.

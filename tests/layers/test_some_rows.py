@@ -474,6 +474,22 @@ def test_a_where_of_fixed_length_does_not_fit_batches_of_any_length(kind, by):
 
 
 @pytest.mark.tensorflow
+def test_an_output_that_has_other_rows_than_the_batch():
+    """Three values of a law on a grid of its own, of which the second one does not count."""
+
+    def physics(z, x_pred):
+        law = ops.array([[1.0], [5.0], [3.0]]) * ops.mean(x_pred)
+        return {"z": kp.on_rows(law, np.array([True, False, True]))}
+
+    inputs = keras.Input((2,))
+    outputs = keras.layers.Dense(1, kernel_initializer="ones")(inputs)
+    model = kp.PhysicsModel(inputs, kp.PhysicsRegularization(physics, {"z": 1.0})(inputs, outputs))
+    model.compile("sgd", "mse")
+    logs = model.fit(np.ones((8, 2)), np.ones((8, 1)), batch_size=8, verbose=0).history
+    np.testing.assert_allclose(logs["z_loss"], [(2.0**2 + 6.0**2) / 2], rtol=1e-6)
+
+
+@pytest.mark.tensorflow
 def test_a_where_of_the_first_rows_alone_is_named():
     model = some_rows.model(by_where, lambda z: z[:5, 0] > 0)
     with pytest.raises(ValueError, match=r"`where` of physics term 'z'.*per row.*\(5,\)"):
