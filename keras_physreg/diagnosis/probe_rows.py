@@ -106,7 +106,7 @@ def choose_rows(
                 "`y` and `sample_weight` come with the batches where `x` is a dataset. "
                 f"Received: x={x}, and `y` or `sample_weight` beside it."
             )
-        x, y, sample_weight = _head(x, max_samples)
+        x, y, sample_weight = _head(x, max_samples, name)
     x, y, sample_weight = keras.tree.map_structure(_to_array, (x, y, sample_weight))
     count = _row_count({name: x, "y": y, "sample_weight": sample_weight})
     for of, structure in (("y", y), ("sample_weight", sample_weight)):
@@ -205,7 +205,7 @@ def _is_dataset(x: Any) -> bool:
     return hasattr(x, "element_spec") or isinstance(x, keras.utils.PyDataset)
 
 
-def _head(dataset: Any, max_samples: int | None) -> tuple[Any, Any, Any]:
+def _head(dataset: Any, max_samples: int | None, name: str) -> tuple[Any, Any, Any]:
     """Returns the first rows of a dataset, joined to arrays."""
     batches, rows = [], 0
     indexed = isinstance(dataset, keras.utils.PyDataset)
@@ -217,7 +217,7 @@ def _head(dataset: Any, max_samples: int | None) -> tuple[Any, Any, Any]:
         if max_samples is not None and rows >= max_samples:
             break
     if not batches:
-        raise ValueError(f"The dataset has no batches. Received: x={dataset}")
+        raise ValueError(f"The dataset has no batches. Received: {name}={dataset}")
 
     def join(*arrays: Any) -> Any:
         return None if arrays[0] is None else np.concatenate(arrays)[:max_samples]

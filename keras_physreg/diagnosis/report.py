@@ -130,6 +130,10 @@ def diagnose(
     where its physics depends on the network in another way, too: it calls the network itself, or
     takes `inputs` that the network computed.
 
+    Losses and floors of terms on some of the rows, or with a mask, are means over all that counts.
+    `<term>_loss` in the logs of `fit` is a mean over batches, each by its number of rows, in which
+    a batch where nothing counts is 0: such a loss may lie below the one here.
+
     A floor says where physics and labels disagree, not whether more weight pays. Where a term
     compares with the label or the prediction, its floor on held-out rows is set beside the loss of
     the network's own predictions there: whichever is lower knows those labels better. Of other

@@ -92,8 +92,8 @@ class FullBatch:
     def joined(self, values: Sequence[np.ndarray]) -> np.ndarray:
         """Returns the values of the variables as one float64 vector.
 
-        The variable of a `Constant` is multiplied by its rate: the constant has by this product the
-        derivative that training uses.
+        The variable of a `Constant` is multiplied by its rate: the derivative by this product is
+        the one that training uses.
         """
         pairs = zip(values, self._rates, strict=True)
         return np.concatenate([np.asarray(value, "float64").ravel() * r for value, r in pairs])

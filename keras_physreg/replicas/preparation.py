@@ -35,8 +35,8 @@ def check_model(model: Any) -> None:
     if (devices := replicas_of(model)) > 1:
         raise ValueError(
             f"Model '{model.name}' was built in the scope of a `tf.distribute` strategy, for "
-            f"{devices} devices. Build it outside of the scope: its copies are spread over the "
-            "devices themselves."
+            f"{devices} devices. Build it outside of the scope: `ReplicaTrainer` and "
+            "`sanity_sweep` place its copies on the devices."
         )
 
 

@@ -47,7 +47,8 @@ def built_model(model: Any) -> tuple[keras.Model, Callable[[], keras.Model] | No
 def _check_takes_nothing(build: Callable) -> None:
     """Raises if a function needs arguments."""
     try:
-        signature = inspect.signature(build)
+        # A wrapper may give the function that it wraps its arguments.
+        signature = inspect.signature(build, follow_wrapped=False)
     except (TypeError, ValueError):  # Some built-in functions have none.
         return
     try:

@@ -51,8 +51,10 @@ def check_of_batch(weights: Any, batch: Any, what: str) -> None:
     sizes = {s for part in keras.tree.flatten(batch) for s in getattr(part, "shape", ())[:1]}
     if None in sizes and not sizes >= set(weights.shape[:1]):
         raise ValueError(
-            f"{what} must have one value per row of the batch, whose number of rows varies. "
-            f"Compute it from the inputs. Received: shape {tuple(weights.shape)}, for any batch"
+            f"{what} must have one value per row of the batch, whose number of rows varies: "
+            "compute it from the inputs. If the output has rows of its own, such as those of a "
+            "grid, fix their number by `keras.ops.reshape(output, (n, ...))`. Received: shape "
+            f"{tuple(weights.shape)}, for any batch"
         )
 
 

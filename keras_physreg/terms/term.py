@@ -49,7 +49,7 @@ class PhysicsTerm:
             there are none. The physics never gets the other rows: a copy of a row that counts
             replaces each. Physics that differentiates the prediction by the inputs needs the true
             rows: return `keras_physreg.on_rows(output, where)` from it instead. On several
-            devices of a `tf.distribute` strategy the mean is that of the means of the devices. To
+            devices of a `tf.distribute` strategy the loss is the mean of the devices' means. To
             save the model, register the function with
             `keras.saving.register_keras_serializable`.
         at: `"prediction"`, or `"labels"`: the physics gets the label in place of the prediction,

@@ -327,7 +327,7 @@ def mask_rows(batch):
 
 
 def print_row(name, batch, values):
-    low, _, high = statistics.quantiles(values, n=4)
+    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
     print(f"| {name} | {batch} | {statistics.median(values):.3f} | {low:.3f} to {high:.3f} |")
     sys.stdout.flush()
 

@@ -12,6 +12,8 @@ from tests.problems import arrays_equal, trainable_values
 from tests.quick_replicas import quick_replicas
 from tests.variants import slow_but, slow_but_rows
 
+REWRITTEN_GRAPHS = "slow"
+
 
 @keras.saving.register_keras_serializable(package="test_constants")
 class Line(keras.layers.Layer):
@@ -278,6 +280,7 @@ def test_calling_it_with_something_is_an_error():
 @pytest.mark.parametrize(
     ("cls", "options"),
     [
+        (kp.PhysicsModel, {}),
         (kp.PhysicsModel, {"jit_compile": True}),
         pytest.param(keras.Model, {}, marks=pytest.mark.tensorflow),
         pytest.param(keras.Model, {"run_eagerly": True}, marks=pytest.mark.tensorflow),

@@ -440,7 +440,7 @@ def test_the_network_inside_the_physics_is_no_constant():
 
 
 @pytest.mark.tensorflow
-def test_all_groups_share_one_read_of_the_constants():
+def test_all_groups_share_one_read_of_the_constants_and_weights():
     """TensorFlow lets a second read of a variable follow its update, now and then."""
     import tensorflow as tf
 
@@ -448,8 +448,14 @@ def test_all_groups_share_one_read_of_the_constants():
     batch = tuple(tf.constant(array[:5]) for array in data())
     graph = tf.function(model.train_step, autograph=False).get_concrete_function(batch).graph
     for name in ("gain", "offset"):
-        raw = next(v.value for v in model.trainable_variables if v.path == f"{name}/raw")
-        handle = next(inner for outer, inner in graph.captures if outer is raw.handle)
-        reads = [op for op in graph.get_operations() if op.type == "ReadVariableOp"]
-        of_constant = [op for op in reads if op.inputs[0] is handle]
-        assert len(of_constant) == 2  # The physics, and the log of the constant.
+        raw = next(v for v in model.trainable_variables if v.path == f"{name}/raw")
+        assert len(reads_of(raw, graph)) == 2  # The physics, and the log of the constant.
+    weight = model.layers[-1].weight_variable("sensor")
+    assert len(reads_of(weight, graph)) == 2  # Whether the physics is active, and the loss.
+
+
+def reads_of(variable, graph):
+    """The operations of a graph that read a variable."""
+    handle = next(inner for outer, inner in graph.captures if outer is variable.value.handle)
+    reads = [op for op in graph.get_operations() if op.type == "ReadVariableOp"]
+    return [op for op in reads if op.inputs[0] is handle]

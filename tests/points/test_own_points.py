@@ -9,6 +9,8 @@ from keras import ops
 import keras_physreg as kp
 from tests.variants import slow_but
 
+REWRITTEN_GRAPHS = "slow"
+
 pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("quick")]
 
 # The equation holds for t > 0, on an odd number of rows. The ends of the interval are pairs: the

@@ -11,6 +11,8 @@ from keras_physreg.refinement.course import Course
 from tests import problems
 from tests.variants import slow_but
 
+REWRITTEN_GRAPHS = "slow"
+
 pytestmark = pytest.mark.tensorflow
 
 

@@ -91,7 +91,7 @@ def test_another_trainer_of_the_model_compiles_nothing(programs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", slow_but({"mlp"}, ["mlp", "cells"]))
+@pytest.mark.parametrize("kind", slow_but({"mlp"}, BUILT))
 def test_a_model_that_is_built_alike_compiles_nothing(kind, programs):
     """Each keeps its own weights, and trains as with programs of its own."""
     alone = []

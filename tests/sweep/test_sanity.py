@@ -1,6 +1,7 @@
 """Sweeps of small problems whose answer is known, and their bad input."""
 
 import dataclasses
+import functools
 import json
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import pytest
 
 import keras_physreg as kp
 from keras_physreg.replicas import program_spec
-from keras_physreg.sweep.checks import checked_seeds
+from keras_physreg.sweep.checks import built_model, checked_seeds
 from keras_physreg.sweep.judgement import Scores, judge
 from keras_physreg.sweep.scoring import compared_epochs
 from tests import kept_graphs, problems
@@ -414,6 +415,17 @@ def random_physics():
     model = problems.physics_model(lambda z, x: {"x": z[:, :2] + keras.random.normal((2,)), "z": x})
     model.compile("sgd", "mse")
     return model
+
+
+def test_a_wrapper_that_gives_a_function_its_arguments():
+    def build(width):
+        return models.mlp()
+
+    @functools.wraps(build)
+    def wrapped():
+        return build(3)
+
+    assert isinstance(built_model(wrapped)[0], keras.Model)
 
 
 def test_a_function_that_needs_arguments():

@@ -14,6 +14,8 @@ from tests import problems
 from tests.unlabelled import linear
 from tests.variants import slow_but
 
+REWRITTEN_GRAPHS = "slow"
+
 
 def fit(model, epochs=2, **more):
     """An unshuffled fit with unlabelled rows; returns its logs and the weights afterwards."""
