@@ -312,12 +312,12 @@ def option_rows(batch):
 
 
 def mask_rows(batch):
-    """A term of sequences, with a mask and with all options, against `mask=False`."""
+    """A term of sequences with a mask, alone and with `scale` and `on_rows`, against without."""
     name, data = f"(h) training step on {batch // 8} sequences of 10,", batches(batch // 8, (10,))
-    all_options = partial(sequence_model, doubled_on_some_rows, scale=[0.5] * 5)
+    with_more = partial(sequence_model, doubled_on_some_rows, scale=[0.5] * 5)
     for what, model in {
         "masked term": sequence_model,
-        "masked term with `scale` and `on_rows`": all_options,
+        "masked term with `scale` and `on_rows`": with_more,
     }.items():
         yield (
             f"{name} {what} against `mask=False`",
