@@ -87,9 +87,9 @@ def time_fit(kind, data, epochs, **compile_args):
     return (time.perf_counter() - start) / epochs / steps_of(data) * 1e6
 
 
-def best_fit(kind, data, epochs):
+def best_fit(kind, data, epochs, steps_per_execution):
     found = {}
-    for steps, jit in itertools.product((32, 128), (False, True)):
+    for steps, jit in itertools.product(steps_per_execution, (False, True)):
         try:
             found[steps, jit] = time_fit(
                 kind, data, epochs, steps_per_execution=steps, jit_compile=jit
@@ -160,14 +160,16 @@ def peak_memory():
 def measure(kind, arguments):
     data = make_data(kind, arguments.rows)
     default = time_fit(kind, data, arguments.fit_epochs)
-    best, how = best_fit(kind, data, arguments.fit_epochs)
+    best, how = best_fit(kind, data, arguments.fit_epochs, arguments.fit_steps)
     print(f"\n{kind}: fit {default:.0f} us per step by default, {best:.0f} at best ({how})")
     print(f"{'K':>5}{'shared':>9}{'own':>9}{'x best':>8}{'x default':>11}{'compile s':>11}", end="")
     print(f"{'peak MiB':>10}  engine")
     slowness = (width(kind) / 64) ** 2 if has_rows_of_numbers(kind) else 10
     for replicas, asked in itertools.product(arguments.replicas, arguments.engines):
         epochs = max(2, int(arguments.replica_steps / slowness / replicas / steps_of(data)))
-        shared, _, _ = time_replicas(kind, data, replicas, epochs, False, asked)
+        shared = float("nan")
+        if not arguments.own:
+            shared, _, _ = time_replicas(kind, data, replicas, epochs, False, asked)
         micro, compiling, engine = time_replicas(kind, data, replicas, epochs, True, asked)
         row = f"{replicas:5}{shared:9.1f}{micro:9.1f}{best / micro:8.1f}{default / micro:11.1f}"
         print(f"{row}{compiling:11.1f}{peak_memory():10.0f}  {engine}", flush=True)
@@ -194,10 +196,15 @@ def main():
     # 128 steps per epoch by default, so that `fit` can take them in one execution.
     parser.add_argument("--rows", type=int, default=8192)
     parser.add_argument("--fit-epochs", type=int, default=5, help="of each timed fit")
+    parser.add_argument("--fit-steps", nargs="+", type=int, default=[32, 128])
+    parser.add_argument("--own", action="store_true", help="leave out shared batches")
     parser.add_argument("--replica-steps", type=int, default=200_000, help="of all replicas")
     parser.add_argument("--tuner", action="store_true", help="compare with KerasTuner, too")
     arguments = parser.parse_args()
-    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {os.cpu_count()} cores")
+    gpus = tf.config.list_physical_devices("GPU")
+    chips = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus]
+    on = ", ".join([f"{os.cpu_count()} cores", *chips])
+    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {on}")
     print(f"Load of the machine in the last minute: {os.getloadavg()[0]:.1f}")
     for kind in arguments.models:
         measure(kind, arguments)

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_physreg as kp
 from keras_physreg.replicas import compiled, devices, engines
+from keras_physreg.replicas.faster.layers import faster_layers
 from keras_physreg.replicas.replica_step import ReplicaStep
+from tests import kept_graphs
 
 TWO = ["/device:CPU:0", "/device:CPU:1"]
 # Trains 6 replicas, unplaced and on two devices, by XLA and without; prints where and how.
@@ -139,3 +142,53 @@ def test_on_gpus_convolutions_are_compiled_and_memory_is_not_estimated(monkeypat
     assert (on_cores.jit, on_gpus.jit) == (False, True)
     assert on_cores.max_replicas > 0
     assert on_gpus.max_replicas is None
+
+
+def test_on_gpus_loops_are_stacked(monkeypatch):
+    """A GPU takes as long for one replica as for many."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.train_on_batch(np.zeros((2, 2)), np.zeros((2, 1)))
+    loop = tf.function(lambda n: tf.while_loop(lambda i: i < n, lambda i: (i + 1,), [0]))
+    graph = loop.get_concrete_function(tf.TensorSpec((), tf.int32)).graph
+    on_cores = engines.candidates(ReplicaStep(model), "auto", graph)[0]
+    monkeypatch.setattr(devices, "devices", lambda: TWO)
+    on_gpus = engines.candidates(ReplicaStep(model), "auto", graph)[0]
+    assert (on_cores.name, on_gpus.name, on_gpus.jit) == ("in-turn", "stacked", False)
+
+
+@pytest.mark.slow
+def test_stacked_loops_train_as_those_in_turn(monkeypatch):
+    z, x = np.random.default_rng(0).normal(size=(2, 20, 4, 2)).astype("float32")
+    model = keras.Sequential([keras.Input((4, 2)), keras.layers.GRU(3), keras.layers.Dense(1)])
+    model = kp.regularize(model, lambda z, x: x - z[:, 0, :1], {"law": 0.0})
+    model.compile("adam", "mse")
+
+    def train():
+        trainer = kp.ReplicaTrainer(model, {"law": [0.0, 1.0]}, seeds=[0, 1])
+        return trainer.fit(z, x[:, 0, :1], epochs=2, verbose=0)
+
+    on_cores = train()
+    kept_graphs.forget_programs()
+    monkeypatch.setattr(devices, "devices", lambda: ["/device:CPU:0"])
+    on_gpu = train()
+    assert on_cores.engine.startswith("in-turn: ")
+    assert on_gpu.engine.startswith("stacked without XLA: ")
+    np.testing.assert_allclose(on_gpu.history["loss"], on_cores.history["loss"], rtol=1e-5)
+
+
+def test_replicas_do_without_the_operations_of_cudnn():
+    model = keras.Sequential(
+        [
+            keras.Input((4, 2)),
+            keras.layers.Bidirectional(keras.layers.LSTM(3, return_sequences=True)),
+            keras.layers.GRU(3, use_cudnn=False),
+        ]
+    )
+    both, last = model.layers
+    parts = [both.forward_layer, both.backward_layer, last]
+    with faster_layers(model):
+        assert [layer.use_cudnn for layer in parts] == [False] * 3
+    assert [layer.use_cudnn for layer in parts] == ["auto", "auto", False]
+    with faster_layers(model, only_random=True):
+        assert [layer.use_cudnn for layer in parts] == ["auto", "auto", False]

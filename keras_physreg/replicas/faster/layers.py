@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 
@@ -25,6 +26,8 @@ EQUAL: dict[type, Callable] = {
     keras.layers.AveragePooling1D: average_pooling,
     keras.layers.AveragePooling2D: average_pooling,
 }
+# On GPUs Keras computes these by operations of cuDNN that cannot be stacked or compiled by XLA.
+RECURRENT = (keras.layers.GRU, keras.layers.LSTM)
 
 
 def draws_own_numbers(model: keras.Model) -> bool:
@@ -44,12 +47,18 @@ def faster_layers(model: keras.Model, only_random: bool = False) -> Iterator[Non
     """
     known = RANDOM if only_random else RANDOM | EQUAL
     replaced: list[keras.layers.Layer] = []
+    by_cudnn: list[tuple[keras.layers.Layer, Any]] = []
     try:
         for layer in with_sublayers(model):
             if type(layer) in known and "call" not in vars(layer):
                 layer.call = functools.partial(known[type(layer)], layer)
                 replaced.append(layer)
+            if isinstance(layer, RECURRENT) and not only_random:
+                by_cudnn.append((layer, layer.use_cudnn))
+                layer.use_cudnn = False
         yield
     finally:
         for layer in replaced:
             del layer.call
+        for layer, setting in by_cudnn:
+            layer.use_cudnn = setting
