@@ -16,6 +16,7 @@ import pytest
 
 import keras_physreg as kp
 from keras_physreg.executors.checks import checked_pool
+from keras_physreg.executors.dask_pool import DaskPool
 from keras_physreg.executors.trainer import DistributedTrainer, LostReplicasError
 from tests import kept_graphs
 from tests.executors.setups import HELD_OUT, ROWS, SEEDS, WEIGHTS, assert_same, fit, make
@@ -33,6 +34,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 KILLS = int(os.environ.get("KILLS", "3"))
+PATIENCE = 600  # Seconds after which something hangs, however busy the machine.
 
 
 @pytest.fixture(scope="module")
@@ -116,82 +118,104 @@ def test_a_sweep_by_a_cluster_gives_the_verdicts_of_one_process(client):
 
 
 class Killer(threading.Thread):
-    """Kills a worker by SIGKILL while it trains a group, some time after it was asked to.
+    """Kills a worker by SIGKILL at a random moment at which it trains a group.
+
+    A moment at which no group is trained is drawn again, from half as many seconds.
 
     Args:
         client: The client.
         pids: The process of each worker, by address.
-        delay: Seconds after which to kill.
+        rng: Draws the moment, and the worker.
+        seconds: The longest time until the moment, at first.
     """
 
-    def __init__(self, client, pids, delay):
+    def __init__(self, client, pids, rng, seconds):
         super().__init__()
-        self.client, self.pids, self.delay = client, pids, delay
+        self.client, self.pids, self.rng, self.seconds = client, pids, rng, seconds
         self.killed, self.is_over = None, threading.Event()
 
     def run(self):
-        time.sleep(self.delay)
-        while self.killed is None and not self.is_over.wait(0.01):
-            tasks = self.client.processing().items()
-            busy = [address for address, keys in tasks if any("group" in key for key in keys)]
-            if busy and busy[0] in self.pids:
-                self.killed = self.pids[busy[0]]
+        while self.killed is None and not self.is_over.wait(self.rng.uniform(0, self.seconds)):
+            self.seconds /= 2
+            tasks = self.client.processing()
+            busy = [at for at in self.pids if any("group" in key for key in tasks.get(at, ()))]
+            if busy:
+                self.killed = self.pids[self.rng.choice(busy)]
                 os.kill(self.killed, signal.SIGKILL)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        self.join()
 
 
 def processes(client, killed):
     """The process of each worker, by address, once two are there that were not killed."""
-    while True:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         with contextlib.suppress(OSError):  # A worker has just died.
             pids = client.run(os.getpid)
             if len(pids) == 2 and killed not in pids.values():
                 return pids
         time.sleep(0.2)
+    raise TimeoutError("the cluster does not have two workers again")
 
 
 def test_nothing_is_lost_or_counted_twice_when_workers_are_killed(client, monkeypatch):
+    """Trainings follow one another until a worker was killed, however long one of them takes."""
     client.register_plugin(QuickWorkers())
     model = make(1.5)
     history = fit(kp.ReplicaTrainer(model, WEIGHTS, SEEDS), epochs=40)
     done = []
     monkeypatch.setattr("keras_physreg.replicas.trainer._progress", lambda *_: done.append)
-    begin = time.perf_counter()
-    fit(distributed_trainer(client, model, replicas_per_program=3), epochs=40)
-    seconds = time.perf_counter() - begin
-    rng, killed = random.Random(0), [None]
-    for _ in range(3 * KILLS):
+
+    def train():
         done.clear()
-        killer = Killer(client, processes(client, killed[-1]), rng.uniform(0, seconds))
-        killer.start()
         found = fit(distributed_trainer(client, model, replicas_per_program=3), epochs=40)
-        killer.is_over.set()
-        killer.join()
         assert_same(found, history)
         assert sum(done) == 12 * 40
-        if killer.killed is not None:  # Else the training was over before.
-            killed.append(killer.killed)
-        if len(killed) > KILLS:
-            break
-    assert len(killed) == KILLS + 1
-    processes(client, killed[-1])
+
+    rng, killed = random.Random(0), None
+    for _ in range(KILLS):
+        pids = processes(client, killed)
+        begin = time.monotonic()
+        train()  # A worker that came back compiles here; the trainings after it are shorter.
+        seconds = time.monotonic() - begin
+        with Killer(client, pids, rng, seconds) as killer:
+            while killer.is_alive() and time.monotonic() < begin + PATIENCE:
+                train()
+        killed = killer.killed
+        assert killed is not None
+    processes(client, killed)
 
 
 def test_ctrl_c_keeps_the_groups_that_are_finished(client, monkeypatch):
     client.register_plugin(QuickWorkers())
     processes(client, None)
-    pressed = []
+    ctrl_c = threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT])
+    submit, submitted = DaskPool._submit, []
 
     def progress(done):
-        if not pressed:
-            pressed.append(threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT]))
-            pressed[0].start()
+        if ctrl_c.ident is None:
+            ctrl_c.start()
+
+    def submit_four(self, *arguments):
+        """Of six groups two have not begun when Ctrl-C comes, late as that may be."""
+        submitted.append(arguments)
+        if len(submitted) > 4:
+            time.sleep(PATIENCE)  # Ctrl-C ends it.
+        return submit(self, *arguments)
 
     monkeypatch.setattr("keras_physreg.replicas.trainer._progress", lambda *_: progress)
-    history = fit(distributed_trainer(client, make(), replicas_per_program=2), epochs=2000)
-    pressed[0].join()
+    monkeypatch.setattr(DaskPool, "_submit", submit_four)
+    history = fit(distributed_trainer(client, make(), replicas_per_program=2), epochs=500)
+    ctrl_c.join()
     assert history.interrupted
-    assert set(history.epochs_done.tolist()) == {0, 2000}
-    assert (history.epochs_done == 2000).sum() <= 8  # Of 12: two groups of two had not begun.
+    assert set(history.epochs_done.tolist()) == {0, 500}
+    assert (history.epochs_done == 500).sum() <= 8
 
 
 def deadly(z, x_pred):
@@ -205,7 +229,7 @@ def deadly(z, x_pred):
 def test_a_group_that_kills_its_workers_again_and_again_is_a_failure(client, monkeypatch):
     """By default Dask tries three times."""
     monkeypatch.setattr(client.cluster.scheduler, "allowed_failures", 1)
-    client.wait_for_workers(2, timeout=120)
+    client.wait_for_workers(2, timeout=PATIENCE)
     z = keras.Input((6,))
     layer = kp.PhysicsRegularization(deadly, {"law": 0.0})
     model = kp.PhysicsModel(z, layer(z, keras.layers.Dense(2)(z)))
@@ -213,7 +237,7 @@ def test_a_group_that_kills_its_workers_again_and_again_is_a_failure(client, mon
     trainer = DistributedTrainer(checked_pool(client, None), None, model, {"law": [0.0, 1.0]})
     with pytest.raises(LostReplicasError, match=r"2 of 2 .* killed 2 workers, one after the other"):
         trainer.fit(*ROWS, validation_data=HELD_OUT, verbose=0)
-    client.wait_for_workers(2, timeout=120)
+    client.wait_for_workers(2, timeout=PATIENCE)
 
 
 def test_a_cluster_that_cannot_train_is_refused():
