@@ -21,7 +21,8 @@ class BestWeights:
         self._present = variables
         self._kept = [keras.Variable(v, dtype=v.dtype, trainable=False) for v in variables]
         self._score = keras.Variable(np.full(size, np.inf), dtype="float32", trainable=False)
-        self._epoch = keras.Variable(np.full(size, -1), dtype="int32", trainable=False)
+        # TensorFlow keeps variables of int32 on the CPU, out of reach of XLA's programs on a GPU.
+        self._epoch = keras.Variable(np.full(size, -1), dtype="int64", trainable=False)
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -39,7 +40,7 @@ class BestWeights:
         """Keeps the weights of the replicas whose score is better (smaller) than before."""
         better = score < self._score.value  # False for NaN.
         self._score.assign(tf.where(better, score, self._score.value))
-        self._epoch.assign(tf.where(better, epoch, self._epoch.value))
+        self._epoch.assign(tf.where(better, tf.cast(epoch, tf.int64), self._epoch.value))
         for kept, present in zip(self._kept, self._present, strict=True):
             where = tf.reshape(better, [-1] + [1] * (len(kept.shape) - 1))
             kept.assign(tf.where(where, present.value, kept.value))

@@ -26,6 +26,8 @@ from keras_physreg.replicas.runner import Runner
 
 MAX_REPLICAS_PER_PROGRAM = 32  # on a core: larger programs run no faster per replica there
 MAX_GROUPS_PER_PROGRAM = 16  # For more groups of replicas, larger programs are compiled.
+FEW_ON_GPU = 64  # slots of a program, which any job may take, since a step is short
+MAX_EMPTY_ON_GPU = 4  # times as many slots as replicas; else a smaller program is compiled
 MAX_SPECS = 16  # whose programs are kept, since programs hold memory
 
 
@@ -162,16 +164,27 @@ class CompiledTrainer:
         """Returns programs for a specification, from the cache or new ones."""
         count = len(self._places)
         for compiled in self._cache:
-            enough = replicas <= MAX_GROUPS_PER_PROGRAM * compiled.slots
-            full = compiled.programs[0].size >= self._limit and len(compiled.programs) == count
-            if compiled.spec.can_replace(spec) and (enough or full):
+            if compiled.spec.can_replace(spec) and self._suits(compiled, replicas):
                 return compiled
-        self._cache = [known for known in self._cache if not spec.can_replace(known.spec)]
         groups = -(-replicas // self._limit)
         groups = min(-(-groups // count) * count, replicas)  # Equally many per core.
         size = -(-replicas // groups)
+        self._cache = [
+            known
+            for known in self._cache
+            if known.slots > size * count or not spec.can_replace(known.spec)
+        ]
         self._forget(size * count)
         return self._new_programs(job, spec, size, self._places[:groups])
+
+    def _suits(self, compiled: Compiled, replicas: int) -> bool:
+        """Returns whether compiling other programs for so many replicas would not pay."""
+        slots, is_largest = compiled.slots, len(compiled.programs) == len(self._places)
+        is_largest = is_largest and compiled.programs[0].size >= self._limit
+        if None in self._places:  # On cores, where a step takes longer the more slots there are.
+            return is_largest or replicas <= MAX_GROUPS_PER_PROGRAM * slots
+        is_full_enough = slots <= max(FEW_ON_GPU, MAX_EMPTY_ON_GPU * replicas)
+        return is_full_enough and (is_largest or replicas <= slots)
 
     def _new_programs(
         self, job: Job, spec: ProgramSpec, size: int, places: Sequence[str | None]

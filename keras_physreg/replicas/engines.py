@@ -126,9 +126,9 @@ def candidates(step: ReplicaStep, requested: str, graph: Any) -> list[Engine]:
         return by_name[requested]
     last = sequential("no program can train it")
     if loops or slow or (wide := _why_wide(step)) is None:
-        # A GPU takes as long for one replica as for many.
-        first = together[-1:] if on_gpus and loops else [] if loops else together[:1]
-        return [*first, *one_by_one, last]
+        if on_gpus:  # Which are slow at many small operations, one after the other.
+            return [*together[bool(loops) :], *one_by_one, last]
+        return [*one_by_one, last] if loops else [*together[:1], *one_by_one, last]
     one_by_one = [replace(engine, reason=f"{engine.reason}, but {wide}") for engine in one_by_one]
     return [*one_by_one, *together[:1], last]
 

@@ -38,7 +38,9 @@ class ReplicaTrainer(TrainedReplicas):
     The programs of the last 4 kinds are kept. What TensorFlow compiles by XLA it never frees.
 
     With visible GPUs there is one program per GPU, which holds all replicas that fit; several GPUs
-    share the replicas. This was tested on devices of a CPU only, and not measured on a GPU.
+    share the replicas. A step of 64 small networks took four times that of one: a GPU is good for
+    many. One GPU was measured (`tests/benchmarks/README.md`); sharing by several was tested on
+    logical devices of a CPU only.
 
     Args:
         model: A compiled Keras model, with or without physics terms.

@@ -18,3 +18,9 @@ def test_the_first_of_equal_scores_and_no_nan():
             best.update(tf.constant(score, "float32"), epoch)
         assert best.epochs().tolist() == [0, 2, -1]
         assert best.weights()[0][:2].tolist() == [[1.0, 1.0], [3.0, 3.0]]
+
+
+def test_no_variable_is_out_of_reach_of_xla_on_a_gpu():
+    """TensorFlow keeps variables of int32 on the CPU."""
+    best = BestWeights([keras.Variable(np.zeros((3, 2)), dtype="float32")], 3)
+    assert {v.dtype for v in best.variables} == {"float32", "int64"}

@@ -4,6 +4,7 @@ import functools
 import json
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -69,6 +70,7 @@ def train(per_program):
             sorted({v.value.device for v in [*p.trainable, *p.optimizer.variables, *p.best._kept]})
             for p in programs
         ],
+        "dtypes": sorted({v.dtype for p in programs for v in p._variables}),
     }
 
 compiled.cores = lambda: 1
@@ -102,6 +104,7 @@ def test_replicas_are_shared_by_devices(kind):
         assert [len(names) for names in found["variables"]] == [1, 1]
         assert [names[0][-5:] for names in found["variables"]] == ["CPU:0", "CPU:1"]
         assert [name[-5:] for name in found["data"]] == ["CPU:0", "CPU:1"]
+        assert found["dtypes"] == ["float32", "int64"]  # Those of int32 are never on a GPU.
         for key in ("loss", "val_loss"):
             np.testing.assert_allclose(found[key], unplaced[key], rtol=1e-5)
 
@@ -145,7 +148,7 @@ def test_on_gpus_convolutions_are_compiled_and_memory_is_not_estimated(monkeypat
 
 
 def test_on_gpus_loops_are_stacked(monkeypatch):
-    """A GPU takes as long for one replica as for many."""
+    """In turn, a GPU would run many small operations, one after the other."""
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     model.train_on_batch(np.zeros((2, 2)), np.zeros((2, 1)))
@@ -155,6 +158,27 @@ def test_on_gpus_loops_are_stacked(monkeypatch):
     monkeypatch.setattr(devices, "devices", lambda: TWO)
     on_gpus = engines.candidates(ReplicaStep(model), "auto", graph)[0]
     assert (on_cores.name, on_gpus.name, on_gpus.jit) == ("in-turn", "stacked", False)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "on_cores", "on_gpu"),
+    [(1, True, True), (40, True, True), (64, True, True), (100, True, False), (1100, False, False)],
+)
+def test_which_jobs_take_programs_that_there_are(monkeypatch, replicas, on_cores, on_gpu):
+    """On a GPU no groups run one after the other where one program could hold them."""
+    there = types.SimpleNamespace(slots=64, programs=[types.SimpleNamespace(size=64)])
+    engine = engines.Engine("stacked", "", engines.stacked, jit=True)
+    assert compiled.CompiledTrainer(engine, None)._suits(there, replicas) == on_cores
+    monkeypatch.setattr(devices, "devices", lambda: ["/device:CPU:0"])
+    assert compiled.CompiledTrainer(engine, None)._suits(there, replicas) == on_gpu
+
+
+@pytest.mark.parametrize(("replicas", "suits"), [(8, False), (1023, False), (1024, True)])
+def test_a_gpu_runs_no_programs_that_are_almost_empty(monkeypatch, replicas, suits):
+    there = types.SimpleNamespace(slots=4096, programs=[types.SimpleNamespace(size=4096)])
+    monkeypatch.setattr(devices, "devices", lambda: ["/device:CPU:0"])
+    engine = engines.Engine("stacked", "", engines.stacked, jit=True)
+    assert compiled.CompiledTrainer(engine, None)._suits(there, replicas) == suits
 
 
 @pytest.mark.slow

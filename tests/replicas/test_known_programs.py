@@ -271,9 +271,9 @@ def test_large_programs_go_with_their_model(programs, monkeypatch):
 def test_programs_count_their_bytes(programs):
     fitted(build())
     # Of 4 bytes each, per replica: 8 weights of the layer and that of the term, as they are and at
-    # the best epoch, with that epoch and its score; totals and counts of 2 metrics, and of 3 losses
-    # and 1 loss of a term.
-    each = 4 * (2 * (8 + 1) + 2 + 2 * (2 + 3 + 1))
+    # the best epoch, with its score and that epoch (8 bytes); totals and counts of 2 metrics, and
+    # of 3 losses and 1 loss of a term.
+    each = 4 * (2 * (8 + 1) + 1 + 2 + 2 * (2 + 3 + 1))
     (program,) = programs
     assert program.bytes == 2 * each + 4 + 8  # The rate of SGD, and its count of steps.
 
