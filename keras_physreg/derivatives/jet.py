@@ -59,8 +59,9 @@ class Jet:
 
     def __add__(self, other: Any) -> Jet:
         other = _as_jet(other)
-        both = [*self.coefficients.items(), *other.coefficients.items()]
-        return Jet(_summed(both), self.needed | other.needed)
+        value = self.value + other.value
+        slopes = [*_slope_like(self, value), *_slope_like(other, value)]
+        return Jet({"": value} | _summed(slopes), self.needed | other.needed)
 
     def __neg__(self) -> Jet:
         return self.linear(lambda c: -c)
@@ -93,6 +94,14 @@ class Jet:
 
 def _as_jet(value: Any) -> Jet:
     return value if isinstance(value, Jet) else Jet.constant(value)
+
+
+def _slope_like(jet: Jet, total: Any) -> Iterable[tuple[str, Any]]:
+    """Returns the slope of a part of a sum; in the shape of the total if that has more columns."""
+    if tuple(jet.value.shape) == tuple(total.shape):
+        return jet.slope.items()
+    zeros = ops.zeros_like(total)
+    return [(index, c + zeros) for index, c in jet.slope.items()]
 
 
 def _product(one: dict[str, Any], other: dict[str, Any], needed: frozenset[str]) -> dict[str, Any]:

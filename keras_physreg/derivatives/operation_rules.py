@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_physreg.derivatives import series
@@ -39,7 +40,9 @@ def has_rule(operation: Any, args: tuple) -> bool:
     if kind.__name__ == "Gelu":
         return not operation.approximate
     if kind.__name__ == "Power":
-        return isinstance(args[0], keras.KerasTensor) and args[1] in (1, 2, 3, 4)
+        base, exponent = args
+        is_number = isinstance(exponent, int | float | np.number)
+        return isinstance(base, keras.KerasTensor) and is_number and exponent in (1, 2, 3, 4)
     return True
 
 

@@ -125,6 +125,15 @@ def check_trainable(model: keras.Model) -> None:
             f"Model '{model.name}' has no trainable weights. Set `trainable = True` on the layers "
             "to refine."
         )
+    kept = {v.path: v.constraint for v in model.trainable_variables if v.constraint is not None}
+    if kept:
+        shown = ", ".join(f"'{path}': {type(each).__name__}" for path, each in kept.items())
+        raise ValueError(
+            f"Weights of model '{model.name}' have constraints, which `fit` applies after each "
+            "step, and `refine` cannot keep. Freeze their layers (`layer.trainable = False`); for "
+            "a constant of the physics use `keras_physreg.Constant`, whose `low` and `high` "
+            f"always hold; or train with `fit` alone. Received: {shown}"
+        )
     for layer in physics_layers(model):
         for term in layer.terms:
             own = getattr(layer.functions[term.name], "trainable_variables", ())

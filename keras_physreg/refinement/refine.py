@@ -84,7 +84,8 @@ def refine(
         ImportError: If SciPy is not installed.
         TypeError: If the model is no `PhysicsModel`, or the rows are no arrays.
         ValueError: If the loss is not finite at the start (the message names the term), is not
-            determined by the weights alone, or trains nothing; and for other bad arguments.
+            determined by the weights alone, or trains nothing; if weights that train have a
+            constraint; and for other bad arguments.
 
     Source:
         The method after Adam, and its effect: E. Kiyani et al., "Optimizing the optimizer for

@@ -95,12 +95,20 @@ def _weights_at(name: str, value: Any, times: np.ndarray) -> np.ndarray:
 
 def _entries(model: keras.Model, name: str, values: Any) -> list[float | Callable]:
     check_known(model, name, list(find_terms(model)))
-    if isinstance(values, str) or not hasattr(values, "__len__") or np.ndim(values) != 1:
+    if isinstance(values, str) or not hasattr(values, "__len__") or not _is_flat(values):
         raise ValueError(
             f"`weights` of term '{name}' must be a list or 1-D array with one weight or schedule "
-            f"per replica. {received('weights', values)}"
+            "per replica. For a schedule of one weight per epoch give "
+            f"`keras_physreg.Staircase(weights, every=1)`. {received('weights', values)}"
         )
     return [v if callable(v) else check_weight(name, _number(v)) for v in values]
+
+
+def _is_flat(values: Any) -> bool:
+    try:
+        return np.ndim(values) == 1
+    except ValueError:  # Numbers beside lists.
+        return False
 
 
 def _number(value: Any) -> Any:

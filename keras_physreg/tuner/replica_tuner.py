@@ -59,10 +59,11 @@ class ReplicaTuner(keras_tuner.Tuner):
     trials of the first round raise, or later at least three in a row. Fix the cause and start the
     search again: these trials run again.
 
-    A search that was killed continues when it is started again with the same arguments. No trial
-    is lost or trained twice, and the oracle proposes the same trials as without the interruption.
-    The state is in one file, `replica_tuner.json`, and a trial is done once its `result.json`
-    exists; KerasTuner's own files are written as well. After Ctrl-C, too, finished trials are kept.
+    A search that was killed continues when it is started again with the same arguments and data. No
+    trial is lost or trained twice, and the oracle proposes the same trials as without the
+    interruption. The state is in one file, `replica_tuner.json`, and a trial is done once its
+    `result.json` exists; KerasTuner's own files are written as well. After Ctrl-C, too, finished
+    trials are kept. Other arguments or data are refused; `build` and samplers are not compared.
     Only one process at a time can use a project folder.
 
     Args:
@@ -224,7 +225,7 @@ class ReplicaTuner(keras_tuner.Tuner):
                 the project folder.
             TypeError: If an argument has a wrong type, or replicas do not support it.
             ValueError: If data, callbacks, splits or objective are invalid, or the folder holds
-                trials that were trained with other arguments.
+                trials that were trained with other arguments or on other data.
             KeyboardInterrupt: After Ctrl-C; finished trials are kept.
         """
         arguments.check_nothing_else("ReplicaTuner.search", others, arguments.FIT_ARGUMENTS)

@@ -238,6 +238,39 @@ def test_a_constant_in_a_layer_counts(merge):
     np.testing.assert_allclose(found["u_x"], [[slope, 0.0]] * 4)
 
 
+def test_sums_of_branches_of_other_widths():
+    """A column is added to three; each branch knows one input only."""
+    inputs = {name: keras.Input((1,), name=name) for name in "xt"}
+    column = keras.layers.Dense(1, "tanh", kernel_initializer="ones")(inputs["x"])
+    three = keras.layers.Dense(3, ops.sin, kernel_initializer="ones")(inputs["t"])
+    both = keras.layers.Add()([column, three]) - np.array([0.0, 1.0, 2.0], "float32")
+    joined = keras.layers.Dense(1, kernel_initializer="ones")(both + inputs["x"])
+    network = keras.Model(inputs, keras.layers.Concatenate()([joined, both[:, 1:]]))
+    layer = kp.Derivatives(network, ["x", "t", "xx"], inputs=["x", "t"], output="u")
+    z = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    found = layer({"x": z[:, :1], "t": z[:, 1:]})
+    tanh = np.tanh(z[:, :1])
+    slope, times, first = 1 - tanh**2, np.array([[3.0, 1.0, 1.0]]), np.array([[3.0, 0.0, 0.0]])
+    expected = {
+        "u": times * (tanh + np.sin(z[:, 1:])) + first * z[:, :1] - np.array([[3.0, 1.0, 2.0]]),
+        "u_x": times * slope + first,
+        "u_t": times * np.cos(z[:, 1:]),
+        "u_xx": times * (-2 * tanh * slope),
+    }
+    assert layer.uses_rules
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=2e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.tensorflow
+def test_an_exponent_per_column():
+    z = keras.Input((2,))
+    network = keras.Model(z, z ** np.array([2.0, 3.0], "float32"))
+    found = kp.Derivatives(network, ["x", "t"], inputs=["x", "t"])(2 * np.ones((4, 2), "float32"))
+    np.testing.assert_allclose(found["u_x"], [[4.0, 0.0]] * 4)
+    np.testing.assert_allclose(found["u_t"], [[0.0, 12.0]] * 4)
+
+
 def test_units_in_and_out():
     """Each column has its own scale, as in networks around which quantities keep their units."""
     network = keras.Sequential(

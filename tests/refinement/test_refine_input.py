@@ -98,6 +98,15 @@ def test_nothing_trainable():
         kp.refine(model, *problems.data())
 
 
+def test_weights_with_constraints():
+    """A quasi-Newton step knows no constraint: it would leave the weights that `fit` allows."""
+    model = network(keras.layers.Dense(4, kernel_constraint="non_neg", name="gains"))
+    with pytest.raises(ValueError, match=r"cannot keep.*'gains/kernel': NonNeg"):
+        kp.refine(model, *problems.data(), verbose=0)
+    model.get_layer("gains").trainable = False
+    kp.refine(model, *problems.data(), iterations=1, verbose=0)
+
+
 @pytest.mark.slow
 def test_dropout_and_batch_normalisation_that_are_active():
     dropout = network(keras.layers.Dropout(0.5, name="drop"))

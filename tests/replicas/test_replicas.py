@@ -239,6 +239,7 @@ def noisy():
         (models.mlp, {"weights": {"x": [np.nan]}}, ValueError, r"term 'x'.*nan"),
         (models.mlp, {"weights": {"x": ["1"]}}, TypeError, r"term 'x'.*'1'"),
         (models.mlp, {"weights": {"x": 1.0}}, ValueError, r"'x'.*list.*1.0"),
+        (models.mlp, {"weights": {"x": [0.0, [0.1, 1.0]]}}, ValueError, r"'x'.*Staircase\(weights"),
         (models.mlp, {"weights": {"x": []}}, ValueError, r"no replicas"),
         (models.mlp, {"weights": {}}, ValueError, r"no replicas"),
         (models.mlp, {"weights": [1.0]}, TypeError, r"dict"),

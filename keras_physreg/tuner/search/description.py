@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import keras
+import numpy as np
 
 
 def describe_search(oracle: Any, spaces: list[Any]) -> dict[str, Any]:
@@ -22,16 +24,16 @@ def describe_search(oracle: Any, spaces: list[Any]) -> dict[str, Any]:
     }
 
 
-def describe_rows(data: dict[str, Any]) -> dict[str, int | None]:
-    """Returns the numbers of rows on which trials are trained and validated."""
-    rows: dict[str, int | None]
+def describe_rows(data: dict[str, Any]) -> dict[str, Any]:
+    """Returns the numbers of rows on which trials are trained and validated, and their contents."""
+    rows: dict[str, Any]
     rows = {"rows": _rows(data["x"]), "validation_rows": _rows(data["validation_data"])}
     if data["unlabelled"] is not None:
         rows["unlabelled_rows"] = _rows(data["unlabelled"])
     for name in ("points", "validation_points"):
         for term, points in sorted(data.get(name, {}).items()):
             rows[f"{name} of {term}"] = _rows(points)
-    return rows
+    return rows | {f"content of {name}": _digest(given) for name, given in data.items()}
 
 
 def _named(space: Any) -> dict[str, Any]:
@@ -40,6 +42,20 @@ def _named(space: Any) -> dict[str, Any]:
     for config in space.get_config()["space"]:
         named.setdefault(config["config"]["name"], []).append(config)
     return named
+
+
+def _digest(data: Any) -> str | None:
+    """Returns a hash of the arrays in a structure; `None` if it has none, such as of samplers."""
+    found = hashlib.blake2b(digest_size=8)
+    leaves = [leaf for leaf in keras.tree.flatten(data) if hasattr(leaf, "shape")]
+    for leaf in leaves:
+        array = np.asarray(keras.ops.convert_to_numpy(leaf) if keras.ops.is_tensor(leaf) else leaf)
+        found.update(repr((array.shape, array.dtype.str)).encode())
+        if array.dtype.kind in "biufc":
+            found.update(np.ascontiguousarray(array).data)
+        else:
+            found.update(repr(array.tolist()).encode())
+    return found.hexdigest() if leaves else None
 
 
 def _rows(data: Any) -> int | None:

@@ -13,7 +13,10 @@ from keras_physreg.tuner.search import atomic_files
 from keras_physreg.tuner.search.group_trainer import GroupTrainer
 from keras_physreg.tuner.search.project import STATE
 from keras_physreg.tuner.search.trial_result import TrialResult
+from tests import problems
 from tests.tuner.replica_searches import (
+    DATA,
+    VALIDATION,
     build,
     invent,
     make_tuner,
@@ -277,11 +280,24 @@ def named(hp):
         ({"seed": 1}, {}, r"another training: seeds is \[0\] there, \[1\] now"),
         ({}, {"epochs": 3}, "another training: epochs is 2 there, 3 now"),
         ({}, {"shuffle": False}, "another training: shuffle is True there, False now"),
+        ({}, {"sample_weight": np.ones(12)}, "content of sample_weight is None there, '.*' now"),
+        (
+            {},
+            {"validation_data": problems.data(12, seed=2)},
+            "content of validation_data is '.*' there, '.*' now",
+        ),
     ],
 )
 def test_another_search_is_refused(finished, tuner, training, message):
     with pytest.raises(ValueError, match=message):
         search(make_tuner(finished[0], **tuner), **training)
+
+
+def test_other_labels_are_another_search(finished):
+    """As many rows, such as after a change of their unit: the scores could not be compared."""
+    (z, x), rest = DATA, {"validation_data": VALIDATION}
+    with pytest.raises(ValueError, match=r"content of y is '.*' there, '.*' now.*overwrite=True"):
+        make_tuner(finished[0]).search(z, 1000 * x, epochs=2, verbose=0, **rest)
 
 
 def test_a_term_that_is_held_off_is_another_search(tmp_path):
