@@ -96,11 +96,17 @@ def examine(
         ):
             for name in needs_network:
                 floors.pop(name, None)
-        for name in seen.without_values:
-            if name not in unlabelled.at_prediction:
-                notes.setdefault(name, "no loss: its physics has selected none of the rows")
+        nowhere = {
+            name: len(apart[name].numbers) if name in apart else seen.rows + unlabelled.rows
+            for name in seen.without_values
+            if name not in unlabelled.at_prediction
+        }
+        notes = {**dict.fromkeys(nowhere, "no loss: it counts in none of the rows"), **notes}
         terms = tuple(
-            _row(model, layer, name, seen, held_out, unlabelled, gradients, notes.get(name))
+            replace(
+                _row(model, layer, name, seen, held_out, unlabelled, gradients, notes.get(name)),
+                nowhere=nowhere.get(name, 0),
+            )
             for name, layer in find_terms(model).items()
         )
         terms = _with_use(model, terms, sets, batch_size)

@@ -17,6 +17,7 @@ from keras_physreg.diagnosis.probe_rows import Rows, check_rows, choose_rows, la
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 from keras_physreg.inspection import find_terms
+from keras_physreg.layers.where_shapes import check_where_shapes
 from keras_physreg.unlabelled.checks import check_no_options, check_share
 from keras_physreg.unlabelled.point_sources import check_rows_for_all, check_terms
 
@@ -233,6 +234,9 @@ def diagnose(
         for name, chosen in (("`y`", rows), ("the labels of `validation_data`", held_out)):
             if chosen is not None and (wrong := labels_misfit(model, chosen.y)):
                 raise ValueError(f"{name} {wrong} {error}") from error
+        for own in (rows, held_out, others, *at_points.values()):
+            if own is not None:
+                check_where_shapes(model, next(own.batches(SAMPLED_ROWS)).x)
         raise
     return Diagnosis(**vars(found))
 

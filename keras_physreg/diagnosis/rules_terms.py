@@ -13,6 +13,7 @@ from keras_physreg.diagnosis.rules_relations import explained_components, relati
 from keras_physreg.diagnosis.summaries import Summary
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
+from keras_physreg.terms.row_weights import NOT_NEGATIVE
 
 PHYSICS_CURE = (
     "Look at these rows; keep the physics finite for every prediction: bound what goes into "
@@ -24,6 +25,7 @@ DATA_CURE = "Look at these rows of the data: leave them out, or fill in what is 
 def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     """Yields the findings about one term."""
     if row.here is None:
+        yield from _nowhere(row)
         return
     non_finite = [*_non_finite(row)]
     if row.connection.asked:  # Its floor and its gradient are not those of the network.
@@ -43,6 +45,19 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
         yield from few_rows_findings(row)
         yield from relation_findings(row, limits)
         yield from label_findings(row, limits, explained_components(row, limits))
+
+
+def _nowhere(row: TermDiagnosis) -> Iterator[Finding]:
+    if row.nowhere:
+        yield Finding(
+            "nowhere",
+            "warning",
+            row.term,
+            f"'{row.term}' counts in none of the {row.nowhere} rows: its `where` is false or 0 "
+            "everywhere, or its physics selects no row. On such rows it trains nothing.",
+            "Check the units and columns that `where` compares; or give rows on which the term is "
+            "to count.",
+        )
 
 
 def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
@@ -150,8 +165,14 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
         (" on the unlabelled rows", row.unlabelled_here),
     )
     bad = [(where, seen) for where, seen in places if seen and not math.isfinite(seen.loss)]
+    said: set[tuple[int, ...]] = set()
     for where, seen in bad:
         by_data = seen.bad_row_count and seen.bad_given_count == seen.bad_row_count
+        if seen.bad_weight_count and not by_data:
+            if seen.bad_weight_rows not in said:
+                yield _bad_weights(row, where, seen, harm, shielded)
+            said.add(seen.bad_weight_rows)
+            continue
         only_floor = by_data and (seen is row.labels or seen is row.val_labels)
         yield Finding(
             "non-finite",
@@ -177,13 +198,31 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
         )
 
 
+def _bad_weights(
+    row: TermDiagnosis, where: str, seen: Summary, harm: Severity, shielded: str
+) -> Finding:
+    return Finding(
+        "non-finite",
+        harm,
+        row.term,
+        f"The loss of '{row.term}'{where} is {seen.loss:g}: its `where` is negative or NaN in "
+        f"{seen.bad_weight_count} row(s){_numbers(seen.bad_weight_count, seen.bad_weight_rows)}."
+        f"{shielded}",
+        NOT_NEGATIVE,
+    )
+
+
 def _bad_rows(seen: Summary) -> str:
     if not seen.bad_row_count:
         return ""
     of = f" in component {_listed(seen.bad_components)}" if len(seen.mean) > 1 else ""
-    more = ", ..." if seen.bad_row_count > len(seen.bad_rows) else ""
-    rows = ", ".join(map(str, seen.bad_rows)) + more
-    return f": {seen.bad_row_count} row(s) are not finite{of} (rows {rows})"
+    rows = _numbers(seen.bad_row_count, seen.bad_rows)
+    return f": {seen.bad_row_count} row(s) are not finite{of}{rows}"
+
+
+def _numbers(count: int, numbers: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, numbers)) + (", ..." if count > len(numbers) else "")
+    return f" (rows {shown})" if numbers else ""
 
 
 def _size(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:

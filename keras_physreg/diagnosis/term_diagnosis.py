@@ -37,6 +37,7 @@ class TermDiagnosis:
         one_sided: Components of a residual that can have one sign only, as a norm has.
         reference: What it is compared with, as in `PhysicsTerm`.
         unlabelled_here: The term on the rows without labels.
+        nowhere: Number of rows looked at, if the term counts in none of them; else 0.
     """
 
     term: str
@@ -58,6 +59,7 @@ class TermDiagnosis:
     one_sided: frozenset[int] = frozenset()
     reference: str | None = None
     unlabelled_here: Summary | None = None
+    nowhere: int = 0
 
     @property
     def loss(self) -> float | None:
