@@ -39,6 +39,7 @@ from keras_physreg.diagnosis.summaries import Measurement, measure
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 from keras_physreg.inspection import find_terms, get_term_weights
+from keras_physreg.layers.groups import sharing_with
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
 
 NO_FLOOR = (
@@ -197,7 +198,8 @@ def _row(
     gradients: Gradients,
     note: str | None,
 ) -> TermDiagnosis:
-    weight = get_term_weights(model)[name]
+    weights = get_term_weights(model)
+    weight, sharers = weights[name], sharing_with(name, layer.functions, layer.terms)
     norm, data_norm = gradients.norm(name), gradients.norm(DATA)
     return TermDiagnosis(
         term=name,
@@ -215,6 +217,7 @@ def _row(
         note=note,
         unlabelled_here=unlabelled.at_prediction.get(name),
         reference=next(term.reference for term in layer.terms if term.name == name),
+        active_sharers=tuple(other for other in sharers if weights[other] > 0),
     )
 
 

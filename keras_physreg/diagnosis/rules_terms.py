@@ -19,6 +19,7 @@ PHYSICS_CURE = (
     "Look at these rows; keep the physics finite for every prediction: bound what goes into "
     "`log`, `sqrt`, powers and divisions (`keras.ops.maximum`), and clip exponents."
 )
+NO_HARM = " At weight 0 it does no harm yet."
 DATA_CURE = "Look at these rows of the data: leave them out, or fill in what is NaN or infinite."
 
 
@@ -155,8 +156,6 @@ def _partly_connected(row: TermDiagnosis) -> Iterator[Finding]:
 
 
 def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
-    harm: Severity = "error" if row.weight else "warning"
-    shielded = "" if row.weight else " At weight 0 it does no harm yet."
     places = (
         ("", None if row.here is row.unlabelled_here else row.here),
         (" at the labels", row.labels),
@@ -170,9 +169,10 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
         by_data = seen.bad_row_count and seen.bad_given_count == seen.bad_row_count
         if seen.bad_weight_count and not by_data:
             if seen.bad_weight_rows not in said:
-                yield _bad_weights(row, where, seen, harm, shielded)
+                yield _bad_weights(row, where, seen)
             said.add(seen.bad_weight_rows)
             continue
+        harm, shielded = _harm(row, not by_data and seen in (row.here, row.unlabelled_here))
         only_floor = by_data and (seen is row.labels or seen is row.val_labels)
         yield Finding(
             "non-finite",
@@ -185,6 +185,7 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
         )
     norm = row.grad_norm
     if not bad and norm is not None and not math.isfinite(norm):
+        harm, shielded = _harm(row, True)
         yield Finding(
             "non-finite",
             harm,
@@ -198,16 +199,27 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
         )
 
 
-def _bad_weights(
-    row: TermDiagnosis, where: str, seen: Summary, harm: Severity, shielded: str
-) -> Finding:
+def _harm(row: TermDiagnosis, in_training: bool) -> tuple[Severity, str]:
+    """Returns the severity of physics that is not finite, and what a weight of 0 changes."""
+    if row.weight:
+        return "error", ""
+    if not (in_training and row.active_sharers):
+        return "warning", NO_HARM
+    others = ", ".join(f"'{name}'" for name in row.active_sharers)
+    return "error", (
+        f" Even at weight 0 its gradient can turn the weights into NaN, as {others} comes from the "
+        "same call of the physics: give each term a function of its own, by a dict of functions."
+    )
+
+
+def _bad_weights(row: TermDiagnosis, where: str, seen: Summary) -> Finding:
     return Finding(
         "non-finite",
-        harm,
+        "error" if row.weight else "warning",
         row.term,
         f"The loss of '{row.term}'{where} is {seen.loss:g}: its `where` is negative or NaN in "
         f"{seen.bad_weight_count} row(s){_numbers(seen.bad_weight_count, seen.bad_weight_rows)}."
-        f"{shielded}",
+        f"{'' if row.weight else NO_HARM}",
         NOT_NEGATIVE,
     )
 
