@@ -172,7 +172,8 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
                 yield _bad_weights(row, where, seen)
             said.add(seen.bad_weight_rows)
             continue
-        harm, shielded = _harm(row, not by_data and seen in (row.here, row.unlabelled_here))
+        in_training = seen is row.here or seen is row.unlabelled_here
+        harm, shielded = _harm(row, in_training and not by_data)
         only_floor = by_data and (seen is row.labels or seen is row.val_labels)
         yield Finding(
             "non-finite",
