@@ -37,6 +37,11 @@ def with_sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return [part for part in _parts(layer) if isinstance(part, keras.layers.Layer)]
 
 
+def stateful_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Returns the layers nested in a layer that carry state from one batch to the next."""
+    return [part for part in with_sublayers(layer) if getattr(part, "stateful", False)]
+
+
 def seed_generators(layer: keras.layers.Layer) -> list[keras.random.SeedGenerator]:
     """Returns the generators of seeds in a layer, and in all layers nested in its attributes."""
     return [part for part in _parts(layer) if isinstance(part, keras.random.SeedGenerator)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,9 +12,11 @@ import keras
 from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import whole_number
 from keras_physreg.diagnosis.gradient_products import DATA, Gradients
+from keras_physreg.diagnosis.inputs_alone import rows_of_points
 from keras_physreg.diagnosis.probe_rows import Rows, check_rows, choose_rows
 from keras_physreg.inspection import find_terms, get_term_weights
 from keras_physreg.layers.build_physics import is_built
+from keras_physreg.unlabelled.point_sources import check_rows_for_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,13 +39,17 @@ class GradientMonitor(keras.callbacks.Callback):
 
     Args:
         x: Inputs of the probe set: array or structure of arrays of shape `(rows, ...)`, or a
-            dataset of batches.
+            dataset of batches; `None` if every term has `points`.
         y: Labels. Without them only norms are measured.
         every: Number of epochs from one measurement to the next.
         sample_weight: Weights of the rows, of shape `(rows,)`.
-        max_samples: Maximum number of rows of the probe set, drawn at random once; `None` for all.
+        max_samples: Maximum number of rows of the probe set, and of each point set, drawn at random
+            once; `None` for all.
         batch_size: Rows per batch. One batch is fastest.
         training: Whether dropout and batch normalisation work as in training.
+        points: Per term, inputs on which its gradient is measured in place of `x`, as in
+            `PhysicsModel.fit`: arrays, a dataset of inputs, or a sampler, of which 1024 rows are
+            taken. They stay the same in all epochs.
 
     Attributes:
         epochs: The measured epochs, counted from 0.
@@ -70,20 +77,25 @@ class GradientMonitor(keras.callbacks.Callback):
 
     def __init__(
         self,
-        x: Any,
+        x: Any = None,
         y: Any = None,
         every: int = 1,
         sample_weight: Any = None,
         max_samples: int | None = 256,
         batch_size: int = 256,
         training: bool = False,
+        points: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         needs_tensorflow("`GradientMonitor`")
         self.every = whole_number("every", every)
         self.batch_size = whole_number("batch_size", batch_size)
         self.training = training
-        self.rows: Rows = choose_rows(x, y, sample_weight, max_samples)
+        self.points, self.max_samples = points, max_samples
+        self.rows: Rows | None = None
+        if x is not None or not points:
+            self.rows = choose_rows(x, y, sample_weight, max_samples)
+        self._sets: list[tuple[Rows, frozenset[str]]] = []
         self.epochs: list[int] = []
         self.history: dict[str, list[float]] = {}
         self._first_epoch: int | None = None
@@ -98,7 +110,7 @@ class GradientMonitor(keras.callbacks.Callback):
             )
         self.epochs, self.history = [], {}
         self._first_epoch, self._meter = None, None
-        check_rows("GradientMonitor", self.model, self.rows)
+        self._sets = self._sets_of_rows()
         if is_built(self.model):
             self._meter = self._new_meter()
 
@@ -138,33 +150,47 @@ class GradientMonitor(keras.callbacks.Callback):
 
         return plot_gradient_history(self.history, self.epochs)
 
+    def _sets_of_rows(self) -> list[tuple[Rows, frozenset[str]]]:
+        """Returns each set of rows with the terms that are not computed on it."""
+        owner, every = "GradientMonitor", frozenset(find_terms(self.model))
+        points = rows_of_points(owner, self.model, self.points, self.max_samples)
+        if self.rows is None:
+            check_rows_for_all(self.model, tuple(points))
+            labelled = []
+        else:
+            check_rows(owner, self.model, self.rows)
+            labelled = [(self.rows, frozenset(points))]
+        return labelled + [(own, every - {term}) for term, own in points.items()]
+
     def _new_meter(self) -> GradientMeter:
         """Returns a meter that was tried out on the probe rows."""
         # Imported here: importing the package must not load TensorFlow.
         from keras_physreg.diagnosis.gradients import GradientMeter
 
         meter = GradientMeter(self.model, self.training)
-        try:
-            meter.try_out(next(self.rows.batches(self.batch_size)), self._in_one_batch)
-        except Exception as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(
-                f"GradientMonitor cannot measure model '{self.model.name}' on the probe rows "
-                f"({self.rows.shapes()}): {error}"
-            ) from error
+        for rows, skipped in self._sets:
+            try:
+                meter.try_out(next(rows.batches(self.batch_size)), self._in_one_batch, skipped)
+            except Exception as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(
+                    f"GradientMonitor cannot measure model '{self.model.name}' on the probe rows "
+                    f"({rows.shapes()}): {error}"
+                ) from error
         return meter
 
     @property
     def _in_one_batch(self) -> bool:
-        return len(self.rows.numbers) <= self.batch_size
+        rows, skipped = self._sets[0]
+        return not skipped and len(rows.numbers) <= self.batch_size
 
     def _measure(self, meter: GradientMeter) -> Gradients:
-        batches = self.rows.batches(self.batch_size)
         if self._in_one_batch:
-            return meter.measure(next(batches))
+            return meter.measure(next(self._sets[0][0].batches(self.batch_size)))
         meter.reset()
-        for batch in batches:
-            meter.update(batch)
+        for rows, skipped in self._sets:
+            for batch in rows.batches(self.batch_size):
+                meter.update(batch, skipped)
         return meter.result()
 
     def _warn_of_disconnected(self, gradients: Gradients, notes: dict[str, str]) -> None:

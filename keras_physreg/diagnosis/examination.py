@@ -39,6 +39,7 @@ from keras_physreg.diagnosis.summaries import Measurement, measure
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 from keras_physreg.inspection import find_terms, get_term_weights
+from keras_physreg.layers.groups import sharing_with
 from keras_physreg.layers.physics_regularization import PhysicsRegularization
 
 NO_FLOOR = (
@@ -96,11 +97,17 @@ def examine(
         ):
             for name in needs_network:
                 floors.pop(name, None)
-        for name in seen.without_values:
-            if name not in unlabelled.at_prediction:
-                notes.setdefault(name, "no loss: its physics has selected none of the rows")
+        nowhere = {
+            name: len(apart[name].numbers) if name in apart else seen.rows + unlabelled.rows
+            for name in seen.without_values
+            if name not in unlabelled.at_prediction
+        }
+        notes = {**dict.fromkeys(nowhere, "no loss: it counts in none of the rows"), **notes}
         terms = tuple(
-            _row(model, layer, name, seen, held_out, unlabelled, gradients, notes.get(name))
+            replace(
+                _row(model, layer, name, seen, held_out, unlabelled, gradients, notes.get(name)),
+                nowhere=nowhere.get(name, 0),
+            )
             for name, layer in find_terms(model).items()
         )
         terms = _with_use(model, terms, sets, batch_size)
@@ -191,7 +198,8 @@ def _row(
     gradients: Gradients,
     note: str | None,
 ) -> TermDiagnosis:
-    weight = get_term_weights(model)[name]
+    weights = get_term_weights(model)
+    weight, sharers = weights[name], sharing_with(name, layer.functions, layer.terms)
     norm, data_norm = gradients.norm(name), gradients.norm(DATA)
     return TermDiagnosis(
         term=name,
@@ -209,6 +217,7 @@ def _row(
         note=note,
         unlabelled_here=unlabelled.at_prediction.get(name),
         reference=next(term.reference for term in layer.terms if term.name == name),
+        active_sharers=tuple(other for other in sharers if weights[other] > 0),
     )
 
 

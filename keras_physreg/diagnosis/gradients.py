@@ -125,14 +125,15 @@ class GradientMeter:
         self._trace(self._at_once, (self._values,), data)
         return self._gradients(self._at_once(self._values, *data))
 
-    def try_out(self, batch: Batch, alone: bool) -> None:
+    def try_out(self, batch: Batch, alone: bool, skipped: frozenset[str] = frozenset()) -> None:
         """Raises what batches like this one would raise, and compiles for them.
 
         Args:
             batch: The first batch.
             alone: Whether it is the only one, for `measure`, or others follow, for `update`.
+            skipped: As in `update`.
         """
-        program = self._at_once if alone else self._adder(frozenset())
+        program = self._at_once if alone else self._adder(skipped)
         state: tuple = (self._values,) if alone else (self._no_sums(), self._values)
         data = (batch.x, batch.y, batch.sample_weight)
         self._trace(program, state, data)

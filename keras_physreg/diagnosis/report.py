@@ -12,19 +12,18 @@ from keras_physreg._utils.backend import needs_tensorflow
 from keras_physreg._utils.errors import received, whole_number
 from keras_physreg._utils.serialization import as_json
 from keras_physreg.diagnosis import text
+from keras_physreg.diagnosis.inputs_alone import SAMPLED_ROWS, inputs_alone, rows_of_points
 from keras_physreg.diagnosis.measured import DiagnosisData
 from keras_physreg.diagnosis.probe_rows import Rows, check_rows, choose_rows, labels_misfit
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
 from keras_physreg.inspection import find_terms
+from keras_physreg.layers.where_shapes import check_where_shapes
 from keras_physreg.unlabelled.checks import check_no_options, check_share
-from keras_physreg.unlabelled.point_sources import check_rows_for_all, check_terms
+from keras_physreg.unlabelled.point_sources import check_rows_for_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-SAMPLED_ROWS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +211,7 @@ def diagnose(
     check_share(unlabelled_share)
     if unlabelled is None:
         check_no_options(unlabelled_share=unlabelled_share)
-    at_points = _points(model, points, max_samples)
+    at_points = rows_of_points("diagnose", model, points, max_samples)
     if x is None and at_points:
         check_rows_for_all(model, tuple(at_points))
         rows = next(iter(at_points.values()))
@@ -220,7 +219,9 @@ def diagnose(
         rows = choose_rows(x, y, sample_weight, max_samples)
         check_rows("diagnose", model, rows)
     held_out = _held_out(model, validation_data, max_samples)
-    others = _unlabelled(model, unlabelled, max_samples)
+    others = None
+    if unlabelled is not None:
+        others = inputs_alone("diagnose", model, unlabelled, max_samples, "unlabelled")
     # It loads TensorFlow, which importing this package does not need.
     from keras_physreg.diagnosis.examination import examine
 
@@ -233,6 +234,9 @@ def diagnose(
         for name, chosen in (("`y`", rows), ("the labels of `validation_data`", held_out)):
             if chosen is not None and (wrong := labels_misfit(model, chosen.y)):
                 raise ValueError(f"{name} {wrong} {error}") from error
+        for own in (rows, held_out, others, *at_points.values()):
+            if own is not None:
+                check_where_shapes(model, next(own.batches(SAMPLED_ROWS)).x)
         raise
     return Diagnosis(**vars(found))
 
@@ -249,42 +253,6 @@ def _check_model(model: Any) -> None:
             f"Model '{model.name}' has no physics terms to diagnose. Call a "
             "`keras_physreg.PhysicsRegularization` layer in it, or use `keras_physreg.regularize`."
         )
-
-
-def _points(
-    model: keras.Model, points: Mapping[str, Any] | None, max_samples: int | None
-) -> dict[str, Rows]:
-    if points is None:
-        return {}
-    if not hasattr(model, "layers_with_shielded_inputs"):  # This room cannot import the class.
-        raise TypeError(
-            "`points` needs a `keras_physreg.PhysicsModel`. Received: a model of type "
-            f"{type(model)}"
-        )
-    return {
-        term: dataclasses.replace(
-            _inputs_alone(model, points[term], max_samples, f"points[{term!r}]"), at_once=True
-        )
-        for term in check_terms(model, points, "points")
-    }
-
-
-def _unlabelled(model: keras.Model, inputs: Any, max_samples: int | None) -> Rows | None:
-    return None if inputs is None else _inputs_alone(model, inputs, max_samples, "unlabelled")
-
-
-def _inputs_alone(model: keras.Model, inputs: Any, max_samples: int | None, name: str) -> Rows:
-    if callable(inputs) and not hasattr(inputs, "element_spec"):
-        inputs = inputs(0, min(SAMPLED_ROWS, max_samples or SAMPLED_ROWS))
-    rows = choose_rows(inputs, max_samples=max_samples, name=name)
-    if rows.y is not None:
-        raise ValueError(
-            f"`{name}` takes inputs alone, and the dataset has labels, too: give it as "
-            "`validation_data`, or its inputs by `dataset.map(lambda x, y: x)`. "
-            f"Received: {name}={inputs}"
-        )
-    check_rows(f"diagnose: `{name}`", model, rows)
-    return rows
 
 
 def _held_out(model: keras.Model, data: Any, max_samples: int | None) -> Rows | None:

@@ -13,17 +13,20 @@ from keras_physreg.diagnosis.rules_relations import explained_components, relati
 from keras_physreg.diagnosis.summaries import Summary
 from keras_physreg.diagnosis.term_diagnosis import TermDiagnosis
 from keras_physreg.diagnosis.thresholds import Thresholds
+from keras_physreg.terms.row_weights import NOT_NEGATIVE
 
 PHYSICS_CURE = (
     "Look at these rows; keep the physics finite for every prediction: bound what goes into "
     "`log`, `sqrt`, powers and divisions (`keras.ops.maximum`), and clip exponents."
 )
+NO_HARM = " At weight 0 it does no harm yet."
 DATA_CURE = "Look at these rows of the data: leave them out, or fill in what is NaN or infinite."
 
 
 def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
     """Yields the findings about one term."""
     if row.here is None:
+        yield from _nowhere(row)
         return
     non_finite = [*_non_finite(row)]
     if row.connection.asked:  # Its floor and its gradient are not those of the network.
@@ -43,6 +46,19 @@ def term_findings(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:
         yield from few_rows_findings(row)
         yield from relation_findings(row, limits)
         yield from label_findings(row, limits, explained_components(row, limits))
+
+
+def _nowhere(row: TermDiagnosis) -> Iterator[Finding]:
+    if row.nowhere:
+        yield Finding(
+            "nowhere",
+            "warning",
+            row.term,
+            f"'{row.term}' counts in none of the {row.nowhere} rows: its `where` is false or 0 "
+            "everywhere, or its physics selects no row. On such rows it trains nothing.",
+            "Check the units and columns that `where` compares; or give rows on which the term is "
+            "to count.",
+        )
 
 
 def _disconnected(row: TermDiagnosis) -> Iterator[Finding]:
@@ -140,8 +156,6 @@ def _partly_connected(row: TermDiagnosis) -> Iterator[Finding]:
 
 
 def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
-    harm: Severity = "error" if row.weight else "warning"
-    shielded = "" if row.weight else " At weight 0 it does no harm yet."
     places = (
         ("", None if row.here is row.unlabelled_here else row.here),
         (" at the labels", row.labels),
@@ -150,8 +164,16 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
         (" on the unlabelled rows", row.unlabelled_here),
     )
     bad = [(where, seen) for where, seen in places if seen and not math.isfinite(seen.loss)]
+    said: set[tuple[int, ...]] = set()
     for where, seen in bad:
         by_data = seen.bad_row_count and seen.bad_given_count == seen.bad_row_count
+        if seen.bad_weight_count and not by_data:
+            if seen.bad_weight_rows not in said:
+                yield _bad_weights(row, where, seen)
+            said.add(seen.bad_weight_rows)
+            continue
+        in_training = seen is row.here or seen is row.unlabelled_here
+        harm, shielded = _harm(row, in_training and not by_data)
         only_floor = by_data and (seen is row.labels or seen is row.val_labels)
         yield Finding(
             "non-finite",
@@ -164,6 +186,7 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
         )
     norm = row.grad_norm
     if not bad and norm is not None and not math.isfinite(norm):
+        harm, shielded = _harm(row, True)
         yield Finding(
             "non-finite",
             harm,
@@ -177,13 +200,42 @@ def _non_finite(row: TermDiagnosis) -> Iterator[Finding]:
         )
 
 
+def _harm(row: TermDiagnosis, in_training: bool) -> tuple[Severity, str]:
+    """Returns the severity of physics that is not finite, and what a weight of 0 changes."""
+    if row.weight:
+        return "error", ""
+    if not (in_training and row.active_sharers):
+        return "warning", NO_HARM
+    others = ", ".join(f"'{name}'" for name in row.active_sharers)
+    return "error", (
+        f" Even at weight 0 its gradient can turn the weights into NaN, as {others} comes from the "
+        "same call of the physics: give each term a function of its own, by a dict of functions."
+    )
+
+
+def _bad_weights(row: TermDiagnosis, where: str, seen: Summary) -> Finding:
+    return Finding(
+        "non-finite",
+        "error" if row.weight else "warning",
+        row.term,
+        f"The loss of '{row.term}'{where} is {seen.loss:g}: its `where` is negative or NaN in "
+        f"{seen.bad_weight_count} row(s){_numbers(seen.bad_weight_count, seen.bad_weight_rows)}."
+        f"{'' if row.weight else NO_HARM}",
+        NOT_NEGATIVE,
+    )
+
+
 def _bad_rows(seen: Summary) -> str:
     if not seen.bad_row_count:
         return ""
     of = f" in component {_listed(seen.bad_components)}" if len(seen.mean) > 1 else ""
-    more = ", ..." if seen.bad_row_count > len(seen.bad_rows) else ""
-    rows = ", ".join(map(str, seen.bad_rows)) + more
-    return f": {seen.bad_row_count} row(s) are not finite{of} (rows {rows})"
+    rows = _numbers(seen.bad_row_count, seen.bad_rows)
+    return f": {seen.bad_row_count} row(s) are not finite{of}{rows}"
+
+
+def _numbers(count: int, numbers: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, numbers)) + (", ..." if count > len(numbers) else "")
+    return f" (rows {shown})" if numbers else ""
 
 
 def _size(row: TermDiagnosis, limits: Thresholds) -> Iterator[Finding]:

@@ -35,6 +35,8 @@ class Summary:
         bad_row_count: How many rows are not finite.
         bad_given_count: In how many of them an input or label is not finite itself.
         bad_components: Components that are not finite in some row.
+        bad_weight_rows: Numbers of the first rows in which a weight of `where` is negative or NaN.
+        bad_weight_count: How many rows have such a weight.
         positive: Number of residuals above 0, per component.
         negative: Number of residuals below 0, per component.
         largest: Size of the largest residual, per component.
@@ -54,6 +56,8 @@ class Summary:
     positive: tuple[int, ...] = ()
     negative: tuple[int, ...] = ()
     largest: tuple[float, ...] = ()
+    bad_weight_rows: tuple[int, ...] = ()
+    bad_weight_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,8 @@ class _Gathering:
     bad_row_count: int = 0
     bad_given_count: int = 0
     bad_components: set[int] = field(default_factory=set)
+    bad_weight_rows: list[int] = field(default_factory=list)
+    bad_weight_count: int = 0
 
     def add(
         self,
@@ -206,6 +212,8 @@ class _Gathering:
         if not has_values:
             return
         self.by_row.add(numbers, kept, rows, weights, network, pairs, moved)
+        if weights is not None:
+            self._note_bad_weights(numbers, weights)
         if rows is not None and len(rows) != len(numbers):
             rows = None  # Physics whose output has other rows than the batch.
         if rows is None or weights is None:
@@ -250,7 +258,15 @@ class _Gathering:
             positive=tuple(int(n) for n in self.signs[0]),
             negative=tuple(int(n) for n in self.signs[1]),
             largest=tuple(float(m) for m in self.largest),
+            bad_weight_rows=tuple(self.bad_weight_rows),
+            bad_weight_count=self.bad_weight_count,
         )
+
+    def _note_bad_weights(self, numbers: np.ndarray, weights: np.ndarray) -> None:
+        bad = np.flatnonzero(np.isnan(weights))
+        self.bad_weight_count += len(bad)
+        if len(weights) == len(numbers):
+            self.bad_weight_rows += _first(numbers[bad], self.bad_weight_rows)
 
     def _note_bad(self, numbers: np.ndarray, finite: np.ndarray, given: list[np.ndarray]) -> None:
         if len(finite) != len(numbers) or finite.all():
@@ -260,8 +276,13 @@ class _Gathering:
         self.bad_row_count += len(bad)
         ok = np.all([np.ones(len(numbers), bool), *(g for g in given if len(g) == len(numbers))], 0)
         self.bad_given_count += int((~ok[np.unique(rows)]).sum())
-        self.bad_rows += [int(n) for n in bad[: MAX_ROWS_NAMED - len(self.bad_rows)]]
+        self.bad_rows += _first(bad, self.bad_rows)
         self.bad_components |= {int(c) for c in components}
+
+
+def _first(numbers: np.ndarray, known: list[int]) -> list[int]:
+    """Returns those numbers that are still to be named beside the known ones."""
+    return [int(n) for n in numbers[: MAX_ROWS_NAMED - len(known)]]
 
 
 def _or_nan(value: float | None) -> float:

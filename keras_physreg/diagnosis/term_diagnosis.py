@@ -37,6 +37,8 @@ class TermDiagnosis:
         one_sided: Components of a residual that can have one sign only, as a norm has.
         reference: What it is compared with, as in `PhysicsTerm`.
         unlabelled_here: The term on the rows without labels.
+        nowhere: Number of rows looked at, if the term counts in none of them; else 0.
+        active_sharers: Terms of a weight above 0 that the same call of the physics computes.
     """
 
     term: str
@@ -58,6 +60,8 @@ class TermDiagnosis:
     one_sided: frozenset[int] = frozenset()
     reference: str | None = None
     unlabelled_here: Summary | None = None
+    nowhere: int = 0
+    active_sharers: tuple[str, ...] = ()
 
     @property
     def loss(self) -> float | None:

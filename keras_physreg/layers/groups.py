@@ -57,6 +57,12 @@ def grouped(physics: PhysicsFunctions, terms: Sequence[PhysicsTerm]) -> tuple[Gr
     return tuple(groups)
 
 
+def sharing_with(term: str, physics: PhysicsFunctions, terms: Sequence[PhysicsTerm]) -> list[str]:
+    """Returns the other terms whose gradients pass through the same call of the physics."""
+    names = next(group.names for group in grouped(physics, terms) if term in group.names)
+    return [name for name in names if name != term]
+
+
 def check_trainable(physics: PhysicsFunctions, terms: Sequence[PhysicsTerm]) -> None:
     """Raises if a term is to train constants, but its physics is a function, which has none."""
     for term in terms:

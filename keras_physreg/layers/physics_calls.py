@@ -20,7 +20,7 @@ from keras_physreg.layers.row_pairs import check_no_row_pairs
 from keras_physreg.layers.selected_rows import SelectedRows, select_rows
 from keras_physreg.layers.shield import shield
 from keras_physreg.layers.step import current_step, open_step
-from keras_physreg.terms.row_weights import check_of_batch, fitted
+from keras_physreg.terms.row_weights import fitted
 
 
 class PhysicsCalls:
@@ -156,8 +156,6 @@ class PhysicsCalls:
         selected = None
         if group.where is not None:
             selected = select_rows(group.where, inputs, group.names[0])
-            what = f"The `where` of physics term '{group.names[0]}'"
-            check_of_batch(selected.weights, (inputs, prediction), what)
             inputs, prediction = selected.replace((inputs, prediction))
         call = functools.partial(
             call_physics,

@@ -11,7 +11,7 @@ from keras_physreg._utils.select import select
 from keras_physreg._utils.user_errors import explained
 from keras_physreg.layers.call_physics import at_full_precision
 from keras_physreg.layers.evaluation import row_count
-from keras_physreg.terms.row_weights import as_weights, holding
+from keras_physreg.terms.row_weights import WhereShapeError, as_weights, holding
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def select_rows(where: Callable[[Any], Any], inputs: Any, term: str) -> Selected
 
     Raises:
         TypeError: If `where` does not return numbers or booleans.
-        ValueError: If it does not return one value per row.
+        WhereShapeError: If it does not return one value per row.
     """
     what = f"The `where` of physics term '{term}'"
     given = at_full_precision(inputs)
@@ -83,14 +83,10 @@ def select_rows(where: Callable[[Any], Any], inputs: Any, term: str) -> Selected
         weights = ops.squeeze(weights, -1)
     rows, got = row_count(given), tuple(weights.shape)
     known = rows if isinstance(rows, int) else None
-    if (
-        not got
-        or (known is not None and got[0] not in (None, known))
-        or (known is None and got[0] == 1)
-    ):
-        raise ValueError(
-            f"{what} must return one value per row. It returned shape {got} for inputs of "
-            f"{'an unknown number of' if known is None else known} rows."
+    if not got or got[0] not in (None, known):
+        raise WhereShapeError(
+            f"{what} must return one value per row, computed from all rows of the inputs. It "
+            f"returned shape {got} for {'any number of' if known is None else known} rows."
         )
     holds = holding(weights)
     return SelectedRows(

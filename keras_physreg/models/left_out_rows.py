@@ -14,11 +14,13 @@ from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.owners import with_sublayers
 from keras_physreg.layers.physics_regularization import PhysicsRegularization, physics_layers
 from keras_physreg.layers.row_weights import row_weights
-from keras_physreg.layers.selected_rows import select_rows
 from keras_physreg.layers.step import open_step
 from keras_physreg.layers.uses_on_rows import uses_on_rows
+from keras_physreg.layers.where_shapes import check_where_shapes
 from keras_physreg.models.building import build_network, build_physics_on
+from keras_physreg.terms.row_weights import NOT_NEGATIVE
 from keras_physreg.unlabelled import arrays
+from keras_physreg.unlabelled.point_sources import point_tensors
 
 ROWS_PER_CALL = 1024
 MAX_AT_ONCE = 65_536  # Of points that may be compared with one another; 2 kB each, or more.
@@ -35,7 +37,7 @@ def check_left_out_rows(
 ) -> None:
     """Raises if rows that do not count would make the gradient of a term NaN.
 
-    This runs once per model, and only if its terms may leave rows out.
+    This runs until it finds nothing wrong, and only if terms may leave rows out.
 
     Args:
         model: The model to train.
@@ -53,35 +55,25 @@ def check_left_out_rows(
     if not model.compiled:  # Keras raises for it.
         return
     layers = [layer for layer in physics_layers(model) if not layer.left_out_rows_are_checked]
+    if keras.backend.backend() == "tensorflow" and any(_leaves_out(model, x) for x in layers):
+        try:
+            looks = _looks(model, x, y, sample_weight, unlabelled, dict(points or {}))
+        except Exception:  # Data or physics that cannot run: the training raises a better error.
+            _check_shapes(model, x)
+            return
+        for term, (look, complete) in looks.items():
+            look.check(term, complete)
     for layer in layers:
         layer.left_out_rows_are_checked = True
-    if keras.backend.backend() != "tensorflow" or not any(_leaves_out(model, x) for x in layers):
-        return
-    try:
-        looks = _looks(model, x, y, sample_weight, unlabelled, dict(points or {}))
-    except Exception:  # Data or physics that cannot run: the training raises a better error.
-        _check_lengths(model, x)
-        return
-    for term, (look, complete) in looks.items():
-        look.check(term, complete)
 
 
-def _check_lengths(model: keras.Model, x: Any) -> None:
-    """Raises if the `where` of a term does not return one value per row of a batch.
-
-    In a compiled step, where the number of rows is not known, such an error names no term.
-    """
+def _check_shapes(model: keras.Model, x: Any) -> None:
     try:
         inputs = _sources(x, None, None, None)[0][0][0]
         rows = arrays.gather(inputs, np.arange(min(arrays.size(inputs), ROWS_PER_CALL)))
-        with open_step(model, "arguments") as step:
-            model(rows, training=False)
     except Exception:
         return
-    for evaluation in step.evaluations:
-        for term in evaluation.layer.terms:
-            if term.where is not None:
-                select_rows(term.where, evaluation.inputs, term.name)
+    check_where_shapes(model, rows)
 
 
 def _leaves_out(model: keras.Model, layer: PhysicsRegularization) -> bool:
@@ -127,7 +119,7 @@ class _Look:
         if self.bad_weights:
             raise ValueError(
                 f"The `where` weights of physics term '{term}' must be >= 0, but are negative or "
-                f"NaN in {_named(self.bad_weights)}."
+                f"NaN in {_named(self.bad_weights)}. {NOT_NEGATIVE}"
             )
         if self.is_bad:
             which = f" {_named(self.bad).capitalize()}." if self.bad else ""
@@ -157,7 +149,7 @@ def _looks(
     """Returns per term the rows that were checked, and whether these are all of its rows."""
     found: dict[str, tuple[_Look, bool]] = {}
     own = {
-        name: arrays.as_tensors(rows, "points")
+        name: point_tensors(rows, f"points[{name!r}]")
         for name, rows in points.items()
         if not callable(rows) and not isinstance(rows, tf.data.Dataset)
     }

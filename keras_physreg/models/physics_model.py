@@ -44,9 +44,9 @@ class PhysicsModel(FitModel):
     holds up to rounding, because XLA rounds the data gradient differently when another gradient
     joins it. A single term at weight 0 adds nothing to loss or gradient either. A weight of 0 does
     not keep out a derivative that is not finite in these cases: inside physics that several terms
-    share; of the prediction by the input; of trainable layers that a physics function uses (make
-    the physics a layer); and, in a subclassed model, of trainable layers that compute the `inputs`
-    of the physics.
+    share, of which one has a weight (give each its own function, by a dict); of the prediction by
+    the input; of trainable layers that a physics function uses (make the physics a layer); and, in
+    a subclassed model, of trainable layers that compute the `inputs` of the physics.
 
     Args:
         inputs: `keras.Input`, or a list or dict of them.

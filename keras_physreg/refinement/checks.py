@@ -9,7 +9,7 @@ import keras
 
 from keras_physreg._utils.backend import tensorflow as tf
 from keras_physreg._utils.errors import did_you_mean, received
-from keras_physreg._utils.owners import with_sublayers
+from keras_physreg._utils.owners import stateful_layers, with_sublayers
 from keras_physreg.layers.physics_regularization import physics_layers
 from keras_physreg.models.building import build_network, build_physics_on
 from keras_physreg.models.fit_points import check_no_labels, input_specs
@@ -41,6 +41,13 @@ def check_model(model: Any) -> None:
         raise ValueError(
             f"Model '{model.name}' has a `train_step` of its own, and `refine` cannot know what "
             "it minimises. Move the loss to `compute_loss`, which `fit` and `refine` both call."
+        )
+    for layer in stateful_layers(model):
+        raise ValueError(
+            f"Layer '{layer.name}' of model '{model.name}' is stateful: it carries its state from "
+            "one batch to the next, but `refine` needs a loss that the weights alone determine. "
+            "Build the model with `stateful=False`, and load the weights: "
+            "`new.set_weights(model.get_weights())`."
         )
 
 

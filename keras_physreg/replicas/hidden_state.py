@@ -10,7 +10,7 @@ import numpy as np
 from keras.ops import convert_to_numpy
 
 from keras_physreg._utils.backend import tensorflow as tf
-from keras_physreg._utils.owners import with_sublayers
+from keras_physreg._utils.owners import stateful_layers, with_sublayers
 
 
 def hidden_variables(model: keras.Model) -> list[tuple[str, Any]]:
@@ -60,11 +60,6 @@ def hidden_reason(model: keras.Model, name: str) -> str:
     if name in [f"layer '{layer.name}'" for layer in stateful_layers(model)]:
         return f"{name} is stateful: it carries its state from one batch to the next"
     return f"{name} keeps state in a variable that neither the model nor its optimizer lists"
-
-
-def stateful_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Returns the layers that carry their state from one batch to the next."""
-    return [layer for layer in with_sublayers(model) if getattr(layer, "stateful", False)]
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 
 from keras_physreg._utils.errors import is_whole, received
+from keras_physreg._utils.owners import stateful_layers
 from keras_physreg.inspection import check_known, find_terms
 from keras_physreg.replicas import preparation
 from keras_physreg.replicas.first_points import FirstPoints
-from keras_physreg.replicas.hidden_state import stateful_layers
 from keras_physreg.sweep.splits import Splits, checked_splits
 from keras_physreg.terms.term import check_weight
 

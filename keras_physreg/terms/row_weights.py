@@ -8,6 +8,15 @@ from keras import ops
 
 from keras_physreg._utils.errors import received
 
+NOT_NEGATIVE = (
+    "Return booleans, such as `q > 0`, or weights >= 0: `keras.ops.maximum(weights, 0.0)`. A NaN "
+    "comes from the inputs of these rows."
+)
+
+
+class WhereShapeError(ValueError):
+    """The weights of a term do not fit the rows that they weigh."""
+
 
 def as_weights(weights: Any, what: str) -> Any:
     """Returns weights as a boolean or float32 tensor through which no gradient flows.
@@ -40,17 +49,16 @@ def as_weights(weights: Any, what: str) -> Any:
     return ops.where(tensor >= 0, tensor, ops.full_like(tensor, float("nan")))
 
 
-def check_of_batch(weights: Any, batch: Any, what: str) -> None:
-    """Raises if the number of weights is fixed, although that of the rows in a batch is not.
+def check_of_batch(weights: Any, output: Any, what: str) -> None:
+    """Raises if the number of weights is fixed, although that of the rows of an output is not.
 
     Args:
         weights: Tensor of weights.
-        batch: Structure of tensors with one row per row of the batch.
+        output: Tensor of shape `(batch, ...)`.
         what: What the weights are, for the message.
     """
-    sizes = {s for part in keras.tree.flatten(batch) for s in getattr(part, "shape", ())[:1]}
-    if None in sizes and not sizes >= set(weights.shape[:1]):
-        raise ValueError(
+    if None in tuple(output.shape)[:1] and None not in (tuple(weights.shape) or (None,))[:1]:
+        raise WhereShapeError(
             f"{what} must have one value per row of the batch, whose number of rows varies: "
             "compute it from the inputs. If the output has rows of its own, such as those of a "
             "grid, fix their number by `keras.ops.reshape(output, (n, ...))`. Received: shape "
@@ -67,15 +75,16 @@ def fitted(weights: Any, output: Any, what: str) -> Any:
         what: What the weights are, for the message.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        WhereShapeError: If the shapes do not fit.
     """
     got, wanted = tuple(weights.shape), tuple(output.shape)
     while len(got) > 1 and got[-1] == 1:
         weights, got = ops.squeeze(weights, -1), got[:-1]
     if not got or len(got) > len(wanted) or not all(map(_same_size, got, wanted)):
-        raise ValueError(
+        raise WhereShapeError(
             f"{what} must have the shape of the output, {wanted}, or of its first axes, such as "
-            f"one value per row. Received: shape {tuple(weights.shape)}"
+            "one value per row: compute it from all rows. Received: shape "
+            f"{tuple(weights.shape)}"
         )
     return weights
 

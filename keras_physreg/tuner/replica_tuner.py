@@ -195,12 +195,14 @@ class ReplicaTuner(keras_tuner.Tuner):
         points: Any = None,
         validation_points: Any = None,
         points_batch_size: Any = None,
+        steps_per_epoch: int | None = None,
         **others: Any,
     ) -> None:
         """Runs all trials that are left.
 
         Args:
-            x: Inputs, in memory: an array or a structure of arrays of shape `(rows, ...)`.
+            x: Inputs, in memory: an array or a structure of arrays of shape `(rows, ...)`. `None`:
+                on `points` alone, scored by the loss of a term that is not searched.
             y: Labels, likewise.
             validation_data: Tuple `(x, y)` or `(x, y, sample_weight)`; not with `cv`.
             sample_weight: Weights of the labels, of shape `(rows,)`.
@@ -218,6 +220,7 @@ class ReplicaTuner(keras_tuner.Tuner):
             points: Arrays or samplers by term, as in `ReplicaTrainer.fit`.
             validation_points: Arrays by term for `val_<term>_loss`, which may be the objective.
             points_batch_size: Points per step, as in `ReplicaTrainer.fit`.
+            steps_per_epoch: Steps per epoch on points alone; 100 by default.
             **others: Refused.
 
         Raises:
@@ -231,12 +234,12 @@ class ReplicaTuner(keras_tuner.Tuner):
         arguments.check_nothing_else("ReplicaTuner.search", others, arguments.FIT_ARGUMENTS)
         training = arguments.training_arguments(epochs, batch_size, validation_batch_size, shuffle)
         training |= arguments.check_unlabelled(unlabelled, unlabelled_batch_size, unlabelled_share)
-        training |= arguments.points_options(points, points_batch_size)
+        training |= arguments.points_options(points, points_batch_size, x, steps_per_epoch)
         data = arguments.data(x, y, validation_data, sample_weight, unlabelled)
         data |= arguments.points(points=points, validation_points=validation_points)
         fit = {**data, **training, "verbose": 0 if verbose in (0, 2) else verbose}
-        arguments.check_rows(x)
-        cross_validation.check_held_out(self.cv, validation_data, groups)
+        arguments.check_rows(data, self.oracle.objective, self.hypermodel.spaces)
+        cross_validation.check_held_out(self.cv, data, groups, self.oracle.objective)
         trial_training = self._training(fit, groups, trial_logs.checked(callbacks))
         with self._project.locked():
             self._state.describe_training({**training, **describe_rows(data), "seeds": self.seeds})

@@ -164,10 +164,12 @@ def check_arguments(model: keras.Model, args: tuple, kwargs: dict[str, Any]) -> 
         raise FatalValueError(str(error)) from error
     except TypeError as error:
         raise FatalTypeError(str(error)) from error
-    if given.get("validation_data") is None and not given.get("validation_split"):
+    held_out = (given.get(name) for name in ("validation_data", "validation_points"))
+    if all(each is None for each in held_out) and not given.get("validation_split"):
         raise FatalValueError(
             "The search needs `validation_data=(x, y)` or `validation_split`: on training rows, a "
-            "term that keeps the model from memorising them would seem to hurt. "
+            "term that keeps the model from memorising them would seem to hurt. For an objective "
+            "'val_<term>_loss' give `validation_points` of that term. "
             f"{received('validation_data', None)}"
         )
     if given.get("validation_freq", 1) != 1:

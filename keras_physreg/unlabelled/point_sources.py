@@ -80,7 +80,7 @@ def point_arrays(model: keras.Model, points: Any, name: str, like: Any = None) -
                 f"`{name}[{term!r}]` must be arrays. Draw points from a sampler once: "
                 f"`sampler(0, 1000)`. {received(f'{name}[{term!r}]', points[term])}"
             )
-    whole = {term: _as_tensors(points[term], f"{name}[{term!r}]") for term in terms}
+    whole = {term: point_tensors(points[term], f"{name}[{term!r}]") for term in terms}
     for term, tensors in whole.items() if like is not None else ():
         check_alike(like, tensors, f"`{name}[{term!r}]`", "the model's inputs")
     return PointSources(terms, whole)
@@ -197,13 +197,19 @@ def _source(value: Any, size: int | None, seed: int | None, name: str) -> Any:
         source = SamplerSource(value, size, name)
         _check_finite(value(0, size), name)
         return source
-    tensors = _as_tensors(value, name)
+    tensors = point_tensors(value, name)
     if size is None or size >= arrays.size(tensors):
         return tensors
     return ArraySource(arrays.as_tensors(value, name), size, seed)
 
 
-def _as_tensors(value: Any, name: str) -> Any:
+def point_tensors(value: Any, name: str) -> Any:
+    """Returns the tensors of one point set in memory; raises if they are not finite.
+
+    Args:
+        value: Array or structure of arrays.
+        name: What the user calls it, for messages.
+    """
     tensors = arrays.as_tensors(value, name, device=None)
     _check_finite(tensors, name)
     return tensors

@@ -9,6 +9,8 @@ import tensorflow as tf
 from keras import ops
 
 import keras_physreg as kp
+from keras_physreg.diagnosis.constant_diagnosis import ConstantDiagnosis
+from keras_physreg.diagnosis.rules_constants import constant_findings
 from tests.diagnosis.linear import data, linear_model
 from tests.diagnosis.test_unchanged import state_of
 
@@ -187,6 +189,24 @@ def test_three_constants_of_which_no_two_are_collinear():
     assert codes(report, *OF_CONSTANTS) == [("collinear", "a")]
     (finding,) = (f for f in report.findings if f.code == "collinear")
     assert "'a', 'b' and 'c' cannot be told apart" in finding.message
+
+
+def test_a_constant_beside_two_collinear_ones_is_not_named():
+    """The condition index, and the cosine, are those of the derivatives themselves."""
+    rng = np.random.default_rng(0)
+    derivatives = rng.normal(size=(50, 3)) * [1.0, 1.0, 7.0]
+    derivatives[:, 1] = 2 * derivatives[:, 0] + 1e-3 * derivatives[:, 1]
+    lengths = np.linalg.norm(derivatives, axis=0)
+    singular = np.linalg.svd(derivatives / lengths, compute_uv=False)
+    rows = [
+        ConstantDiagnosis(name, 1.0, None, None, None, 1.0, True, None, None, 1.0, 0.0, of, ("t",))
+        for name, of in zip("abc", lengths, strict=True)
+    ]
+    (finding,) = constant_findings(rows, derivatives.T @ derivatives, kp.Thresholds())
+    assert finding.message.startswith("'a' and 'b' cannot be told apart on these rows")
+    cosine = derivatives[:, 0] @ derivatives[:, 1] / (lengths[0] * lengths[1])
+    assert f"index {singular[0] / singular[-1]:.3g}, cosine" in finding.message
+    assert f"cosine of their derivatives {cosine:+.5f})" in finding.message
 
 
 @pytest.mark.slow

@@ -489,6 +489,26 @@ def test_non_finite_rows_and_components_are_named(weight):
     assert not report["t"].finite
 
 
+@pytest.mark.parametrize("one_call", slow_but({True}, [True, False]), ids=["one call", "a dict"])
+def test_weight_0_does_not_protect_terms_of_the_same_call(one_call):
+    def fine(z, x):
+        return x[:, 0] + 1
+
+    def overflows(z, x):
+        return ops.exp(500 + x[:, 1])
+
+    physics = {"a": fine, "b": overflows}
+    if one_call:
+        physics = lambda z, x: (fine(z, x), overflows(z, x))  # noqa: E731
+    model = constant([0.5, 0.5], physics, {"a": 1.0, "b": 0.0})
+    finding = next(f for f in on_ones(model).findings if f.code == "non-finite")
+    assert (finding.term, finding.severity) == ("b", "error" if one_call else "warning")
+    said = "'a' comes from the same call of the physics: give each term a function of its own"
+    assert (said in finding.message, "no harm yet" in finding.message) == (one_call, not one_call)
+    model.train_on_batch(np.ones((4, 3)), np.ones((4, 2)))
+    assert all(np.isfinite(w).all() for w in model.get_weights()) == (not one_call)
+
+
 @pytest.mark.slow
 def test_non_finite_gradient_of_a_finite_loss():
     model = constant([0.0, 0.0], lambda z, x: ops.sqrt(ops.abs(x)) + 1, {"t": 1.0})

@@ -490,5 +490,5 @@ def test_physics_that_selects_no_rows():
     z[:, 0] = -1.0
     report = kp.diagnose(linear_model(selected, {"t": 0.5}), z, x)
     assert (report["t"].loss, report["t"].floor) == (None, None)
-    assert "t: no loss: its physics has selected none of the rows." in str(report)
-    assert report.findings == ()
+    assert "t: no loss: it counts in none of the rows." in str(report)
+    assert [(finding.code, finding.term) for finding in report.findings] == [("nowhere", "t")]

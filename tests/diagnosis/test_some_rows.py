@@ -136,6 +136,78 @@ def test_a_derivative_that_is_not_finite_is_found():
     assert "PhysicsTerm(where=...)" in finding.cure
 
 
+def nowhere(z):
+    return z[:, 2] > 100
+
+
+def below_zero(z):
+    return z[:, 2]
+
+
+def first_rows(z):
+    return z[:5, 2] > 0
+
+
+def holding(way, where):
+    """A model whose term counts where a function of the inputs holds."""
+    if way == "where":
+        return model(law, kp.PhysicsTerm("law", where=where))
+    return model(lambda z, x_pred: {"law": kp.on_rows(law(z, x_pred)["law"], where(z))})
+
+
+@pytest.mark.parametrize("way", slow_but({"where"}, WAYS))
+def test_a_term_that_counts_nowhere_is_a_finding(way):
+    report = kp.diagnose(holding(way, nowhere), *rows())
+    (finding,) = report.findings
+    assert (finding.code, finding.severity, finding.term) == ("nowhere", "warning", "law")
+    assert finding.message.startswith("'law' counts in none of the 40 rows: its `where` is false")
+    assert "units and columns that `where` compares" in finding.cure
+    assert report["law"].loss is None
+
+
+@pytest.mark.slow
+def test_a_term_that_counts_on_unlabelled_rows_alone_counts_somewhere():
+    z, x = rows()
+    at_walls = holding("where", lambda z: z[:, 2] > 9)
+    walls = np.concatenate([z[:4, :2], np.full((4, 1), 10, "float32")], axis=1)
+    report = kp.diagnose(at_walls, z, x, unlabelled=walls)
+    assert "nowhere" not in {finding.code for finding in report.findings}
+    without = kp.diagnose(at_walls, z, x, unlabelled=z[:3])
+    (finding,) = [each for each in without.findings if each.code == "nowhere"]
+    assert "none of the 43 rows" in finding.message
+
+
+@pytest.mark.parametrize("way", slow_but({"on_rows"}, WAYS))
+def test_weights_below_zero_are_a_finding(way):
+    z, x = rows()
+    bad = np.flatnonzero(z[:, 2] < 0)
+    report = kp.diagnose(holding(way, below_zero), z, x, batch_size=16)
+    (finding,) = [each for each in report.findings if each.code == "non-finite"]
+    assert (finding.severity, finding.term) == ("error", "law")
+    first = ", ".join(map(str, bad[:10]))
+    assert (
+        f"'law' is nan: its `where` is negative or NaN in {len(bad)} row(s) (rows {first}, ...)"
+        in finding.message
+    )
+    assert "weights >= 0" in finding.cure
+
+
+@pytest.mark.slow
+def test_weights_of_inputs_that_are_nan_are_blamed_on_the_inputs():
+    z, x = rows()
+    z[7, 2] = np.nan
+    report = kp.diagnose(holding("where", lambda z: ops.relu(z[:, 2])), z, x)
+    found = [each for each in report.findings if each.code == "non-finite" and each.term == "law"]
+    assert "(rows 7), as are the inputs or labels there" in found[0].message
+    assert found[0].cure.startswith("Look at these rows of the data")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_where_of_the_first_rows_alone_is_named(way):
+    with pytest.raises(ValueError, match=r"`where` .*term 'law'.*per row.*all rows.*\(5,\)"):
+        kp.diagnose(holding(way, first_rows), *rows())
+
+
 @pytest.mark.slow
 def test_a_term_at_the_labels_tells_constants():
     report = kp.diagnose(sensor_model(), *data())

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 import keras_physreg as kp
-from tests.problems import data, doubling, terms
+from tests.problems import arrays_equal, data, doubling, terms
 
 
 @keras.saving.register_keras_serializable(package="tests.by_term")
@@ -54,6 +55,23 @@ def test_same_as_one_function_for_all_terms():
 
 
 @pytest.mark.slow
+def overflowing(z, x_pred):
+    return ops.exp(500.0 + x_pred)
+
+
+def test_a_term_at_weight_0_whose_gradient_is_not_finite_changes_nothing():
+    """In one function for both terms, its gradient of 0 times infinity would be NaN."""
+    alone = model({"z": of_z}, [kp.PhysicsTerm("z", "input", components=[0, 1])])
+    beside = model(
+        {"z": of_z, "bad": overflowing},
+        [kp.PhysicsTerm("z", "input", components=[0, 1]), kp.PhysicsTerm("bad", weight=0.0)],
+    )
+    (first, weights), (second, same) = fitted(alone), fitted(beside)
+    assert arrays_equal(weights, same)
+    assert first["z_loss"] == second["z_loss"]
+    assert np.isinf(second["bad_loss"]).all()
+
+
 def test_saved_and_loaded(tmp_path):
     layer = Scaled()
     shared = {"x": of_x, "z": layer, "w": layer}

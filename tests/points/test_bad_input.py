@@ -116,6 +116,18 @@ def test_wrong_points(case):
         linear.model().fit(x, y, verbose=0, **given)
 
 
+def test_points_that_are_not_finite_are_not_blamed_on_a_where():
+    term = kp.PhysicsTerm("law", where=lambda z: keras.ops.relu(z[:, 1]))
+    z = keras.Input((3,))
+    layer = kp.PhysicsRegularization({"law": lambda z, x: x - z[:, :2]}, [term])
+    model = kp.PhysicsModel(z, layer(z, keras.layers.Dense(2)(z)))
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"`points\['law'\]` must be finite.* first in row 4"):
+        model.fit(*data()[:2], points={"law": of_nan()}, verbose=0)
+    with pytest.raises(ValueError, match=r"`where`.*'law' must be >= 0.*row\(s\) 4\. .*NaN"):
+        model.fit(of_nan(), np.zeros((len(PDE), 2)), verbose=0)
+
+
 WITHOUT_ROWS = {
     "terms without points": ({"points": {"pde": PDE}}, "Without points: \\['wall'\\]"),
     "labels": ({"points": linear.POINTS, "y": PDE}, "`y` is for labelled rows"),

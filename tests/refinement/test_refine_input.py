@@ -51,6 +51,25 @@ def test_a_train_step_of_its_own():
         kp.refine(model, *problems.data())
 
 
+def recurrent(stateful):
+    z = keras.Input(batch_shape=(8, 3, 2))
+    x = keras.layers.GRU(2, stateful=stateful, name="memory")(z)
+    layer = kp.PhysicsRegularization(lambda z, x: x - z[:, 0], {"law": 1.0})
+    model = kp.PhysicsModel(z, layer(z, x))
+    model.compile("adam", "mse")
+    return model
+
+
+def test_a_layer_that_carries_its_state():
+    z = np.random.default_rng(0).normal(size=(8, 3, 2)).astype("float32")
+    model, cure = recurrent(True), recurrent(False)
+    with pytest.raises(ValueError, match=r"Layer 'memory' .* is stateful.*`stateful=False`"):
+        kp.refine(model, z, z[:, 1], verbose=0)
+    cure.set_weights(model.get_weights())
+    done = kp.refine(cure, z, z[:, 1], iterations=2, verbose=0)
+    assert done.loss < done.history["loss"][0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

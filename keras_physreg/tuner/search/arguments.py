@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras_tuner
 
 from keras_physreg._utils.errors import boolean, received, whole_number
+from keras_physreg.replicas.replica_points import steps_without_rows
 from keras_physreg.tuner.hypermodel import PhysicsHyperModel
 from keras_physreg.tuner.setup_checks import NO_OBJECTIVE, has_own_fit
+from keras_physreg.tuner.space import TermSpace
 from keras_physreg.unlabelled.checks import check_batch_size, check_no_options, check_share
 
 ENVIRONMENT = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
@@ -31,7 +33,6 @@ FIT_ARGUMENTS = {
     "class_weight": "give `sample_weight`, one number per row",
     "validation_freq": "the objective is needed in every epoch; leave it out",
     "validation_steps": "all validation rows are used; leave it out",
-    "steps_per_epoch": "all rows are used in every epoch; leave it out",
     "initial_epoch": "every trial begins at epoch 0; leave it out",
     "unlabelled_repeat": "it is for datasets, and replicas are trained on arrays; leave it out",
 }
@@ -129,25 +130,46 @@ def points(**given: Any) -> dict[str, Any]:
     return found
 
 
-def check_rows(x: Any) -> None:
-    """Raises if there are no labelled rows."""
-    if x is None:
+def check_rows(data: dict[str, Any], objective: Any, spaces: Iterable[TermSpace]) -> None:
+    """Raises if there are no rows to train on, or points alone that cannot score a trial.
+
+    Args:
+        data: The data of the trials, by the names of the arguments of `fit`.
+        objective: The objective of the search.
+        spaces: The searched weights.
+    """
+    searched = [space.term for space in spaces if space.weights is not None]
+    if data["x"] is not None:
+        return
+    if "points" not in data:
         raise ValueError(
-            "`ReplicaTuner` needs labelled rows: give `x`. On points alone the objective would be "
-            "the loss of one term, which falls as the weights of the others fall. There, compare "
-            "weights by `sanity_sweep(model, points=..., validation_points=...)`, whose score is "
-            "the sum over all terms. Received: x=None"
+            "`ReplicaTuner` needs rows to train on: labelled ones (`x` and `y`), or `points` for "
+            "every term. Received: x=None, points=None"
+        )
+    if term_at_points(data, objective) in (None, *searched):
+        raise ValueError(
+            "On points alone (x=None) a search needs `validation_points` of a term that it does "
+            "not search, with its 'val_<term>_loss' as the objective: the loss of a searched term "
+            "falls as the weights of the others fall. Or compare weights by `sanity_sweep(model, "
+            "points=..., validation_points=...)`, whose score is the sum over all terms. Received: "
+            f"objective={objective}"
         )
 
 
-def points_options(points: Any, batch_size: Any) -> dict[str, Any]:
+def term_at_points(data: dict[str, Any], objective: Any) -> str | None:
+    """Returns the term whose loss at its `validation_points` is the objective, or `None`."""
+    held_out = data.get("validation_points", {})
+    return next((term for term in held_out if objective.name == f"val_{term}_loss"), None)
+
+
+def points_options(points: Any, batch_size: Any, x: Any, steps: Any) -> dict[str, Any]:
     """Returns the options of points that are given, or raises if they do not apply."""
     if points is None:
         check_no_options("points", points_batch_size=batch_size)
-    if batch_size is None:
-        return {}
+    steps_without_rows(x, steps)
     size = dict(batch_size) if isinstance(batch_size, Mapping) else batch_size
-    return {"points_batch_size": size}
+    found = {"points_batch_size": size, "steps_per_epoch": steps}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def training_arguments(

@@ -8,6 +8,7 @@ from typing import Any
 from keras_physreg._utils.errors import received, whole_number
 from keras_physreg.sweep.settings import SweepSettings
 from keras_physreg.sweep.splits import checked_splits
+from keras_physreg.tuner.search.arguments import term_at_points
 from keras_physreg.tuner.search.atomic_files import write_json
 from keras_physreg.tuner.search.project import START_AGAIN, Project
 from keras_physreg.tuner.search.state_file import NotAStateError, read_object
@@ -26,13 +27,21 @@ def check_cv(cv: Any, repeats: Any) -> int | None:
     return whole_number("repeats", repeats, optional=True)
 
 
-def check_held_out(cv: Any, validation_data: Any, groups: Any) -> None:
-    """Raises unless either `cv` or `validation_data` gives the held-out rows."""
-    if cv is None and validation_data is None:
+def check_held_out(cv: Any, data: dict[str, Any], groups: Any, objective: Any) -> None:
+    """Raises unless either `cv` or the data give the held-out rows of the objective."""
+    validation_data = data["validation_data"]
+    if cv is None and validation_data is None and term_at_points(data, objective) is None:
         raise ValueError(
             "The search needs `validation_data=(x, y)`: on training rows, a term that keeps the "
             "model from memorising them would seem to hurt. With few labelled rows use "
-            f"`ReplicaTuner(cv=5)` instead. {received('validation_data', None)}"
+            "`ReplicaTuner(cv=5)` instead. For an objective 'val_<term>_loss' give "
+            f"`validation_points` of that term. Received: validation_data=None, "
+            f"objective={objective}"
+        )
+    if cv is not None and data["x"] is None:
+        raise ValueError(
+            "`cv` splits labelled rows, and there are none: give `x` and `y`, or create the tuner "
+            "without `cv`. Received: x=None"
         )
     if cv is None and groups is not None:
         raise ValueError(

@@ -24,9 +24,10 @@ def check_data(model: keras.Model, fit: dict[str, Any]) -> None:
     takes_text = any(is_text(tensor) for tensor in _tensors(model, "inputs"))
     for name in ("y", "sample_weight", *([] if takes_text else ["x", "unlabelled"])):
         check_numbers(name, fit[name])
-    labelled = fit["x"], fit["y"], fit["sample_weight"]
-    as_batches("x, y, sample_weight", labelled, fit["batch_size"])
-    _check_inputs(model, "x", fit["x"])
+    if fit["x"] is not None:  # Else `ReplicaTrainer` checks the points.
+        labelled = fit["x"], fit["y"], fit["sample_weight"]
+        as_batches("x, y, sample_weight", labelled, fit["batch_size"])
+        _check_inputs(model, "x", fit["x"])
     validation = fit["validation_data"]
     if validation is None:
         return

@@ -188,5 +188,5 @@ class GroupTrainer:
         trainer.load_replica(replicas[result.best_execution])
         trial_logs.write(self.training.callbacks, trainer.model, history, trial, replicas)
         if result.metrics:
-            checkpoints.save(trainer.model, self.training.fit["x"], folder)
+            checkpoints.save(trainer.model, self.training.inputs, folder)
         result.save(folder)  # This comes last, as it marks the trial as done.

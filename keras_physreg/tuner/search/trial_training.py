@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_physreg.executors.pool import Pool
 from keras_physreg.replicas.plan import Plan
+from keras_physreg.replicas.replica_points import rows_to_build_on
 from keras_physreg.sweep.settings import SweepSettings
 
 
@@ -35,6 +36,12 @@ class TrialTraining:
     callbacks: list[Any]
     splits: SweepSettings | None = None
     pool: Pool | None = None
+
+    @property
+    def inputs(self) -> Any:
+        """Inputs of the model: those of the labelled rows, or else of the first points."""
+        options = (self.fit.get("points"), self.fit.get("points_batch_size"))
+        return rows_to_build_on(self.fit["x"], *options)
 
     def plan(self, settings: Sequence[Mapping[str, Any]]) -> Plan:
         """Returns the plan of the replicas for the executions of trials.

@@ -102,7 +102,7 @@ def test_constructor(tmp_path, arguments, error, message):
             "no argument `validation_freq`: the objective is needed",
         ),
         ({"initial_epoch": 2}, TypeError, "no argument `initial_epoch`: every trial begins"),
-        ({"steps_per_epoch": 2}, TypeError, "no argument `steps_per_epoch`: all rows"),
+        ({"steps_per_epoch": 2}, ValueError, "`steps_per_epoch` is for a training on points alone"),
         ({"epoch": 2}, TypeError, r"no argument `epoch`\. Received: epoch=2"),
         ({"epochs": 0}, ValueError, "`epochs` must be an integer >= 1"),
         ({"batch_size": -1}, ValueError, "`batch_size` must be an integer >= 1.*-1"),
