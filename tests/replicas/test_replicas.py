@@ -10,6 +10,7 @@ import keras_physreg as kp
 from keras_physreg.replicas import compiled, program_spec
 from keras_physreg.replicas.program import Program
 from tests import kept_graphs, problems
+from tests.ctrl_c import told_of_every_epoch
 from tests.sweep import models
 from tests.variants import slow_but
 
@@ -117,7 +118,7 @@ def test_not_even_one_replica_fits(quick, monkeypatch):
 
 @pytest.mark.parametrize("engine", slow_but({"stacked"}, ["stacked", "sequential"]))
 def test_ctrl_c_returns_what_was_finished(engine, quick, monkeypatch):
-    monkeypatch.setattr(program_spec, "STEPS_PER_CALL", 1)
+    told_of_every_epoch(monkeypatch)
     replicas = kp.ReplicaTrainer(models.mlp(), {"x": [0.0, 1.0]}, engine=engine)
 
     def interrupt(done):

@@ -6,6 +6,7 @@ import pytest
 import keras_physreg as kp
 from keras_physreg.replicas.row_sets import row_sets
 from keras_physreg.unlabelled.row_order import row_order
+from tests.ctrl_c import told_of_every_epoch
 from tests.replicas.test_equality import assert_equal, fit_alone
 from tests.sweep import models
 
@@ -174,7 +175,7 @@ def test_ctrl_c_leaves_out_what_was_not_begun(quick, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("keras_physreg.replicas.trainer._progress", lambda *_: interrupt)
-    monkeypatch.setattr("keras_physreg.replicas.program_spec.STEPS_PER_CALL", 1)
+    told_of_every_epoch(monkeypatch)
     rows, held_out = [ROWS[:5], ROWS[:13], ROWS[:5]], [ROWS[5:], ROWS[13:], ROWS[5:]]
     trainer, history = trained(rows=rows, validation_rows=held_out, epochs=500)
     assert history.interrupted

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import keras_physreg as kp
-from keras_physreg.replicas import program_spec
 from keras_physreg.sweep.checks import built_model, checked_seeds
 from keras_physreg.sweep.judgement import Scores, judge
 from keras_physreg.sweep.scoring import compared_epochs
 from tests import kept_graphs, problems
+from tests.ctrl_c import told_of_every_epoch
 from tests.sweep import models
 from tests.sweep.linear import TRUTH, data, linear
 
@@ -182,7 +182,7 @@ def press_ctrl_c(monkeypatch):
 
         monkeypatch.setattr("keras_physreg.replicas.trainer._progress", progress)
 
-    monkeypatch.setattr(program_spec, "STEPS_PER_CALL", 1)
+    told_of_every_epoch(monkeypatch)
     return press
 
 

@@ -2,6 +2,7 @@
 
 Each worker notes the trials that it begins and ends. One that is told to pause does so in its
 second trial, where the test kills it; the others wait until then, so that there is a second one.
+The chief ends when its input is closed.
 """
 
 import os
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import grpc
 import keras_tuner
 
 import keras_physreg as kp
@@ -53,8 +55,23 @@ def make_tuner(folder, pauses=False):
     )
 
 
+def answer_to_the_end(servers):
+    """Keeps the servers of gRPC that KerasTuner lets go of, be the last worker answered or not.
+
+    It looks whether there is one left every 20 seconds: here, more often.
+    """
+    make, sleep = grpc.server, time.sleep
+    grpc.server = lambda *arguments: servers.append(make(*arguments)) or servers[-1]
+    time.sleep = lambda seconds: sleep(min(seconds, 0.5))
+
+
 if __name__ == "__main__":
+    is_chief = os.environ["KERASTUNER_TUNER_ID"] == "chief"
+    servers = []
+    if is_chief:
+        answer_to_the_end(servers)
     tuner = make_tuner(Path(sys.argv[1]), pauses="--pause" in sys.argv)
     tuner.search(*DATA, validation_data=HELD_OUT, epochs=2, verbose=0)
-    if os.environ["KERASTUNER_TUNER_ID"] == "chief":
-        print(kp.pareto_front(tuner, "z").summary())
+    if is_chief:
+        print(kp.pareto_front(tuner, "z").summary(), flush=True)
+        sys.stdin.read()

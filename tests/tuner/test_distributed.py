@@ -14,19 +14,25 @@ import pytest
 import keras_physreg as kp
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 180  # Seconds; nothing here may hang.
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+PATIENCE = 600  # Seconds after which something hangs, however busy the machine.
 
 
 @pytest.fixture
-def start(tmp_path):
+def port():
+    """A port of 127.0.0.1 that no other process is given while the test runs.
+
+    A server of gRPC shares it with this socket, to which nobody can connect.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield str(holder.getsockname()[1])
+
+
+@pytest.fixture
+def start(tmp_path, port):
     """Starts processes of one search on 127.0.0.1; none of them outlives the test."""
-    processes, port = [], free_port()
+    processes = []
 
     def start_process(tuner_id, *arguments):
         environment = {
@@ -40,7 +46,12 @@ def start(tmp_path):
         command = [sys.executable, "-m", "tests.tuner.distributed_search", str(tmp_path)]
         with (tmp_path / f"{tuner_id}.log").open("ab") as log:
             process = subprocess.Popen(
-                [*command, *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log
+                [*command, *arguments],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
             )
         processes.append(process)
         return process
@@ -49,6 +60,7 @@ def start(tmp_path):
     for process in processes:
         process.kill()
         process.wait()
+        process.stdin.close()
 
 
 def wait_for(path, process):
@@ -70,8 +82,10 @@ def test_a_worker_is_killed_and_the_search_loses_nothing(start, tmp_path, monkey
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     again = start("worker-b")
-    for process in (steady, again, chief):
-        assert process.wait(PATIENCE) == 0
+    for worker in (steady, again):
+        assert worker.wait(PATIENCE) == 0
+    chief.stdin.close()
+    assert chief.wait(PATIENCE) == 0
 
     events = Counter()
     for name in ("worker-a", "worker-b"):
@@ -95,10 +109,10 @@ def test_a_worker_is_killed_and_the_search_loses_nothing(start, tmp_path, monkey
     assert tuner.get_best_models(1)[0].compiled
 
 
-def test_a_worker_does_not_know_all_trials(monkeypatch, tmp_path):
+def test_a_worker_does_not_know_all_trials(monkeypatch, tmp_path, port):
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker-a")
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", free_port())
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
     import keras_tuner
 
     from tests.tuner.test_pareto import nothing
