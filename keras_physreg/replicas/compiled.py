@@ -26,6 +26,7 @@ from keras_physreg.replicas.runner import Runner
 
 MAX_REPLICAS_PER_PROGRAM = 32  # on a core: larger programs run no faster per replica there
 MAX_GROUPS_PER_PROGRAM = 16  # For more groups of replicas, larger programs are compiled.
+MIN_REPLICAS_PER_GROUP = 4  # on a core: groups of fewer take twice as long per replica
 FEW_ON_GPU = 64  # slots of a program, which any job may take, since a step is short
 MAX_EMPTY_ON_GPU = 4  # times as many slots as replicas; else a smaller program is compiled
 MAX_SPECS = 16  # whose programs are kept, since programs hold memory
@@ -182,7 +183,8 @@ class CompiledTrainer:
         slots, is_largest = compiled.slots, len(compiled.programs) == len(self._places)
         is_largest = is_largest and compiled.programs[0].size >= self._limit
         if None in self._places:  # On cores, where a step takes longer the more slots there are.
-            return is_largest or replicas <= MAX_GROUPS_PER_PROGRAM * slots
+            is_wide = slots >= min(replicas, MIN_REPLICAS_PER_GROUP * len(self._places))
+            return is_largest or (is_wide and replicas <= MAX_GROUPS_PER_PROGRAM * slots)
         is_full_enough = slots <= max(FEW_ON_GPU, MAX_EMPTY_ON_GPU * replicas)
         return is_full_enough and (is_largest or replicas <= slots)
 

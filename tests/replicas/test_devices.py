@@ -173,6 +173,19 @@ def test_which_jobs_take_programs_that_there_are(monkeypatch, replicas, on_cores
     assert compiled.CompiledTrainer(engine, None)._suits(there, replicas) == on_gpu
 
 
+@pytest.mark.parametrize(
+    ("slots", "replicas", "suits"),
+    [(1, 1, True), (1, 8, False), (4, 5, False), (8, 9, True), (8, 128, True), (8, 129, False)],
+)
+def test_cores_do_not_train_one_by_one_what_they_can_together(monkeypatch, slots, replicas, suits):
+    monkeypatch.setattr(compiled, "cores", lambda: 2)
+    there = types.SimpleNamespace(
+        slots=slots, programs=[types.SimpleNamespace(size=slots // 2)] * 2
+    )
+    engine = engines.Engine("stacked", "", engines.stacked, jit=True)
+    assert compiled.CompiledTrainer(engine, None)._suits(there, replicas) == suits
+
+
 @pytest.mark.parametrize(("replicas", "suits"), [(8, False), (1023, False), (1024, True)])
 def test_a_gpu_runs_no_programs_that_are_almost_empty(monkeypatch, replicas, suits):
     there = types.SimpleNamespace(slots=4096, programs=[types.SimpleNamespace(size=4096)])
