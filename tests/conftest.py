@@ -52,6 +52,15 @@ def pytest_make_parametrize_id(val):
     return id_of(val)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef):
+    """Seeds what several tests share: it depends neither on tests before it nor on their order."""
+    if fixturedef.scope != "function":
+        import keras
+
+        keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def quick():
     """Replicas that are quick to compile, see there."""

@@ -41,7 +41,7 @@ PATIENCE = 600  # Seconds after which something hangs, however busy the machine.
 def client():
     # By default a worker is given up that is not back after 15 seconds.
     patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with (
         patience,
         distributed.LocalCluster(processes=True, **settings) as cluster,
@@ -241,7 +241,7 @@ def test_a_group_that_kills_its_workers_again_and_again_is_a_failure(client, mon
 
 
 def test_a_cluster_that_cannot_train_is_refused():
-    settings = {"processes": False, "dashboard_address": None}
+    settings = {"processes": False, "dashboard_address": ":0"}
     with (
         distributed.LocalCluster(n_workers=0, **settings) as cluster,
         distributed.Client(cluster) as client,

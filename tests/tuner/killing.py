@@ -25,12 +25,13 @@ PATIENCE = 600  # Seconds after which something hangs, however busy the machine.
 
 
 def run(folder, oracle, kill_after=None):
-    """Runs a search in a process; returns whether it was killed."""
+    """Runs a search in a process; returns whether it was killed, and its seconds."""
     command = [sys.executable, "-m", "tests.tuner.killable_search", str(folder), oracle]
     with subprocess.Popen(
         command, cwd=ROOT, env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout.readline() == "ready\n"
+        begin = time.perf_counter()
         if kill_after is not None:
             time.sleep(kill_after)
             process.send_signal(signal.SIGKILL)
@@ -39,7 +40,7 @@ def run(folder, oracle, kill_after=None):
         finally:
             process.kill()  # Where it hangs.
     assert code in (0, -signal.SIGKILL)
-    return code != 0
+    return code != 0, time.perf_counter() - begin
 
 
 def done(folder):
@@ -55,7 +56,7 @@ def kill_until_done(folder, oracle, moments):
     """Kills a search after each of the moments in turn, then lets it finish; returns the kills."""
     for kills, moment in enumerate([*moments, None]):
         before, runs = done(folder), len(trained(folder))
-        killed = run(folder, oracle, moment)
+        killed, _ = run(folder, oracle, moment)
         again = trained(folder)[runs:]
         assert not before & set(again), "a trial with a result was trained again"
         assert before <= done(folder), "a result was lost"
@@ -66,15 +67,13 @@ def kill_until_done(folder, oracle, moments):
 
 def undisturbed(folder, oracle):
     """Returns the outcomes of a search that is not killed, and its seconds."""
+    if oracle == "bayesian":  # Its Gaussian process may round otherwise on many threads.
+        killed, seconds = run(folder, oracle)
+        assert not killed
+        return outcomes(folder), seconds
     begin = time.perf_counter()
     found = killable_search.outcomes_of(folder, oracle)
-    seconds = time.perf_counter() - begin
-    if oracle == "bayesian":  # Its Gaussian process may round otherwise on many threads.
-        folder = folder / "process"
-        folder.mkdir()
-        assert not run(folder, oracle)
-        return outcomes(folder), seconds
-    return json.loads(json.dumps(found)), seconds
+    return json.loads(json.dumps(found)), time.perf_counter() - begin
 
 
 def outcomes(folder):
