@@ -41,6 +41,9 @@ class Derivatives(keras.layers.Layer):
     `fit` and `predict`, derivatives that no output or loss uses are not computed.
     `strip_physics` replaces the layer by its network.
 
+    Get all derivatives of a network, and its output, from one layer, and call this layer again for
+    other points: Keras cannot load a saved model that holds a network in two places.
+
     Args:
         network: Keras layer or model: from a tensor `(batch, len(inputs))`, or from a dict of
             tensors `(batch, 1)`, to a tensor `(batch, components)`.

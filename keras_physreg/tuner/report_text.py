@@ -114,9 +114,14 @@ def _recipe(search: MeasuredSearch) -> str:
         if any(isinstance(schedule, Schedule) for schedule in best.terms.values()):
             text += " The ramp counts epochs, so it takes more steps, too."
     if best.epoch == settings.epochs:
+        still = (
+            "the loss was still falling"
+            if search.direction == "min"
+            else "the score was still rising"
+        )
         text += (
-            f"\nThe best epoch is the last one, {best.epoch}: the loss was still falling. Search "
-            "again with more `epochs` before you rely on it."
+            f"\nThe best epoch is the last one, {best.epoch}: {still}. Search again with more "
+            "`epochs` before you rely on it."
         )
     return text
 
@@ -138,4 +143,5 @@ def _short(value: object) -> str:
 
 
 def _sentence_case(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """Returns words with a first capital letter, and the key of a log as it is."""
+    return text if "_" in text else text[:1].upper() + text[1:]

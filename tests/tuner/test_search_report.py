@@ -117,6 +117,10 @@ def test_an_objective_that_is_to_be_large():
     assert found.helps
     assert found.against_baseline.gain == pytest.approx(20.0, abs=2.0)
     assert not report(winner=0.7, direction="max").helps
+    accuracy = replace(settings(epochs=50), monitor="val_accuracy")
+    text = report(winner=1.2, direction="max", settings=accuracy).summary()
+    assert " val_accuracy rises by " in text
+    assert "The best epoch is the last one, 50: the score was still rising." in text
 
 
 def test_how_sure_the_winner_is_against_the_second_best():
