@@ -93,7 +93,8 @@ class GradientMonitor(keras.callbacks.Callback):
         self.training = training
         self.points, self.max_samples = points, max_samples
         self.rows: Rows | None = None
-        if x is not None or not points:
+        # Labels without inputs are refused there, too.
+        if points is None or any(given is not None for given in (x, y, sample_weight)):
             self.rows = choose_rows(x, y, sample_weight, max_samples)
         self._sets: list[tuple[Rows, frozenset[str]]] = []
         self.epochs: list[int] = []

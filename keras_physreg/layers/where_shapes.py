@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_physreg.layers.build_physics import is_built
 from keras_physreg.layers.selected_rows import select_rows
 from keras_physreg.layers.step import open_step
 from keras_physreg.terms.row_weights import WhereShapeError
@@ -13,12 +14,15 @@ def check_where_shapes(model: keras.Model, x: Any) -> None:
     """Raises if the `where` of a term, or of `on_rows`, does not have one value per row.
 
     In a compiled step the number of rows is not known, and the error of TensorFlow names no term.
-    Other errors are left to the step.
+    Other errors are left to the step, and so is a model that is not built: its variables must not
+    be created in the scope of this check.
 
     Args:
-        model: A built model.
+        model: The model.
         x: Inputs of some rows.
     """
+    if not is_built(model):
+        return
     scope = keras.StatelessScope(collect_losses=True, initialize_variables=False)
     with scope:
         try:

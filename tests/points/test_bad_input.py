@@ -128,6 +128,28 @@ def test_points_that_are_not_finite_are_not_blamed_on_a_where():
         model.fit(of_nan(), np.zeros((len(PDE), 2)), verbose=0)
 
 
+class Subclassed(kp.PhysicsModel):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+        term = kp.PhysicsTerm("law", where=lambda z: z[:, 1] > 0)
+        self.physics = kp.PhysicsRegularization({"law": lambda z, x: x - z[:, :2]}, [term])
+
+    def call(self, z):
+        return self.physics(z, self.dense(z))
+
+
+def test_a_model_that_is_not_built_trains_after_wrong_points():
+    """What looks for the cause of a failure must not create its variables."""
+    model = Subclassed()
+    model.compile("sgd", "mse")
+    z, x = data()[:2]
+    with pytest.raises(ValueError, match=r"`points\['law'\]` must be finite"):
+        model.fit(z, x, points={"law": of_nan()}, verbose=0)
+    logs = model.fit(z, x, points={"law": z}, verbose=0).history
+    assert np.isfinite(logs["law_loss"]).all()
+
+
 WITHOUT_ROWS = {
     "terms without points": ({"points": {"pde": PDE}}, "Without points: \\['wall'\\]"),
     "labels": ({"points": linear.POINTS, "y": PDE}, "`y` is for labelled rows"),

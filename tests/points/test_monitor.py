@@ -90,6 +90,17 @@ def test_wrong_points(case):
         build().fit(X, Y, callbacks=[kp.GradientMonitor(**given)], verbose=0)
 
 
-def test_neither_rows_nor_points():
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"y": Y, "points": PROBES}, {"sample_weight": np.ones(4), "points": PROBES}],
+    ids=["nothing", "labels of no rows", "weights of no rows"],
+)
+def test_no_rows(given):
     with pytest.raises(TypeError, match="`x` must be an array"):
-        kp.GradientMonitor()
+        kp.GradientMonitor(**given)
+
+
+def test_points_of_no_term():
+    monitor = kp.GradientMonitor(points=X)
+    with pytest.raises(TypeError, match="`points` must be a dict of points by term"):
+        linear.model().fit(X, Y, callbacks=[monitor], verbose=0)
