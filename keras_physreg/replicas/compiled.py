@@ -26,7 +26,7 @@ from keras_physreg.replicas.runner import Runner
 
 MAX_REPLICAS_PER_PROGRAM = 32  # on a core: larger programs run no faster per replica there
 MAX_GROUPS_PER_PROGRAM = 16  # For more groups of replicas, larger programs are compiled.
-MIN_REPLICAS_PER_GROUP = 4  # on a core: groups of fewer take twice as long per replica
+MIN_REPLICAS_PER_GROUP = 2  # on a core: one alone takes twice as long
 FEW_ON_GPU = 64  # slots of a program, which any job may take, since a step is short
 MAX_EMPTY_ON_GPU = 4  # times as many slots as replicas; else a smaller program is compiled
 MAX_SPECS = 16  # whose programs are kept, since programs hold memory

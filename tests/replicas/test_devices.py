@@ -175,7 +175,7 @@ def test_which_jobs_take_programs_that_there_are(monkeypatch, replicas, on_cores
 
 @pytest.mark.parametrize(
     ("slots", "replicas", "suits"),
-    [(1, 1, True), (1, 8, False), (4, 5, False), (8, 9, True), (8, 128, True), (8, 129, False)],
+    [(1, 1, True), (1, 8, False), (2, 3, False), (4, 5, True), (4, 64, True), (4, 65, False)],
 )
 def test_cores_do_not_train_one_by_one_what_they_can_together(monkeypatch, slots, replicas, suits):
     monkeypatch.setattr(compiled, "cores", lambda: 2)
