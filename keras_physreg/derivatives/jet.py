@@ -98,7 +98,7 @@ def _as_jet(value: Any) -> Jet:
 
 def _slope_like(jet: Jet, total: Any) -> Iterable[tuple[str, Any]]:
     """Returns the slope of a part of a sum; in the shape of the total if that has more columns."""
-    if tuple(jet.value.shape) == tuple(total.shape):
+    if not jet.slope or tuple(jet.value.shape) == tuple(total.shape):
         return jet.slope.items()
     zeros = ops.zeros_like(total)
     return [(index, c + zeros) for index, c in jet.slope.items()]

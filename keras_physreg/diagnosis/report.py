@@ -212,7 +212,7 @@ def diagnose(
     if unlabelled is None:
         check_no_options(unlabelled_share=unlabelled_share)
     at_points = rows_of_points("diagnose", model, points, max_samples)
-    if x is None and at_points:
+    if x is None and y is None and sample_weight is None and at_points:
         check_rows_for_all(model, tuple(at_points))
         rows = next(iter(at_points.values()))
     else:
@@ -234,11 +234,18 @@ def diagnose(
         for name, chosen in (("`y`", rows), ("the labels of `validation_data`", held_out)):
             if chosen is not None and (wrong := labels_misfit(model, chosen.y)):
                 raise ValueError(f"{name} {wrong} {error}") from error
-        for own in (rows, held_out, others, *at_points.values()):
+        for own in (None if x is None else rows, held_out, others):
             if own is not None:
-                check_where_shapes(model, next(own.batches(SAMPLED_ROWS)).x)
+                check_where_shapes(model, _some_of(own), frozenset(at_points))
+        for term, own in at_points.items():
+            check_where_shapes(model, _some_of(own), frozenset(find_terms(model)) - {term})
         raise
     return Diagnosis(**vars(found))
+
+
+def _some_of(rows: Rows) -> Any:
+    """Returns the inputs of some rows."""
+    return next(rows.batches(SAMPLED_ROWS)).x
 
 
 def _check_model(model: Any) -> None:

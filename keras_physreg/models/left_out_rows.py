@@ -59,7 +59,7 @@ def check_left_out_rows(
         try:
             looks = _looks(model, x, y, sample_weight, unlabelled, dict(points or {}))
         except Exception:  # Data or physics that cannot run: the training raises a better error.
-            _check_shapes(model, x)
+            _check_shapes(model, x, frozenset(points or {}))
             return
         for term, (look, complete) in looks.items():
             look.check(term, complete)
@@ -67,13 +67,13 @@ def check_left_out_rows(
         layer.left_out_rows_are_checked = True
 
 
-def _check_shapes(model: keras.Model, x: Any) -> None:
+def _check_shapes(model: keras.Model, x: Any, skipped: frozenset[str]) -> None:
     try:
         inputs = _sources(x, None, None, None)[0][0][0]
         rows = arrays.gather(inputs, np.arange(min(arrays.size(inputs), ROWS_PER_CALL)))
     except Exception:
         return
-    check_where_shapes(model, rows)
+    check_where_shapes(model, rows, skipped)
 
 
 def _leaves_out(model: keras.Model, layer: PhysicsRegularization) -> bool:

@@ -211,8 +211,10 @@ class CompiledTrainer:
 
     def _forget(self, slots: int) -> None:
         """Drops the least recently used programs, to make room for so many replicas."""
-        limit = MAX_SPECS * slots if self.engine.max_replicas is None else self.engine.max_replicas
-        held = sum(compiled.slots for compiled in self._cache)
+        every = [compiled.slots for compiled in self._cache]
+        held, limit = sum(every), self.engine.max_replicas
+        if limit is None:
+            limit = MAX_SPECS * max(slots, *every, 0)
         while self._cache and (len(self._cache) >= MAX_SPECS or held + slots > limit):
             held -= self._cache.pop(0).slots
 

@@ -7,7 +7,8 @@ factors against `fit` are those of "own". The best `fit` is the fastest of steps
 and 128, with and without jit_compile. Compile time and the peak memory of the process stand beside
 it.
 
-Run: python tests/benchmarks/sweep.py [--models mlp norm conv gru] [--replicas 64] [--tuner]
+Run: python tests/benchmarks/sweep.py [--models mlp norm conv gru] [--replicas 64]
+For a comparison with KerasTuner in which replicas compile: --models mlp --replicas --tuner
 With `--models mlp512`, or another number, both hidden layers of the MLP are that wide.
 """
 
@@ -191,7 +192,7 @@ def compare_with_tuner(kind, data, epochs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["mlp", "norm", "conv", "gru"])
-    parser.add_argument("--replicas", nargs="+", type=int, default=[1, 8, 64, 256])
+    parser.add_argument("--replicas", nargs="*", type=int, default=[1, 8, 64, 256])
     parser.add_argument("--engines", nargs="+", default=["auto"])
     # 128 steps per epoch by default, so that `fit` can take them in one execution.
     parser.add_argument("--rows", type=int, default=8192)

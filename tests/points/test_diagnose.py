@@ -67,6 +67,8 @@ def test_wrong_points():
     model = linear.model()
     with pytest.raises(ValueError, match=r"Did you mean 'pde'\?"):
         kp.diagnose(model, X, Y, points={"pdf": X})
+    with pytest.raises(TypeError, match="`x` must be an array"):  # Labels of no rows.
+        kp.diagnose(model, y=Y, points=linear.POINTS)
     with pytest.raises(ValueError, match=r"takes inputs `x` of shape \(rows, 3\)"):
         kp.diagnose(model, X, Y, points={"pde": X[:, :2]})
     with pytest.raises(ValueError, match=r"Without points: \['x', 'z', 'wall'\]"):

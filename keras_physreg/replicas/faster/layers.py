@@ -39,7 +39,8 @@ def draws_own_numbers(model: keras.Model) -> bool:
 def faster_layers(model: keras.Model, only_random: bool = False) -> Iterator[None]:
     """While open, layers of a model compute as in replicas; after it they are as before.
 
-    A subclass, and a layer whose `call` the user has replaced, compute in their own way.
+    A subclass, and a layer whose `call` the user has replaced, compute in their own way; GRU and
+    LSTM layers, and subclasses, without cuDNN.
 
     Args:
         model: The model.
