@@ -27,7 +27,8 @@ class ReplicaTrainer(TrainedReplicas):
     Every replica is trained as `model.fit` trains the model with these term weights: with the same
     loss, optimizer, metrics and batches. The model itself keeps its weights, and each `fit` starts
     from them again. With a small model, `fit` spends most of its time on the dispatch of steps,
-    which the replicas share.
+    which the replicas share. Logged losses are means over rows; Keras' `fit` averages those of
+    several outputs over batches, however small the last one is.
 
     Random numbers are equal to those of `fit` in distribution only: `Dropout` and `SpatialDropout`
     draw their masks from the same seeds in another way, which XLA computes faster, and XLA draws
