@@ -269,12 +269,7 @@ class ReplicaTuner(keras_tuner.Tuner):
         Raises:
             ValueError: If the search did not use cross-validation, or no trial has completed.
         """
-        settings = cross_validation.load_settings(self._project.folder)
-        if settings is None:
-            raise ValueError(
-                f"The search in {self._project.folder} has no splits to compare trials on: create "
-                "the tuner with `cv`, such as `ReplicaTuner(..., cv=5)`, and search first."
-            )
+        settings = cross_validation.settings_of(self._project)
         name, project = self.oracle.objective.name, self._project
         return search_report(
             self.oracle,

@@ -138,7 +138,6 @@ def check_rows(data: dict[str, Any], objective: Any, spaces: Iterable[TermSpace]
         objective: The objective of the search.
         spaces: The searched weights.
     """
-    searched = [space.term for space in spaces if space.weights is not None]
     if data["x"] is not None:
         return
     if "points" not in data:
@@ -146,6 +145,7 @@ def check_rows(data: dict[str, Any], objective: Any, spaces: Iterable[TermSpace]
             "`ReplicaTuner` needs rows to train on: labelled ones (`x` and `y`), or `points` for "
             "every term. Received: x=None, points=None"
         )
+    searched = [space.term for space in spaces if space.weights is not None]
     if term_at_points(data, objective) in (None, *searched):
         raise ValueError(
             "On points alone (x=None) a search needs `validation_points` of a term that it does "

@@ -35,7 +35,7 @@ def check_held_out(cv: Any, data: dict[str, Any], groups: Any, objective: Any) -
             "The search needs `validation_data=(x, y)`: on training rows, a term that keeps the "
             "model from memorising them would seem to hurt. With few labelled rows use "
             "`ReplicaTuner(cv=5)` instead. For an objective 'val_<term>_loss' give "
-            f"`validation_points` of that term. Received: validation_data=None, "
+            "`validation_points` of that term. Received: validation_data=None, "
             f"objective={objective}"
         )
     if cv is not None and data["x"] is None:
@@ -119,6 +119,17 @@ def load_settings(folder: Path) -> SweepSettings | None:
         raise ValueError(
             f"{path} is no {what} ({type(error).__name__}: {error}). {START_AGAIN}"
         ) from error
+
+
+def settings_of(project: Project) -> SweepSettings:
+    """Returns the settings of a search in a project; raises if it has none."""
+    settings = load_settings(project.folder)
+    if settings is None:
+        raise ValueError(
+            f"The search in {project.folder} has no splits to compare trials on: create the tuner "
+            "with `cv`, such as `ReplicaTuner(..., cv=5)`, and search first."
+        )
+    return settings
 
 
 def keep_settings(project: Project, settings: SweepSettings | None) -> None:
